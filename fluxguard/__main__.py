@@ -1,0 +1,5 @@
+"""`python -m fluxguard`."""
+
+from fluxguard.cli import main
+
+raise SystemExit(main())

@@ -1,0 +1,99 @@
+"""The command line: which command it is, and the one place where an exception becomes an exit code.
+
+The hook's way through here imports no parser: `hook pre-commit` and a bare `scan --staged` go straight to their command.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from fluxguard.errors import ExitCode, FluxguardError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import argparse
+
+COMMANDS = ("scan", "hook", "rules", "doctor")
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Runs fluxguard. Returns the contract's exit code; never raises."""
+    arguments = sys.argv[1:] if argv is None else argv
+    try:
+        code = _dispatch(arguments)
+        sys.stdout.flush()
+        return code
+    except FluxguardError as error:
+        _explain(error)
+        return error.exit_code
+    except KeyboardInterrupt:
+        _say("\nfluxguard: interrupted; nothing that it has not said so far counts as clean.")
+        return ExitCode.INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read our output went away. What they did not read they can't call clean.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return ExitCode.INCOMPLETE
+    except OSError as error:
+        _say(f"fluxguard: {error.strerror or 'the operating system refused'}: the run is not finished.")
+        return ExitCode.INCOMPLETE
+    except (MemoryError, RecursionError):
+        _say("fluxguard: this is too large for the memory at hand: the run is not finished.")
+        return ExitCode.INCOMPLETE
+    except Exception:
+        from fluxguard.defect import record
+
+        _say(record())
+        return ExitCode.DEFECT
+
+
+def _dispatch(arguments: list[str]) -> int:
+    if arguments[:2] == ["hook", "pre-commit"] and not any(name.startswith("-") for name in arguments[2:]):
+        from fluxguard.commands.staged import check
+
+        return check([os.fsencode(name) for name in arguments[2:]])
+    if arguments == ["scan", "--staged"]:
+        from fluxguard.commands.staged import check
+
+        return check([])
+    args = _parser(arguments).parse_args(arguments)
+    code: int = args.run(args)
+    return code
+
+
+def _parser(arguments: list[str]) -> argparse.ArgumentParser:
+    import argparse
+    import importlib
+
+    import fluxguard
+
+    parser = argparse.ArgumentParser(
+        prog="fluxguard",
+        description="Stops FluxLoop API keys at the commit, finds them in files, and says what to do.",
+        epilog="Exit codes: 0 clean, 1 found, 2 usage, 3 could not read everything, 4 platform, 70 defect, 130 interrupted.",
+    )
+    parser.add_argument("--version", action="version", version=f"fluxguard {fluxguard.__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    for name in COMMANDS:
+        module = importlib.import_module(f"fluxguard.commands.{name}")
+        command = commands.add_parser(name, help=module.HELP, description=module.__doc__, allow_abbrev=False)
+        command.add_argument("--version", action="version", version=f"fluxguard {fluxguard.__version__}")
+        module.arguments(command)
+        command.set_defaults(run=module.run)
+    return parser
+
+
+def _explain(error: FluxguardError) -> None:
+    from fluxguard.display import safe
+
+    _say(f"fluxguard: {safe(error.what)}")
+    if error.hint:
+        _say(f"  {safe(error.hint)}")
+
+
+def _say(text: str) -> None:
+    try:
+        sys.stderr.write(text + "\n")
+        sys.stderr.flush()
+    except (OSError, ValueError):
+        pass

@@ -1,0 +1,1 @@
+"""One module per command: `arguments(parser)`, `run(args)`. Nothing below knows the command line."""

@@ -1,0 +1,52 @@
+"""What the hook scripts call: `fluxguard hook pre-commit` and its like."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+
+from fluxguard.commands import staged
+from fluxguard.commands.blocked import show
+from fluxguard.config import load_config
+from fluxguard.errors import UsageError
+from fluxguard.findings import Collector
+from fluxguard.model import Stats
+from fluxguard.repo import layout
+from fluxguard.scan import Scan
+from fluxguard.sources.message import message
+
+HELP = "what the git hooks call"
+KINDS = ("pre-commit", "pre-merge-commit", "pre-applypatch", "commit-msg")
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """What `fluxguard hook` takes."""
+    parser.add_argument("kind", choices=KINDS, metavar="HOOK", help=", ".join(KINDS))
+    parser.add_argument("arguments", nargs="*", metavar="ARGUMENT", help="what git, or the pre-commit framework, hands to the hook")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Runs one hook."""
+    if args.kind == "commit-msg":
+        return _commit_message(args.arguments)
+    return staged.check([os.fsencode(name) for name in args.arguments])
+
+
+def _commit_message(names: list[str]) -> int:
+    if len(names) != 1:
+        raise UsageError("commit-msg takes one argument, the file with the message.", "git hands it over by itself.")
+    started = time.perf_counter()
+    root = layout.root()
+    config = load_config(root)
+    scan = Scan(config)
+    scan.run(message(names[0]))
+    if scan.clean:
+        return 0
+    collector = scan.collector or Collector(config)
+    stats = Stats(scan.objects, scan.bytes, time.perf_counter() - started)
+    return show(collector.report("hook commit-msg", root or "", scan.skipped, stats, whole=False), hook=True)
+
+
+__all__ = ["HELP", "arguments", "run", "sys"]

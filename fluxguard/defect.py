@@ -1,0 +1,34 @@
+"""A defect in fluxguard: a trace that can be handed on, with nothing of the input in it."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+import tempfile
+import traceback
+
+import fluxguard
+
+
+def record() -> str:
+    """Writes the trace of the exception under way to a private file; returns the sentence that names it.
+
+    Only file names, line numbers and the exception's type are written: values and messages may hold a key.
+    """
+    kind, _, trace = sys.exc_info()
+    lines = [f"fluxguard {fluxguard.__version__}, Python {platform.python_version()}, {platform.system()}"]
+    for frame in traceback.extract_tb(trace):
+        lines.append(f"  {os.path.relpath(frame.filename, os.path.dirname(__file__))}:{frame.lineno} in {frame.name}")
+    lines.append(kind.__name__ if kind else "")
+    try:
+        fd, path = tempfile.mkstemp(prefix="fluxguard-defect-", suffix=".txt")
+        with os.fdopen(fd, "w") as stream:
+            stream.write("\n".join(lines) + "\n")
+    except OSError:
+        return "fluxguard: this is a defect in fluxguard; the run is not finished, and its trace could not be written."
+    return (
+        "fluxguard: this is a defect in fluxguard; the run is not finished, so nothing counts as clean.\n"
+        f"  A trace without any of your data: {path}\n"
+        "  Please report it: https://github.com/fluxguard/fluxguard/issues"
+    )

@@ -1,0 +1,210 @@
+"""What content is packed in: gzip, bzip2, xz, zip and its relatives, tar. Bounded in size, members and depth.
+
+A packed file that can't be opened (encrypted, damaged, unknown to us, or a bomb) is no error but a `Closed`: not
+looked at is not clean.
+"""
+
+from __future__ import annotations
+
+import bz2
+import io
+import lzma
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+PIECE = 1 << 20
+MEMBERS = 20_000
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A member: what it lies in (`gzip`, `zip:inner/name`, `tar:inner/name`) and its bytes."""
+
+    via: str
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """Something that could not be opened, and why. via: the member's name, or "" for the container itself."""
+
+    via: str
+    reason: str
+
+
+class Budget:
+    """How many bytes may still be unpacked."""
+
+    def __init__(self, size: int) -> None:
+        self.left = size
+
+    def take(self, size: int) -> bool:
+        """Uses up `size` bytes; False once there are none left."""
+        self.left -= size
+        return self.left >= 0
+
+
+_STRANGERS = (
+    (b"7z\xbc\xaf\x27\x1c", "7z archive: a format that fluxguard does not open"),
+    (b"Rar!\x1a\x07", "RAR archive: a format that fluxguard does not open"),
+    (b"\x28\xb5\x2f\xfd", "Zstandard data: a format that fluxguard does not open"),
+)
+
+
+def unpack(data: bytes, budget: Budget) -> Iterator[Opened | Closed]:
+    """The members of packed content, in the order in which they lie there; nothing where it is not packed."""
+    for mark, reason in _STRANGERS:
+        if data.startswith(mark):
+            yield Closed("", reason)
+            return
+    if data.startswith(b"\x1f\x8b\x08"):
+        yield from _gzip(data, budget)
+    elif data[:3] == b"BZh" and data[4:10] == b"1AY&SY":
+        yield from _stream("bzip2", data, bz2.BZ2Decompressor, budget)
+    elif data.startswith(b"\xfd7zXZ\0"):
+        yield from _stream("xz", data, lambda: lzma.LZMADecompressor(memlimit=256 << 20), budget)
+    elif data[257:262] == b"ustar":
+        yield from _tar(data, budget)
+    elif data.startswith((b"PK\3\4", b"PK\5\6")) or data[-22:-18] == b"PK\5\6":
+        yield from _zip(data, budget)
+
+
+def _too_large(via: str) -> Closed:
+    return Closed(via, "unpacks to more than the limit")
+
+
+def _gzip(data: bytes, budget: Budget) -> Iterator[Opened | Closed]:
+    parts: list[bytes] = []
+    reason = ""
+    rest = data
+    while rest.startswith(b"\x1f\x8b"):
+        inflater = zlib.decompressobj(wbits=31)
+        pending = rest
+        try:
+            while pending and not inflater.eof:
+                part = inflater.decompress(pending, PIECE)
+                pending = inflater.unconsumed_tail
+                if not budget.take(len(part)):
+                    yield _too_large("gzip")
+                    return
+                parts.append(part)
+                if not part and not pending:
+                    break
+        except zlib.error:
+            reason = "damaged gzip data"
+            break
+        if not inflater.eof:
+            reason = "gzip data that ends early"
+            break
+        rest = inflater.unused_data
+    if parts:
+        yield Opened("gzip", b"".join(parts))
+    if reason:
+        yield Closed("gzip", reason)
+
+
+def _stream(
+    via: str, data: bytes, decompressor: type[bz2.BZ2Decompressor] | object, budget: Budget
+) -> Iterator[Opened | Closed]:
+    parts: list[bytes] = []
+    reason = ""
+    rest = data
+    while rest and not reason:
+        unpacker = decompressor()  # type: ignore[operator]
+        pending = rest
+        try:
+            while not unpacker.eof:
+                part = unpacker.decompress(pending, PIECE)
+                pending = b""
+                if not budget.take(len(part)):
+                    yield _too_large(via)
+                    return
+                parts.append(part)
+                if not part and unpacker.needs_input:
+                    reason = f"{via} data that ends early"
+                    break
+        except (OSError, lzma.LZMAError, EOFError, ValueError):
+            reason = f"damaged {via} data" if not parts else ""
+            break
+        rest = unpacker.unused_data if unpacker.eof else b""
+    if parts:
+        yield Opened(via, b"".join(parts))
+    if reason:
+        yield Closed(via, reason)
+
+
+def _zip(data: bytes, budget: Budget) -> Iterator[Opened | Closed]:
+    try:
+        archive = zipfile.ZipFile(io.BytesIO(data))
+        members = archive.infolist()
+    except Exception:  # a hostile file may make zipfile raise nearly anything
+        yield Closed("", "damaged zip archive")
+        return
+    if len(members) > MEMBERS:
+        yield Closed("", f"zip archive with more than {MEMBERS:,} members")
+        return
+    for member in members:
+        if not member.is_dir():
+            yield from _zip_member(archive, member, budget)
+
+
+def _zip_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, budget: Budget) -> Iterator[Opened | Closed]:
+    via = f"zip:{member.filename}"
+    if member.flag_bits & 1:
+        yield Closed(via, "encrypted archive")
+        return
+    try:
+        with archive.open(member) as stream:
+            content = _bounded(stream, budget)
+    except Exception:
+        yield Closed(via, "damaged, or packed in a way that fluxguard does not know")
+        return
+    yield _too_large(via) if content is None else Opened(via, content)
+
+
+def _tar(data: bytes, budget: Budget) -> Iterator[Opened | Closed]:
+    try:
+        archive = tarfile.open(fileobj=io.BytesIO(data), mode="r:")
+    except Exception:
+        yield Closed("", "damaged tar archive")
+        return
+    count = 0
+    while True:
+        try:
+            member = archive.next()
+        except Exception:
+            yield Closed("", "damaged tar archive")
+            return
+        if member is None:
+            return
+        count += 1
+        archive.members = []  # tarfile keeps every member it has seen
+        if count > MEMBERS:
+            yield Closed("", f"tar archive with more than {MEMBERS:,} members")
+            return
+        if member.isreg():
+            yield from _tar_member(archive, member, budget)
+
+
+def _tar_member(archive: tarfile.TarFile, member: tarfile.TarInfo, budget: Budget) -> Iterator[Opened | Closed]:
+    via = f"tar:{member.name}"
+    try:
+        stream = archive.extractfile(member)
+        content = _bounded(stream, budget) if stream is not None else b""
+    except Exception:
+        yield Closed(via, "damaged tar archive")
+        return
+    yield _too_large(via) if content is None else Opened(via, content)
+
+
+def _bounded(stream: io.BufferedIOBase | object, budget: Budget) -> bytes | None:
+    """All of a stream; None once the budget is used up."""
+    parts = []
+    while part := stream.read(PIECE):  # type: ignore[attr-defined]
+        if not budget.take(len(part)):
+            return None
+        parts.append(part)
+    return b"".join(parts)

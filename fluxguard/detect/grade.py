@@ -1,0 +1,159 @@
+"""How sure a match is: the checksum, how random a body looks, what is a placeholder."""
+
+from __future__ import annotations
+
+import binascii
+import math
+import re
+
+from fluxguard.detect.letters import ROWS
+
+DIGITS = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+CHECKED = 36  # 30 characters, then 6 of checksum
+
+
+def checksum(text: bytes) -> bytes:
+    """CRC-32 (IEEE) of `text` in six base-62 digits, `0-9A-Za-z`, most significant first."""
+    value = binascii.crc32(text)
+    digits = bytearray()
+    for _ in range(6):
+        value, digit = divmod(value, 62)
+        digits.append(DIGITS[digit])
+    return bytes(reversed(digits))
+
+
+def proves_itself(prefix: bytes, body: bytes) -> bool:
+    """Whether the first 36 characters of the body end in the checksum of prefix and the 30 before."""
+    return len(body) >= CHECKED and checksum(prefix + body[:30]) == body[30:CHECKED]
+
+
+def randomness(body: bytes) -> float:
+    """By how many bits chance explains `body` better than human writing does; negative for words and identifiers.
+
+    body: letters and digits, ASCII. The two hypotheses: characters drawn evenly from the alphabet in use (lower or
+    upper case with digits, or both cases), against letters that follow one another as in written words, with a
+    change of case or of kind now and then.
+    """
+    if len(body) < 2:
+        return -math.inf
+    has_lower = any(97 <= byte <= 122 for byte in body)
+    has_upper = any(65 <= byte <= 90 for byte in body)
+    alphabet = 62 if has_lower and has_upper else 36
+    if alphabet == 36 and all(byte in b"0123456789abcdefABCDEF" for byte in body):
+        alphabet = 16
+    chance = len(body) * math.log2(alphabet)
+    return _written(body) - chance
+
+
+def _written(body: bytes) -> float:
+    """The surprise, in bits, of `body` as something that a person wrote."""
+    bits = 4.7  # the first letter
+    previous = body[0]
+    for byte in body[1:]:
+        was_digit, is_digit = previous < 58, byte < 58
+        if was_digit and is_digit:
+            # A number goes on (a year, a version); the next digit is often the one above.
+            bits += 0.5 + (1.5 if byte - previous in (0, 1) else 3.6)
+        else:
+            bits += (ord(ROWS[_symbol(previous)][_symbol(byte)]) - 33) / 4
+            if is_digit:
+                bits += 2.0
+            elif not was_digit:
+                bits += _case(previous, byte)
+        previous = byte
+    return bits
+
+
+def _symbol(byte: int) -> int:
+    return 26 if byte < 58 else (byte | 32) - 97
+
+
+def _case(previous: int, byte: int) -> float:
+    """The surprise of one letter's case after another's."""
+    if (previous < 91) == (byte < 91):
+        return 0.15
+    return 3.5 if byte < 91 else 1.0
+
+
+RANDOM = 6.0  # bits above which a body counts as random
+DOUBTFUL = -8.0  # and below which it counts as written; between them there is doubt
+_KINDS = re.compile(rb"\d+")
+
+
+def looks_random(body: bytes) -> bool:
+    """Whether chance explains `body` clearly better than writing does."""
+    return randomness(body) > RANDOM
+
+
+def may_be_random(body: bytes) -> bool:
+    """Whether `body` can't be told from chance; so with letters and digits in turn, like the documentation's examples."""
+    return alternates(body, 3) or randomness(body) > DOUBTFUL
+
+
+def alternates(body: bytes, times: int = 2) -> bool:
+    """Whether letters and digits take turns: at least `times` runs of digits."""
+    return len(_KINDS.findall(body)) >= times
+
+
+
+_WORDS = (
+    "your my the a an insert put paste enter add set fill replace change update use me this that it here in with "
+    "example sample demo dummy fake mock stub test tests testing placeholder todo tbd fixme none null nil undefined "
+    "redacted masked hidden removed secret secrets private token tokens key keys api apikey auth credential "
+    "credentials password pass pwd value string text goes actual real own generated new old from dashboard please "
+    "not is are valid invalid foo bar baz qux lorem ipsum flux fluxloop loop dev stg prod ci env environment "
+    "development staging production local project abc xyz xxx yyy zzz only for documentation docs some any go and "
+    "or of to be will do never commit leak leaked safe default id name user public"
+).split()
+# Words that also turn up between digits in keys that are meant to be found (`new123new456`, `abc123def456`).
+_STRONG = frozenset(_WORDS) - {"new", "old", "abc", "xyz", "a", "an", "in", "it", "is", "me", "my", "or", "of", "to", "be", "do", "go", "id"}
+_FILLER = re.compile(rb"([a-z0-9])\1{2,}")
+
+
+def is_placeholder(body: bytes) -> bool:
+    """Whether a body is what people write where a key belongs: one character or one plain run throughout, or their words.
+
+    Only a number at its end, or one character over and over, may stand beside the words.
+    """
+    lower = body.lower()
+    return _is_run(lower) or _is_words(lower)
+
+
+def _is_run(body: bytes) -> bool:
+    if len(set(body)) <= 1:
+        return True
+    steps = {_step(first, second) for first, second in zip(body, body[1:], strict=False)}
+    return steps in ({1}, {-1})
+
+
+def _step(first: int, second: int) -> int:
+    """1 for the next character of the alphabet or the digits, -1 for the one before, 0 for anything else."""
+    for low, high in ((48, 57), (97, 122)):
+        if low <= first <= high and low <= second <= high:
+            if second - first in (1, low - high):
+                return 1
+            if second - first in (-1, high - low):
+                return -1
+    if (first, second) == (57, 97):  # 0123456789abcdef
+        return 1
+    return 0
+
+
+def _is_words(body: bytes) -> bool:
+    """Cuts `body` into known words from the left, longest cut first; a strong word has to be among them."""
+    numbered = body.rstrip(b"0123456789")
+    if len(body) - len(numbered) > 10 or not numbered:
+        return False
+    reach: dict[int, bool] = {0: False}  # position -> whether a strong word was used on the way
+    for position in range(len(numbered)):
+        if position not in reach:
+            continue
+        strong = reach[position]
+        for word in _WORDS:
+            if numbered.startswith(word.encode(), position):
+                end = position + len(word)
+                reach[end] = reach.get(end, False) or strong or word in _STRONG
+        filler = _FILLER.match(numbered, position)
+        if filler:
+            reach[filler.end()] = reach.get(filler.end(), False) or strong
+    return reach.get(len(numbered), False)

@@ -1,0 +1,120 @@
+"""Grades what a pattern matched: is it a key, which one, and how sure is that?
+
+A judge takes the data and the match, and answers with a Verdict, or None for what is no key.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from fluxguard.detect import grade
+
+
+class Match(Protocol):
+    """What `re` and `regex` matches have in common."""
+
+    def start(self, group: int | str = 0, /) -> int: ...
+    def end(self, group: int | str = 0, /) -> int: ...
+    def group(self, group: int | str = 0, /) -> bytes: ...
+    def groupdict(self) -> dict[str, bytes | None]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """A key: data[start:end]; environment as written in it, or ""; confidence `high`, `medium` or `low`."""
+
+    start: int
+    end: int
+    environment: str
+    confidence: str
+
+
+KNOWN = ("dev", "stg", "prod", "ci")
+_WORD = re.compile(rb"[A-Za-z0-9_]")
+# What may stand before a key and looks like a letter of it: the end of an escape, or of an ANSI colour code.
+_ESCAPE_BEFORE = re.compile(
+    rb"(?:\\[nrtbfv0ae]|\\x[0-9a-fA-F]{2}|\\u[0-9a-fA-F]{4}|\\[0-7]{3}|%[0-9A-Fa-f]{2}|=[0-9A-F]{2}|\[[0-9;]{0,12}m)\Z"
+)
+
+
+def judge_key(data: bytes, match: Match) -> Verdict | None:
+    """A `flux_<environment>_` key: by its checksum, else by its edges and by how random the body looks."""
+    environment = match.group("environment").decode()
+    start, end = match.start(), match.end()
+    body = match.group("body")
+    if grade.proves_itself(data[start : match.start("body")], body):
+        return Verdict(start, match.start("body") + grade.CHECKED, environment, "high")
+    if grade.is_placeholder(body):
+        return None
+    clean = _clean_left(data, start) and data[end : end + 1] not in (b"_", b"-")
+    if environment not in KNOWN:
+        return Verdict(start, end, environment, "medium" if clean else "low") if grade.looks_random(body) else None
+    confidence = _by_looks(body, clean)
+    return Verdict(start, end, environment, confidence) if confidence else None
+
+
+def _by_looks(body: bytes, clean: bool) -> str:
+    """The confidence of a body without checksum; "" for a word."""
+    if clean:
+        if grade.may_be_random(body):
+            return "medium"
+        # Plain words of one case are a name; with a digit or a second case it may still be a key.
+        return "" if body.isalpha() and (body.islower() or body.isupper()) else "low"
+    if grade.looks_random(body):
+        return "medium"
+    return "low" if grade.may_be_random(body) else ""
+
+
+def _clean_left(data: bytes, start: int) -> bool:
+    return not _WORD.match(data, start - 1) or bool(_ESCAPE_BEFORE.search(data, max(0, start - 16), start)) if start else True
+
+
+def judge_legacy(data: bytes, match: Match) -> Verdict | None:
+    """`flx_` and `fl_sk_` keys: only where the body may be random; surer where FluxLoop is named in the same text."""
+    body = match.group("body")
+    if grade.is_placeholder(body) or not (grade.may_be_random(body) or grade.alternates(body)):
+        return None
+    at_home = b"fluxloop" in data.lower()
+    whole = data[match.start() : match.end()]
+    documented = whole.startswith((b"flx_api_", b"flx_sa_", b"flx_dev_", b"flx_staging_", b"flx_prod_", b"flx_refresh_", b"fl_sk_"))
+    if not documented and not at_home:
+        return None
+    environment = (match.groupdict().get("environment") or b"").decode()
+    return Verdict(match.start(), match.end(), environment, "medium" if at_home else "low")
+
+
+_RUNS = re.compile(rb"[A-Za-z0-9]+")
+_UUID = re.compile(rb"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\Z")
+_CERTAIN = 20.0  # bits
+
+
+def judge_value(data: bytes, match: Match) -> Verdict | None:
+    """A value beside a telling name: only where it looks random, and is neither a reference nor a mask."""
+    value = match.group("value").rstrip(b".,:=!")
+    start = match.start("value")
+    if b"..." in value or b"**" in value or b"://" in value or data[start - 1 : start] in (b"$", b"{", b"<", b"%"):
+        return None
+    if data[start + len(value) : start + len(value) + 1] in (b"(", b"[", b"$", b"{"):  # a call, a reference
+        return None
+    runs = _RUNS.findall(value)
+    best = max((grade.randomness(run) for run in runs if len(run) >= 12), default=-1.0)
+    if not _UUID.match(value) and (best <= grade.RANDOM or all(grade.is_placeholder(run) for run in runs)):
+        return None
+    return Verdict(start, start + len(value), "", "medium" if best > _CERTAIN else "low")
+
+
+def judge_plain(data: bytes, match: Match) -> Verdict | None:
+    """A team's own rule: what it matches is a finding; the group `secret`, where there is one, is the key."""
+    group: int | str = "secret" if match.groupdict().get("secret") is not None else 0
+    return Verdict(match.start(group), match.end(group), "", "medium")
+
+
+JUDGES: dict[str, Callable[[bytes, Match], Verdict | None]] = {
+    "key": judge_key,
+    "legacy": judge_legacy,
+    "value": judge_value,
+    "plain": judge_plain,
+}

@@ -1,0 +1,422 @@
+"""The layers that text is wrapped in: escapes, base64, hex, UTF-16, literals joined in source.
+
+A `Layer` is decoded text together with the way back: where in the outermost text each of its bytes comes from.
+Each decoder takes a layer and yields the layers inside it; none raises on any input.
+"""
+
+from __future__ import annotations
+
+import binascii
+import re
+from bisect import bisect_right
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from fluxguard.detect.triggers import ESCAPE, base64_forms, escaped_word
+
+WINDOW = 4096  # how far behind its first word a key in escapes, or in pieces, is read
+RUN = 8 << 20  # the longest run of base64 or hex that is decoded in one piece
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """Text in which a person can look: the content itself, or what came out of a container.
+
+    via: the containers on the way to it, outermost first.
+    """
+
+    data: bytes
+    via: tuple[str, ...] = ()
+
+    def position(self, offset: int) -> tuple[int, int]:
+        """Line and column of a byte offset, both from 1; the column counts characters. LF, CRLF and CR end lines."""
+        head = self.data[:offset]
+        line = 1 + head.count(b"\n") + head.count(b"\r") - head.count(b"\r\n")
+        if self.data[offset - 1 : offset + 1] == b"\r\n" and offset:
+            line -= 1
+        begin = max(head.rfind(b"\n"), head.rfind(b"\r")) + 1
+        return line, len(head[begin:].decode("utf-8", "replace")) + 1
+
+    def line_span(self, start: int, end: int) -> tuple[int, int]:
+        """The byte offsets of the whole lines that [start, end) touches, line ends left out."""
+        begin = max(self.data.rfind(b"\n", 0, start), self.data.rfind(b"\r", 0, start)) + 1
+        stops = [at for at in (self.data.find(b"\n", end), self.data.find(b"\r", end)) if at >= 0]
+        return begin, min(stops, default=len(self.data))
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """Decoded bytes and the way back.
+
+    locate: offset in `data` -> offset in `text`. fresh: whether [start, end) of `data` differs from what stands
+    in the layer around it, so that a match there is new. depth: how many layers it lies deep.
+    """
+
+    data: bytes
+    text: Text
+    via: tuple[str, ...]
+    depth: int
+    locate: Callable[[int], int]
+    fresh: Callable[[int, int], bool]
+
+    @classmethod
+    def of(cls, text: Text, depth: int = 0) -> Layer:
+        """The outermost layer of a text."""
+        return cls(text.data, text, text.via, depth, lambda offset: offset, lambda start, end: True)
+
+    def inside(self, data: bytes, via: str, locate: Callable[[int], int]) -> Layer:
+        """A layer decoded from this one; `locate` leads from it to offsets of this one."""
+        outer = self.locate
+        return Layer(
+            data, self.text, (*self.via, via), self.depth + 1, lambda offset: outer(locate(offset)), lambda start, end: True
+        )
+
+
+class Splice:
+    """Text put together from pieces of other text, some of them replaced; knows where each byte comes from."""
+
+    def __init__(self) -> None:
+        self._parts: list[bytes] = []
+        self._size = 0
+        self._starts: list[int] = []
+        self._sources: list[int] = []
+        self._copied: list[bool] = []
+
+    def copy(self, data: bytes, start: int, end: int) -> None:
+        """Takes over data[start:end] as it is."""
+        if end > start:
+            self._add(data[start:end], start, True)
+
+    def put(self, data: bytes, start: int) -> None:
+        """Puts `data` in the place of what begins at `start`."""
+        if data:
+            self._add(data, start, False)
+
+    def _add(self, data: bytes, source: int, copied: bool) -> None:
+        self._starts.append(self._size)
+        self._sources.append(source)
+        self._copied.append(copied)
+        self._parts.append(data)
+        self._size += len(data)
+
+    def data(self) -> bytes:
+        """All of it."""
+        return b"".join(self._parts)
+
+    def locate(self, offset: int) -> int:
+        """Where the byte at `offset` comes from."""
+        if not self._starts:
+            return 0
+        at = bisect_right(self._starts, offset) - 1
+        return self._sources[at] + (offset - self._starts[at] if self._copied[at] else 0)
+
+    def fresh(self, start: int, end: int) -> bool:
+        """Whether [start, end) is anything but one piece copied as it was."""
+        first = bisect_right(self._starts, start) - 1
+        last = bisect_right(self._starts, max(start, end - 1)) - 1
+        return first != last or not self._copied[first]
+
+
+def _windows(layer: Layer, anchor: re.Pattern[bytes]) -> Iterator[tuple[int, int]]:
+    """The stretches of a layer around each match of `anchor`, merged where they overlap."""
+    begin = end = -1
+    for match in anchor.finditer(layer.data):
+        start, stop = max(0, match.start() - 64), min(len(layer.data), match.end() + WINDOW)
+        if start > end:
+            if end >= 0:
+                yield begin, end
+            begin = start
+        end = stop
+    if end >= 0:
+        yield begin, end
+
+
+# --- escapes -------------------------------------------------------------------------------------------------------
+
+_ESCAPE = re.compile(
+    rb"\\{1,4}u(?P<u>[0-9a-fA-F]{4})|\\{1,4}[ux]\{(?P<brace>[0-9a-fA-F]{1,8})\}|\\{1,4}U(?P<long>[0-9a-fA-F]{8})"
+    rb"|\\{1,4}x(?P<x>[0-9a-fA-F]{2})|\\{1,4}(?P<octal>0?[0-7]{3})"
+    rb"|%(?:25)*(?:u00)?(?P<percent>[0-9a-fA-F]{2})"
+    rb"|&(?:amp;)*\#(?P<decimal>[0-9]{1,8});?|&(?:amp;)*\#[xX](?P<hex>[0-9a-fA-F]{1,8});?|&(?:amp;)?(?P<bar>lowbar);"
+    rb"|=(?P<quoted>[0-9A-F]{2})|=(?P<soft>\r?\n)|\\{1,2}(?P<under>_)"
+)
+_ESCAPE_NAMES = {
+    "u": "escape", "brace": "escape", "long": "escape", "x": "escape", "octal": "escape", "under": "escape",
+    "percent": "percent", "decimal": "html", "hex": "html", "bar": "html",
+    "quoted": "quoted-printable", "soft": "quoted-printable",
+}  # fmt: skip
+_ESCAPED = re.compile(escaped_word() + rb"|flux_[a-z0-9]{1,12}_[A-Za-z0-9]*[\\%&=]|flux[\\%&=]|flux_[a-z0-9]{0,12}[\\%&=]")
+
+
+def escapes(layer: Layer) -> Iterator[Layer]:
+    """Percent, backslash, HTML and quoted-printable escapes, of whatever is near a key's first word."""
+    for start, end in _windows(layer, _ESCAPED):
+        splice = Splice()
+        names: set[str] = set()
+        at = start
+        for match in _ESCAPE.finditer(layer.data, start, end):
+            character = _character(match)
+            if character is None:
+                continue
+            splice.copy(layer.data, at, match.start())
+            splice.put(character, match.start())
+            names.add(_ESCAPE_NAMES[match.lastgroup or "u"])
+            at = match.end()
+        splice.copy(layer.data, at, end)
+        if names:
+            yield _spliced(layer, splice, min(names) if len(names) == 1 else _main(names))
+
+
+def _main(names: set[str]) -> str:
+    return next(name for name in ("percent", "html", "quoted-printable", "escape") if name in names)
+
+
+def _spliced(layer: Layer, splice: Splice, via: str) -> Layer:
+    outer = layer.locate
+    return Layer(
+        splice.data(), layer.text, (*layer.via, via), layer.depth + 1, lambda offset: outer(splice.locate(offset)), splice.fresh
+    )
+
+
+def _character(match: re.Match[bytes]) -> bytes | None:
+    """What an escape stands for, where that is a letter, a digit or the like; None leaves it as it is."""
+    group = match.lastgroup
+    value = match[group or 0]
+    if group in ("under", "bar"):
+        return b"_"
+    if group == "soft":
+        return b""
+    base = {"octal": 8, "decimal": 10}.get(group or "", 16)
+    code = int(value, base)
+    # What is not ASCII, or ends a word, is kept apart by a space: its exact value finds nothing.
+    return bytes([code]) if 0x20 < code < 0x7F else b" "
+
+
+# --- literals joined in source -------------------------------------------------------------------------------------
+
+_JOIN = re.compile(
+    # a closing quote, perhaps an operator and a line end, an opening quote: the two literals are one
+    rb"""(?P<quote>["'`])(?P<between>[ \t]*(?:[+.&~,]|\.\.|\+\+|<>|\|\|)?[ \t]*(?:(?:\\|\#[^\n\r]{0,80}|//[^\n\r]{0,80})?\r?\n[ \t]*(?:[+.&~]|\.\.|\+\+|<>|\|\|)?[ \t]*)?)[fFrRbBuU@$]{0,2}["'`]"""
+    # a line continued inside a literal, a YAML scalar or a shell word
+    rb"|(?P<continued>\\\r?\n[ \t]*)"
+    rb"|(?P<escaped>\\\\\r?\\?n[ \t]*)"
+)
+_CUT = re.compile(
+    rb"flux(?:_[a-z0-9]{0,12}(?:_[A-Za-z0-9]*)?)?[\"'`\\]|[\"'`\s](?:lu|u)?x_(?:dev|stg|prod|ci)_"
+)
+_PIECE = re.compile(rb"[A-Za-z0-9_]+(?=[\"'`\\])")
+_ALONE = re.compile(rb"flux_[a-z0-9]{2,12}_[A-Za-z0-9]{16,}\Z")
+
+
+def joined(layer: Layer) -> Iterator[Layer]:
+    """String literals that source code puts together: `"flux_dev_" + "..."`, adjacent strings, continued lines."""
+    for start, end in _windows(layer, _CUT):
+        splice = Splice()
+        at = start
+        for match in _JOIN.finditer(layer.data, start, end):
+            if _belongs_together(layer.data, match):
+                splice.copy(layer.data, at, match.start())
+                at = match.end()
+        if at != start:
+            splice.copy(layer.data, at, end)
+            yield _spliced(layer, splice, "concat")
+
+
+def _belongs_together(data: bytes, match: re.Match[bytes]) -> bool:
+    """Whether the text on both sides of a seam is one word.
+
+    A comma, or two literals side by side on a line, also stand between separate values: there the left side must
+    not be a key by itself.
+    """
+    if match["quote"] is None:
+        return True
+    if not _PIECE.match(data, match.end()):
+        return False
+    between = match["between"]
+    if between.strip(b" \t") == b"" or b"," in between:
+        return not _ALONE.search(data, max(0, match.start() - 128), match.start())
+    return True
+
+
+# --- base64 --------------------------------------------------------------------------------------------------------
+
+_B64 = rb"A-Za-z0-9+/_\-"
+_B64_RIGHT = re.compile(rb"[%s]*={0,2}" % _B64)
+_B64_LEFT = re.compile(rb"[%s]*\Z" % _B64)
+_WRAP = re.compile(rb"(?:\\[nr]|\\?\r?\n)+[ \t>#*|\"'+]{0,80}")
+_WRAP_END = re.compile(rb"[ \t\"',+\\]*(?=\r?\n|\\n|\Z|<)")
+_URL = bytes.maketrans(b"-_", b"+/")
+_NARROWEST = 16  # a wrapped line shorter than this is taken for a last line
+
+
+def base64(layer: Layer, hits: re.Pattern[bytes]) -> Iterator[Layer]:
+    """Base64 around each hit: both alphabets, with or without padding, wrapped lines, whatever it begins with."""
+    done = -1
+    for hit in hits.finditer(layer.data):
+        if hit.start() < done:
+            continue
+        run = _base64_run(layer.data, hit.start())
+        done = run[-1][1]
+        yield from _base64_layers(layer, run)
+
+
+def _base64_run(data: bytes, hit: int) -> list[tuple[int, int]]:
+    """The stretches of base64 characters, one a line, that belong to the one at `hit`."""
+    left = _left(data, hit)
+    right = _B64_RIGHT.match(data, hit)
+    run = [(left, right.end() if right else hit)]
+    while run[0][0] > 0 and hit - run[0][0] < RUN:
+        before = _line_before(data, run[0][0])
+        if before is None or before[1] - before[0] < _NARROWEST:
+            break
+        run.insert(0, before)
+    width = max(end - start for start, end in run) if len(run) > 1 else run[0][1] - run[0][0]
+    while run[-1][1] - hit < RUN and run[-1][1] - run[-1][0] >= _NARROWEST and data[run[-1][1] - 1 : run[-1][1]] != b"=":
+        after = _line_after(data, run[-1][1])
+        if after is None or (len(run) > 1 and run[-1][1] - run[-1][0] != width) or after[1] - after[0] > max(width, _NARROWEST):
+            break
+        width = max(width, after[1] - after[0]) if len(run) == 1 else width
+        run.append(after)
+    return run
+
+
+def _left(data: bytes, hit: int) -> int:
+    begin = hit
+    while begin > 0 and hit - begin < RUN:
+        found = _B64_LEFT.search(data[max(0, begin - 1024) : begin])
+        size = len(found[0]) if found else 0
+        begin -= size
+        if size < 1024:
+            break
+    return begin
+
+
+def _line_before(data: bytes, start: int) -> tuple[int, int] | None:
+    """The base64 that ends the line before, where only a line end and indentation lie between."""
+    floor = max(0, start - 96)
+    for match in _WRAP.finditer(data, floor, start):
+        if match.end() == start:
+            end = match.start()
+            while end > floor and data[end - 1 : end] in (b'"', b"'", b" ", b"+", b"\\"):
+                end -= 1
+            begin = _left(data, end)
+            return (begin, end) if begin < end else None
+    return None
+
+
+def _line_after(data: bytes, end: int) -> tuple[int, int] | None:
+    """The base64 that makes up the next line, where only a line end and indentation lie between."""
+    closing = _WRAP_END.match(data, end)
+    wrap = _WRAP.match(data, closing.end() if closing else end)
+    if not wrap:
+        return None
+    right = _B64_RIGHT.match(data, wrap.end())
+    if not right or right.end() == wrap.end() or not _WRAP_END.match(data, right.end()):
+        return None
+    return wrap.end(), right.end()
+
+
+def _base64_layers(layer: Layer, run: list[tuple[int, int]]) -> Iterator[Layer]:
+    splice = Splice()
+    for start, end in run:
+        splice.copy(layer.data, start, end)
+    text = splice.data().translate(_URL).rstrip(b"=")[:RUN]
+    for phase in range(4):
+        size = (len(text) - phase) // 4 * 4
+        rest = len(text) - phase - size
+        body = text[phase : phase + size + (rest if rest > 1 else 0)]
+        if len(body) < 4:
+            continue
+        try:
+            decoded = binascii.a2b_base64(body + b"=" * (-len(body) % 4))
+        except binascii.Error:
+            continue
+        yield layer.inside(decoded, "base64", _base64_way(splice, phase))
+
+
+def _base64_way(splice: Splice, phase: int) -> Callable[[int], int]:
+    return lambda offset: splice.locate(phase + offset * 4 // 3)
+
+
+# --- hex -----------------------------------------------------------------------------------------------------------
+
+_HEX_PLAIN = re.compile(rb"(?:[0-9a-fA-F]|(?<=[0-9a-fA-F]{16})\\?\r?\n[ \t]*(?=[0-9a-fA-F]{2}))+")
+_HEX_SPACED = re.compile(rb"(?:0x)?[0-9a-fA-F]{2}(?:[ :,;\t\r\n\\-]{1,24}(?:0x)?[0-9a-fA-F]{2}(?![0-9a-fA-F]))+")
+_HEX_PAIR = re.compile(rb"(?:0x)?([0-9a-fA-F]{2})")
+_HEX_HIT = re.compile(rb"666c75785f|66[ :](?:6c)[ :]75[ :]78|0x66, ?0x6c", re.IGNORECASE)
+
+
+def hexadecimal(layer: Layer) -> Iterator[Layer]:
+    """Hex digits around each hit, in one run or in pairs with something between."""
+    done = -1
+    for hit in _HEX_HIT.finditer(layer.data):
+        if hit.start() < done:
+            continue
+        pattern = _HEX_PLAIN if hit[0][2:4].lower() == b"6c" else _HEX_SPACED
+        begin = hit.start()
+        if pattern is _HEX_PLAIN:
+            while begin >= 2 and hit.start() - begin < RUN and _is_hex(data=layer.data[begin - 2 : begin]):
+                begin -= 2
+        run = pattern.match(layer.data, begin)
+        if not run:
+            continue
+        done = run.end()
+        yield from _hex_layer(layer, run)
+
+
+def _is_hex(data: bytes) -> bool:
+    return len(data) == 2 and all(byte in b"0123456789abcdefABCDEF" for byte in data)
+
+
+def _hex_layer(layer: Layer, run: re.Match[bytes]) -> Iterator[Layer]:
+    splice = Splice()
+    for pair in _HEX_PAIR.finditer(layer.data, run.start(), min(run.end(), run.start() + RUN)):
+        splice.put(bytes([int(pair[1], 16)]), pair.start())
+    yield layer.inside(splice.data(), "hex", splice.locate)
+
+
+# --- UTF-16 and UTF-32 ---------------------------------------------------------------------------------------------
+
+_WIDE = (
+    ("utf-32", 4, re.compile(rb"(?:[\t\n\r\x20-\x7e]\0\0\0){8,}")),
+    ("utf-16", 2, re.compile(rb"(?:[\t\n\r\x20-\x7e]\0){8,}")),
+)
+_MARKS = ((b"\xff\xfe\0\0", "utf-32-le"), (b"\0\0\xfe\xff", "utf-32-be"), (b"\xff\xfe", "utf-16-le"), (b"\xfe\xff", "utf-16-be"))
+
+
+def marked(text: Text) -> Text | None:
+    """The text behind a byte-order mark of UTF-16 or UTF-32, as UTF-8; None where there is no mark."""
+    for mark, name in _MARKS:
+        if text.data.startswith(mark):
+            decoded = text.data[len(mark) :].decode(name, "replace")
+            return Text(decoded.encode("utf-8", "replace"), (*text.via, name))
+    return None
+
+
+def wide(layer: Layer) -> Iterator[Layer]:
+    """Runs of ASCII in UTF-16 or UTF-32 without a mark, of either byte order.
+
+    The big-endian form of a run is the little-endian one moved by a byte, so one pattern serves both.
+    """
+    for name, size, pattern in _WIDE:
+        for run in pattern.finditer(layer.data):
+            if b"flux" in run[0][::size] or b"FLUX" in run[0][::size]:
+                order = "be" if run.start() % size else "le"
+                yield layer.inside(run[0][::size], f"{name}-{order}", _wide_way(run.start(), size))
+
+
+def _wide_way(start: int, size: int) -> Callable[[int], int]:
+    return lambda offset: start + offset * size
+
+
+def looks_wide(data: bytes) -> str:
+    """The encoding of content that is all UTF-16 or UTF-32 without a mark, or ""."""
+    for name, size, pattern in _WIDE:
+        for shift in (0, size - 1):
+            run = pattern.match(data, shift)
+            if run and len(run[0]) >= 0.9 * len(data) - size:
+                return f"{name}-{'be' if shift else 'le'}"
+    return ""
+
+
+__all__ = ["ESCAPE", "Layer", "Text", "base64", "base64_forms", "escapes", "hexadecimal", "joined", "looks_wide", "marked", "wide"]

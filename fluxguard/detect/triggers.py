@@ -1,0 +1,180 @@
+"""The first look at every byte, and for most of them the last: short marks without which nothing can be found.
+
+Detection is defined as "a trigger stands in the bytes, and then ...", so a look for triggers decides the same as
+full detection would, in a fraction of the time. Each trigger is at most LONGEST bytes long: a reader that sees
+content in pieces needs that much overlap. Beside them stand the marks of a container, which count at the very
+start or end of the content only (`head`).
+
+Two engines answer alike, which a test holds: plain `bytes.find`, which needs no import and serves the hook, and
+hyperscan (several GB/s) once there is more to look at than `BULK` bytes.
+"""
+
+from __future__ import annotations
+
+import binascii
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+BULK = 1 << 19
+LONGEST = 96
+
+# Each bit stands for one way on.
+PLAIN = 1  # a rule's own literal: run the rules
+ESCAPE = 2  # percent, backslash and entity escapes
+BASE64 = 4
+HEX = 8
+WIDE = 16  # UTF-16 and UTF-32
+PACKED = 32  # gzip, bzip2, xz, zip, tar
+MARKER = 64  # an allow comment: only so that a stale one can be pointed out
+JOINED = 128  # a literal that goes on after a quote or a line end
+
+ENVIRONMENTS = (b"dev", b"stg", b"prod", b"ci")
+MARKER_WORDS = (b"fluxguard:allow", b"gitleaks:allow", b"pragma: allowlist secret")
+
+_GLUE = rb"[\"'`\\+.&<\s]"
+_KEY = rb"flux_[a-z0-9]{1,12}_[A-Za-z0-9]"
+_CUT = (
+    # The first word is whole, and a quote or line end cuts what follows; or it is cut itself.
+    rb"flux(?:_[a-z0-9]{0,12}_?)?[\"'`\\]|[\"'`\s](?:lu|u)?x_(?:dev|stg|prod|ci)_"
+)
+
+
+def escaped_word() -> bytes:
+    """A regular expression for `flux_` with at least one of its characters written as an escape, of any kind."""
+    parts = [(bytes([letter]), _escapes_of(letter)) for letter in b"flux_"]
+    ways = []
+    for at in range(len(parts)):
+        before = b"".join(plain for plain, _ in parts[:at])
+        after = b"".join(b"(?:" + plain + b"|" + escaped + b")" for plain, escaped in parts[at + 1 :])
+        ways.append(before + parts[at][1] + after)
+    return b"|".join(ways)
+
+
+def _escapes_of(letter: int) -> bytes:
+    digits = b"%02x" % letter
+    pair = b"".join(b"[%c%c]" % (d, d - 32) if d > 57 else b"%c" % d for d in digits)
+    ways = [
+        rb"\\{1,4}u00" + pair,
+        rb"\\{1,4}u\{0{0,4}" + pair + rb"\}",
+        rb"\\{1,4}U000000" + pair,
+        rb"\\{1,4}x\{?" + pair + rb"\}?",
+        rb"\\{1,4}0?%03o" % letter,
+        rb"%(?:25){0,3}(?:u00)?" + pair,
+        rb"&(?:amp;){0,2}#0{0,4}%d;?" % letter,
+        rb"&(?:amp;){0,2}#[xX]0{0,4}" + pair + b";?",
+        b"=" + pair.replace(b"[f", b"[").replace(b"[c", b"["),
+    ]
+    if letter == ord("_"):
+        ways += [rb"&(?:amp;)?lowbar;", rb"\\{1,2}_"]
+    return b"(?:" + b"|".join(ways) + b")"
+
+
+def base64_forms(literal: bytes) -> list[bytes]:
+    """The characters that `literal` becomes in base64, whatever stands around it: one form per alignment.
+
+    Only characters that hold no bit of a neighbour are kept, so each form is a little shorter than the whole.
+    """
+    forms = []
+    for lead in range(3):
+        encoded = binascii.b2a_base64(b"\0" * lead + literal, newline=False)
+        first = -(-lead * 8 // 6)
+        last = (lead + len(literal)) * 8 // 6
+        forms.append(encoded[first:last])
+    return forms
+
+
+def _base64() -> list[bytes]:
+    once = base64_forms(b"flux_")
+    twice = [form for literal in once for form in base64_forms(literal)]
+    thrice = [form for literal in twice for form in base64_forms(literal)]
+    # A line break may cut the first word; the second is whole then, on either side of it.
+    second = [form for name in (b"_dev_", b"_stg_", b"_prod_", b"x_ci_") for form in base64_forms(name)]
+    wide = base64_forms(b"f\0l\0u\0x\0")
+    packed = [b"H4sI", b"UEsDB", b"SDRzS", b"VUVzRE"]  # gzip and zip, in base64 once and twice
+    return once + twice + thrice + second + wide + packed
+
+
+_HEX = (b"666c75785f", b"666C75785F", b"66 6c 75 78", b"66 6C 75 78", b"66:6c:75:78", b"66:6C:75:78", b"0x66,0x6c", b"0x66, 0x6c", b"0x66, 0x6C")
+_SURE: tuple[tuple[int, Sequence[bytes]], ...] = (
+    (PLAIN, (b"fluxloop", b"FLUXLOOP", b"FluxLoop", b"Fluxloop", b"fluxLoop", b"flx_", b"fl_sk_")),
+    (BASE64, _base64()),
+    (HEX, _HEX),
+    (WIDE, (b"f\0l\0u\0x", b"f\0\0\0l\0\0\0u")),
+    (MARKER, MARKER_WORDS[:1]),
+)
+# A short literal first, then the expression that says whether it counts.
+_HINTS = (
+    *((b"flux", PLAIN | JOINED | ESCAPE) for _ in range(1)),
+    *((b"x_" + name + b"_", JOINED) for name in ENVIRONMENTS),
+    *((hint, ESCAPE) for hint in (
+        b"%66", b"%6c", b"%6C", b"%75", b"%78", b"%25", b"%u00", b"\\u00", b"\\U0000", b"\\u{", b"\\x6", b"\\x7", b"\\x{",
+        b"\\146", b"\\154", b"\\165", b"\\170", b"\\0", b"&#", b"&amp;#", b"=66", b"=6C", b"=75", b"=78")),
+)  # fmt: skip
+_EXPRESSIONS = ((PLAIN, _KEY), (JOINED, _CUT), (ESCAPE, escaped_word()))
+
+
+def head(data: bytes) -> int:
+    """The bits that the start and the end of the content set: what it is packed in, or a byte-order mark."""
+    start = data[:6]
+    if start[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        return WIDE
+    if start.startswith((b"\x1f\x8b\x08", b"PK\3\4", b"PK\5\6", b"\xfd7zXZ\0", b"7z\xbc\xaf\x27\x1c", b"Rar!\x1a\x07", b"\x28\xb5\x2f\xfd")):
+        return PACKED
+    if start[:3] == b"BZh" and data[4:10] == b"1AY&SY":
+        return PACKED
+    if data[257:262] == b"ustar" or data[-22:-18] == b"PK\5\6":
+        return PACKED
+    return 0
+
+
+class Triggers:
+    """The built-in triggers and the literals of a team's own rules."""
+
+    def __init__(self, extra: Sequence[bytes] = ()) -> None:
+        self.literals: dict[bytes, int] = {}
+        for bit, literals in (*_SURE, (PLAIN, tuple(extra))):
+            for literal in literals:
+                self.literals[literal] = self.literals.get(literal, 0) | bit
+        self.expressions: Mapping[bytes, int] = {expression: bit for bit, expression in _EXPRESSIONS}
+        self.longest = max(LONGEST, *map(len, self.literals))
+        self._seen = 0
+        self._scan: Callable[[bytes], int] = self.find
+
+    def kinds(self, data: bytes) -> int:
+        """The bits of all the triggers in `data`; 0 means that nothing can be found there."""
+        if self._seen >= 0:
+            self._seen += len(data)
+            if self._seen > BULK:
+                self._seen = -1
+                self._scan = self._bulk()
+        return self._scan(data) | head(data)
+
+    def find(self, data: bytes) -> int:
+        """The plain engine."""
+        bits = 0
+        for literal, bit in self.literals.items():
+            if literal in data:
+                bits |= bit
+        wanted = 0
+        for hint, bit in _HINTS:
+            if wanted & bit != bit and hint in data:
+                wanted |= bit
+        return bits | self._confirm(data, wanted) if wanted else bits
+
+    def _confirm(self, data: bytes, wanted: int) -> int:
+        import re
+
+        bits = 0
+        for expression, bit in self.expressions.items():
+            if wanted & bit and re.search(expression, data):
+                bits |= bit
+        return bits
+
+    def _bulk(self) -> Callable[[bytes], int]:
+        try:
+            from fluxguard.detect.bulk import scanner
+        except ImportError:
+            return self.find
+        return scanner(self.literals, self.expressions)

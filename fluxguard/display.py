@@ -1,0 +1,37 @@
+"""What may be shown: no key, no control character, whatever a hostile name or message holds."""
+
+from __future__ import annotations
+
+import re
+
+from fluxguard.model import Secret
+
+_KEY = re.compile(r"(?:flux_[a-z][a-z0-9]{1,11}|flx_[a-z]{2,10}|fl_sk)_[A-Za-z0-9]{12,}")
+_TOKEN = re.compile(r"[A-Za-z0-9+/_%&#;=\\-]{24,}")
+
+
+def safe(text: str, masks: dict[bytes, str] | None = None) -> str:
+    """`text` for a terminal or a log: keys masked, control characters and surrogates escaped.
+
+    masks: further values to replace, each with what is shown in its place.
+    """
+    for value, shown in (masks or {}).items():
+        text = text.replace(value.decode("utf-8", "surrogateescape"), shown)
+    text = _KEY.sub(lambda match: Secret(match[0].encode()).masked, text)
+    return "".join(_visible(character) for character in text)
+
+
+def path(name: bytes, masks: dict[bytes, str] | None = None) -> str:
+    """A path for people: UTF-8 where it is, each other byte as \\xNN."""
+    return safe(name.decode("utf-8", "surrogateescape"), masks)
+
+
+def _visible(character: str) -> str:
+    if character.isprintable():
+        return character
+    code = ord(character)
+    if 0xDC80 <= code <= 0xDCFF:
+        return f"\\x{code - 0xDC00:02x}"
+    if code < 0x100:
+        return {"\n": "\\n", "\t": "\\t", "\r": "\\r"}.get(character, f"\\x{code:02x}")
+    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"

@@ -1,0 +1,196 @@
+"""From matches to findings: one per key, with its places, what suppresses it, and how severe it is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+
+from fluxguard.chunk import Chunk, Skipped
+from fluxguard.config import Config
+from fluxguard.detect import suppress
+from fluxguard.detect.engine import Detector, Match
+from fluxguard.detect.layers import Text
+from fluxguard.detect.ruleset import built_in
+from fluxguard.detect.triggers import MARKER, Triggers
+from fluxguard.model import Finding, Location, Report, Secret, Stats, Suppression, Unread
+
+_RANK = {"high": 0, "medium": 1, "low": 2}
+
+
+@dataclass(frozen=True, slots=True)
+class _Sighting:
+    """A key in a chunk. lines: the whole lines it stands on; copy: the how-manieth such line of the file; offset: in the whole."""
+
+    match: Match
+    location: Location
+    lines: bytes | None
+    copy: int
+    offset: int
+
+
+class Collector:
+    """Takes chunks that may hold something, and makes a report of what they hold."""
+
+    def __init__(self, config: Config | None, triggers: Triggers | None = None) -> None:
+        self.config = config or Config()
+        self._detector = Detector([*built_in(), *self.config.rules], triggers, self.config.limits)
+        self._triggers = triggers or Triggers()
+        self._sightings: list[_Sighting] = []
+        self._stale: list[str] = []
+        self._seen: set[tuple[str, bytes, str, int, Secret]] = set()
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing was found, and there is nothing to point out."""
+        return not self._sightings and not self._stale
+
+    def add(self, chunk: Chunk) -> list[Skipped]:
+        """Looks into one chunk; what could not be looked into comes back."""
+        detection = self._detector.detect(chunk.data, chunk.origin.path)
+        copies: dict[bytes, list[int]] = {}
+        used: set[int] = set()
+        for match in detection.matches:
+            sighting = self._sighting(chunk, match, copies)
+            used.update(range(sighting.location.line, sighting.location.line + match.text.data.count(b"\n", match.start, match.end) + 1))
+            key = (chunk.origin.kind, chunk.origin.path, chunk.origin.object, sighting.offset, match.secret)
+            if key not in self._seen:
+                self._seen.add(key)
+                self._sightings.append(sighting)
+        if self._triggers.kinds(chunk.data) & MARKER and chunk.start == 0:
+            self._note_stale(chunk, used)
+        return [_skipped(chunk, where, reason) for where, reason in detection.unread]
+
+    def _sighting(self, chunk: Chunk, match: Match, copies: dict[bytes, list[int]]) -> _Sighting:
+        line, column = match.text.position(match.start)
+        raw = not match.text.via
+        if raw and chunk.start:
+            line, column = (line + chunk.line - 1, column) if line > 1 else (chunk.line, column + chunk.column - 1)
+        lines = None
+        copy = 0
+        if raw and not is_binary(chunk.data):
+            first, last = match.text.line_span(match.start, match.end)
+            lines = match.text.data[first:last]
+            standing = copies.setdefault(lines, [])
+            if first not in standing:
+                standing.append(first)
+            copy = standing.index(first) + 1
+        allowed = suppress.allowed(match.text, match.start, match.end)
+        place = Location(chunk.origin.kind, chunk.origin.path, line, column, match.via, chunk.origin.object, suppressed=allowed)
+        return _Sighting(match, place, lines, copy, chunk.start + match.start if raw else match.start)
+
+    def _note_stale(self, chunk: Chunk, used: set[int]) -> None:
+        shown = chunk.origin.path.decode("utf-8", "replace")
+        for number in suppress.markers(Text(chunk.data)):
+            if number not in used:
+                self._stale.append(f"{shown}:{number}: this fluxguard:allow comment allows nothing: there is no key on its line.")
+
+    def paths(self) -> set[bytes]:
+        """The paths at which something was found."""
+        return {sighting.location.path for sighting in self._sightings}
+
+    def forget_known(self, bases: Mapping[bytes, bytes]) -> None:
+        """Marks what stood in the same lines of the same file before: `bases` holds that file's former content, by path."""
+        texts = {path: None if is_binary(base) else _line_counts(base) for path, base in bases.items()}
+        for number, sighting in enumerate(self._sightings):
+            counts = texts.get(sighting.location.path)
+            if counts is None or sighting.lines is None or sighting.location.kind == "path":
+                continue
+            if sighting.copy <= counts(sighting.lines):
+                self._sightings[number] = replace(sighting, location=replace(sighting.location, known=True))
+
+    def report(self, command: str, target: str, skipped: Iterable[Skipped], stats: Stats, whole: bool) -> Report:
+        """All that was found. whole: everything was looked at, so that unused exceptions may be pointed out."""
+        findings = tuple(self._finding(group) for group in self._grouped())
+        unread = tuple(Unread(item.where, item.reason, self.config.acceptance(item.where, item.object)) for item in skipped)
+        stale = list(self._stale)
+        if whole:
+            stale += self._unused(findings)
+        return Report(command, target, _sorted(findings), unread, stats, tuple(stale), hidden=self._hidden())
+
+    def _hidden(self) -> tuple[tuple[bytes, str], ...]:
+        """Names show up in reports: what of them is a key in another form is to be masked as well."""
+        return tuple(
+            (match.text.data[match.start : match.end], match.secret.masked)
+            for match, location in ((sighting.match, sighting.location) for sighting in self._sightings)
+            if location.kind in ("path", "ref-name") and match.via
+        )
+
+    def _grouped(self) -> list[list[_Sighting]]:
+        groups: dict[Secret, list[_Sighting]] = {}
+        for sighting in self._sightings:
+            groups.setdefault(sighting.match.secret, []).append(sighting)
+        return list(groups.values())
+
+    def _finding(self, group: list[_Sighting]) -> Finding:
+        best = min(group, key=lambda sighting: _RANK[sighting.match.confidence]).match
+        places = tuple(self._place(sighting) for sighting in group)
+        open_places = [place for place in places if place.suppressed is None]
+        severity = self.config.severity_of(best.rule.id, best.environment, best.confidence)
+        if open_places and all(place.known for place in open_places):
+            severity = "warn"
+        return Finding(
+            rule=best.rule.id,
+            secret=best.secret,
+            environment=best.environment,
+            confidence=best.confidence,
+            severity=severity,
+            locations=places,
+            suppressed=None if open_places else places[0].suppressed,
+        )
+
+    def _place(self, sighting: _Sighting) -> Location:
+        place = sighting.location
+        if place.suppressed is not None:
+            return place
+        reason = self.config.suppression(place.path, sighting.match.rule.id, sighting.match.secret.fingerprint)
+        return replace(place, suppressed=reason) if reason else place
+
+    def _unused(self, findings: tuple[Finding, ...]) -> list[str]:
+        reasons: set[Suppression | None] = {place.suppressed for finding in findings for place in finding.locations}
+        present = {finding.secret.fingerprint for finding in findings}
+        stale = [
+            f"[[allow]] {', '.join(allowed.globs)}: no finding there any more; the entry can go."
+            for allowed in self.config.allow
+            if Suppression("path", allowed.reason) not in reasons
+        ]
+        gone = [fingerprint for fingerprint in self.config.baseline if fingerprint not in present]
+        if gone:
+            stale.append(f"The baseline lists {len(gone)} key(s) that are no longer found (first: {gone[0][:16]}...).")
+        return stale
+
+
+def _skipped(chunk: Chunk, where: str, reason: str) -> Skipped:
+    shown = chunk.origin.path or chunk.origin.kind.encode()
+    return Skipped(shown, f"{reason} (in {where})" if where else reason, chunk.origin.object)
+
+
+def is_binary(data: bytes) -> bool:
+    """Whether content is not text that has lines: a NUL byte in it, as for git, but anywhere."""
+    return b"\0" in data
+
+
+def _line_counts(base: bytes) -> Callable[[bytes], int]:
+    """How often certain lines stand in a text, one after another; line ends make no difference."""
+    text = b"\n" + _unix(base) + b"\n"
+
+    def count(lines: bytes) -> int:
+        wanted = b"\n" + _unix(lines) + b"\n"
+        found, at = 0, text.find(wanted)
+        while at >= 0:
+            found += 1
+            at = text.find(wanted, at + 1)
+        return found
+
+    return count
+
+
+def _unix(text: bytes) -> bytes:
+    return text.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+
+
+def _sorted(findings: tuple[Finding, ...]) -> tuple[Finding, ...]:
+    def order(finding: Finding) -> tuple[bool, int, bytes, int]:
+        first = finding.locations[0]
+        return not finding.blocks, _RANK[finding.confidence], first.path, first.line
+
+    return tuple(sorted(findings, key=order))

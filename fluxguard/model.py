@@ -1,0 +1,172 @@
+"""The values that the rooms hand to one another: frozen, and shy about keys."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass, field
+
+FINGERPRINT = b"fluxguard/fp/v1\0"
+_PREFIX = re.compile(rb"(?:flux|flx|fl)_(?:[a-z][a-z0-9]{0,11}_)?")
+SHORTEST_BODY = 16
+_LONG_BODY = 28
+
+
+class Secret:
+    """A key. Shows itself masked wherever it is printed; `reveal()` is the one way to its bytes."""
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: bytes) -> None:
+        self._value = value
+
+    def reveal(self) -> bytes:
+        """The key in clear. Few places may ask: see `contract.md`."""
+        return self._value
+
+    @property
+    def masked(self) -> str:
+        """As FluxLoop's pages show a key: prefix, four characters, three dots, the last five (three of a short one)."""
+        prefix = _PREFIX.match(self._value)
+        body = self._value[prefix.end() :] if prefix else b""
+        if len(body) < SHORTEST_BODY or prefix is None:
+            return "***"
+        tail = 5 if len(body) >= _LONG_BODY else 3
+        shown = prefix[0] + body[:4] + b"..." + body[-tail:]
+        return shown.decode("ascii", "replace")
+
+    @property
+    def fingerprint(self) -> str:
+        """`fg1:` and the SHA-256 of the version string, a NUL and the key, in hex."""
+        return "fg1:" + hashlib.sha256(FINGERPRINT + self._value).hexdigest()
+
+    @property
+    def guessable(self) -> bool:
+        """Whether the fingerprint of this value could be turned back into it by trying: it may not be committed."""
+        return self.masked == "***"
+
+    def __repr__(self) -> str:
+        return self.masked
+
+    __str__ = __repr__
+
+    def __format__(self, spec: str) -> str:
+        return format(self.masked, spec)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and other._value == self._value
+
+    def __hash__(self) -> int:
+        return hash(self._value)
+
+    def __reduce__(self) -> str | tuple[object, ...]:
+        raise TypeError("a Secret is not to be pickled")
+
+
+@dataclass(frozen=True, slots=True)
+class Suppression:
+    """Why a finding does not block. by: `allow-comment`, `path` or `baseline`."""
+
+    by: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Location:
+    """One place where a key stands.
+
+    kind: the contract's name for it. path: as git has it, bytes. line, column: from 1, of the outermost text.
+    via: the layers between the bytes on disk and the key, outermost first. object: blob id or "".
+    known: it stood there at HEAD already, so that this commit does not bring it.
+    """
+
+    kind: str
+    path: bytes
+    line: int
+    column: int
+    via: tuple[str, ...] = ()
+    object: str = ""
+    known: bool = False
+    suppressed: Suppression | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One distinct key, with every place where it stands.
+
+    confidence: `high`, `medium`, `low`. severity: `block` or `warn`. status: what the platform says, or `unknown`.
+    """
+
+    rule: str
+    secret: Secret
+    environment: str
+    confidence: str
+    severity: str
+    locations: tuple[Location, ...]
+    suppressed: Suppression | None = None
+    status: str = "unknown"
+
+    @property
+    def blocks(self) -> bool:
+        """Whether it makes the run end with exit code 1."""
+        return self.severity == "block" and self.suppressed is None
+
+
+@dataclass(frozen=True, slots=True)
+class Unread:
+    """Something that was not looked at. accepted: the reason for which the configuration accepts it, or None."""
+
+    where: bytes
+    reason: str
+    accepted: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Stats:
+    """What a run looked at. objects: files, names and messages; bytes: of their contents; seconds: wall clock."""
+
+    objects: int = 0
+    bytes: int = 0
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What a command found.
+
+    complete: False where anything was left unread without having been accepted.
+    stale: suppressions that no longer match anything, in words. notes: what else a person should know.
+    hidden: stretches of names in which a key stands encoded, each with what is shown instead.
+    born: False on a branch that has no commit yet.
+    """
+
+    command: str
+    target: str
+    findings: tuple[Finding, ...] = ()
+    skipped: tuple[Unread, ...] = ()
+    stats: Stats = field(default_factory=Stats)
+    stale: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    hidden: tuple[tuple[bytes, str], ...] = ()
+    born: bool = True
+
+    def masks(self) -> dict[bytes, str]:
+        """What must not be shown wherever it turns up, and what stands in its place."""
+        shown = {finding.secret.reveal(): finding.secret.masked for finding in self.findings}
+        return {**dict(self.hidden), **shown}
+
+    def names_key(self, path: bytes) -> bool:
+        """Whether a path holds a key, so that no command can name it."""
+        return any(value in path for value in self.masks())
+
+    @property
+    def complete(self) -> bool:
+        """Whether everything was looked at, or accepted as unread."""
+        return all(unread.accepted is not None for unread in self.skipped)
+
+    @property
+    def exit_code(self) -> int:
+        """The contract's exit code: 1 wins over 3."""
+        if any(finding.blocks for finding in self.findings):
+            return 1
+        return 0 if self.complete else 3

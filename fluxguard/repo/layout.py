@@ -1,0 +1,52 @@
+"""Where a repository keeps its things: working tree, git directory, branch."""
+
+from __future__ import annotations
+
+import os
+
+from fluxguard.repo import run
+
+
+def root(cwd: str | None = None) -> str | None:
+    """The top of the working tree that `cwd` lies in; None outside one. Costs no process.
+
+    Goes up to the first folder with a `.git` in it, as git does, unless GIT_DIR or GIT_WORK_TREE say otherwise.
+    """
+    if cwd is None and ("GIT_DIR" in os.environ or "GIT_WORK_TREE" in os.environ):
+        top = run.try_output("rev-parse", "--show-toplevel")
+        return os.fsdecode(top[:-1]) if top else None
+    folder = os.path.realpath(cwd or ".")
+    while True:
+        if os.path.lexists(os.path.join(folder, ".git")):
+            return folder
+        parent = os.path.dirname(folder)
+        if parent == folder:
+            return None
+        folder = parent
+
+
+def branch(cwd: str | None = None) -> bytes:
+    """The full name of the ref that HEAD points at; empty where HEAD is detached or there is no repository."""
+    top = root(cwd)
+    if top is not None and cwd is None and "GIT_DIR" not in os.environ:
+        name = _read_head(os.path.join(top, ".git"))
+        if name is not None:
+            return name
+    return (run.try_output("symbolic-ref", "--quiet", "HEAD", cwd=cwd) or b"").rstrip(b"\n")
+
+
+def _read_head(git: str) -> bytes | None:
+    """HEAD of an ordinary git directory, without a process; None where only git can tell (worktree, reftable)."""
+    try:
+        fd = os.open(os.path.join(git, "HEAD"), os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+    except OSError:
+        return None
+    try:
+        head = os.read(fd, 4096)
+    except OSError:
+        return None
+    finally:
+        os.close(fd)
+    if not head.startswith(b"ref: ") or b".invalid" in head:
+        return b"" if head[:4].isalnum() else None
+    return head[5:].strip()

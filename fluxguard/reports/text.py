@@ -1,0 +1,161 @@
+"""What a person reads: which key, where, why it matters, what to do. rich on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import os
+import textwrap
+from collections.abc import Iterable, Iterator
+from typing import TextIO
+
+from fluxguard import display
+from fluxguard.detect.ruleset import built_in
+from fluxguard.model import Finding, Location, Report
+from fluxguard.reports.advice import next_steps
+
+WIDTH = 80
+PLACES = 10  # places listed for one key before the rest is only counted
+_CONFIDENCE = {"high": "the checksum proves it", "medium": "the format fits", "low": "it may be one"}
+
+Line = tuple[str, str]  # rich style, text
+
+
+def write(report: Report, stream: TextIO, advice: bool = True, color: bool | None = None) -> None:
+    """Writes the report. color: None decides by the stream, NO_COLOR and TERM."""
+    lines = list(_lines(report, advice))
+    if color is None:
+        color = stream.isatty() and "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb"
+    if color:
+        _rich(lines, stream)
+    else:
+        for _, text in lines:
+            stream.write(_encodable(text, stream) + "\n")
+    stream.flush()
+
+
+def _encodable(text: str, stream: TextIO) -> str:
+    encoding = stream.encoding or "utf-8"
+    return text.encode(encoding, "backslashreplace").decode(encoding)
+
+
+def _rich(lines: Iterable[Line], stream: TextIO) -> None:
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console(file=stream, highlight=False, markup=False, emoji=False, soft_wrap=True)
+    for style, text in lines:
+        console.print(Text(_encodable(text, stream), style=style))
+
+
+def _lines(report: Report, advice: bool) -> Iterator[Line]:
+    masks = report.masks()
+    blocking = [finding for finding in report.findings if finding.blocks]
+    warned = [finding for finding in report.findings if not finding.blocks and finding.suppressed is None]
+    suppressed = [finding for finding in report.findings if finding.suppressed is not None]
+    yield _headline(report, blocking)
+    if blocking:
+        yield from _findings(blocking, masks, "bold red")
+        if advice:
+            yield from _why(blocking)
+    if warned:
+        yield "", ""
+        yield "bold yellow", f"Not blocking: {_count(len(warned), 'key')}"
+        yield from _findings(warned, masks, "yellow")
+    if suppressed:
+        yield "", ""
+        yield "dim", f"Suppressed: {_count(len(suppressed), 'key')}"
+        for finding in suppressed:
+            reason = finding.suppressed
+            shown = display.safe(reason.reason, masks) if reason else ""
+            yield "dim", f"  {finding.secret.masked}  by {reason.by if reason else ''}: {shown}"
+            yield "dim", f"    {_place(finding.locations[0], masks)}"
+    yield from _unread(report, masks)
+    for text in report.stale:
+        yield "yellow", f"Note: {display.safe(text, masks)}"
+    for text in report.notes:
+        yield "dim", f"Note: {display.safe(text, masks)}"
+    if advice and (blocking or warned):
+        yield from _steps(report)
+
+
+def _headline(report: Report, blocking: list[Finding]) -> Line:
+    looked = f"{_count(report.stats.objects, 'object')}, {_size(report.stats.bytes)}"
+    if blocking:
+        if report.command.startswith("hook commit-msg"):
+            return "bold red", f"fluxguard: the commit message holds {_count(len(blocking), 'key')}. The commit is refused."
+        if report.command == "scan --staged":
+            return "bold red", f"fluxguard: {_count(len(blocking), 'key')} would be committed. The commit is refused."
+        return "bold red", f"fluxguard: {_count(len(blocking), 'key')} found ({looked})."
+    if not report.complete:
+        return "bold yellow", "fluxguard: not everything could be read, so this is not called clean."
+    return "green", f"fluxguard: no key found that blocks ({looked}, {report.stats.seconds:.1f} s)."
+
+
+def _findings(findings: list[Finding], masks: dict[bytes, str], style: str) -> Iterator[Line]:
+    descriptions = {rule.id: rule.description for rule in built_in()}
+    for finding in findings:
+        what = descriptions.get(finding.rule, finding.rule)
+        environment = f", {finding.environment}" if finding.environment else ""
+        yield "", ""
+        yield style, f"  {finding.secret.masked}"
+        yield "", f"  {what}{environment}: {_CONFIDENCE[finding.confidence]}"
+        open_places = [place for place in finding.locations if place.suppressed is None] or list(finding.locations)
+        for place in open_places[:PLACES]:
+            yield "cyan", f"    {_place(place, masks)}"
+        if len(open_places) > PLACES:
+            yield "", f"    and {len(open_places) - PLACES:,} more places (all of them: --format json)"
+
+
+def _place(place: Location, masks: dict[bytes, str]) -> str:
+    path = display.path(place.path, masks)
+    shown = {
+        "path": f"{path} (the file's name)",
+        "ref-name": f"{path} (the branch's name)",
+        "commit-message": f"the commit message, line {place.line}, column {place.column}",
+    }.get(place.kind, f"{path}:{place.line}:{place.column}")
+    if place.via:
+        shown += f" (inside {' > '.join(display.safe(step, masks) for step in place.via)})"
+    return shown + (" (there at HEAD already)" if place.known else "")
+
+
+def _why(findings: list[Finding]) -> Iterator[Line]:
+    advice = {rule.id: rule.advice for rule in built_in()}
+    for text in dict.fromkeys(advice.get(finding.rule, "") for finding in findings):
+        if text:
+            yield "", ""
+            for line in textwrap.wrap(f"Why it matters: {text}", WIDTH - 2):
+                yield "", line
+
+
+def _steps(report: Report) -> Iterator[Line]:
+    yield "", ""
+    yield "bold", "What to do now"
+    for number, (text, commands) in enumerate(next_steps(report), 1):
+        for line in textwrap.wrap(text, WIDTH - 6, initial_indent=f"  {number}. ", subsequent_indent="     "):
+            yield "", line
+        for command in commands:
+            yield "bold", f"       {command}"
+
+
+def _unread(report: Report, masks: dict[bytes, str]) -> Iterator[Line]:
+    refused = [unread for unread in report.skipped if unread.accepted is None]
+    accepted = len(report.skipped) - len(refused)
+    if refused:
+        yield "", ""
+        yield "bold yellow", f"Not read: {len(refused):,}"
+        for unread in refused[:PLACES]:
+            yield "yellow", f"  {display.path(unread.where, masks)}: {display.safe(unread.reason, masks)}"
+        if len(refused) > PLACES:
+            yield "yellow", f"  and {len(refused) - PLACES:,} more (all of them: --format json)"
+        yield "", "  What can't be read can be accepted, with a reason, in .fluxguard.toml: [[accept-unread]]"
+    if accepted:
+        yield "dim", f"Accepted as unread by the configuration: {accepted:,}"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}" + ("" if number == 1 else "s")
+
+
+def _size(size: int) -> str:
+    if size < 10_000:
+        return f"{size:,} bytes"
+    return f"{size / 1e3:,.0f} kB" if size < 10_000_000 else f"{size / 1e6:,.0f} MB"

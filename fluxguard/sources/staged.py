@@ -1,0 +1,88 @@
+"""What the next commit would contain: every changed file's content and name, and the branch's name."""
+
+from __future__ import annotations
+
+from fluxguard.chunk import Chunk, Origin, Skipped
+from fluxguard.errors import GitError
+from fluxguard.repo import index, layout, objects
+from fluxguard.sources.windows import WHOLE, windows
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from fluxguard.repo.index import Change
+
+
+def staged(limit: int, cwd: str | None = None) -> Iterator[Chunk | Skipped]:
+    """Yields the staged version of each path that the commit changes; `limit` is the largest size that is read.
+
+    Chunks carry no base: what stood there before is asked for only where something was found (see `base_of`).
+    """
+    changed = index.changes(cwd)
+    yield from branch_name(cwd)
+    yield from contents(changed, limit, cwd)
+
+
+def contents(changed: list[Change], limit: int, cwd: str | None = None) -> Iterator[Chunk | Skipped]:
+    """Names and contents of the given changes, deletions left out."""
+    wanted: dict[str, list[Change]] = {}
+    for change in changed:
+        if change.status == "D":
+            continue
+        yield Chunk(change.path, Origin("path", change.path, ""))
+        if change.status == "U":
+            yield Skipped(change.path, "unmerged: resolve the conflict and add the file")
+        elif change.mode != index.SUBMODULE:
+            wanted.setdefault(change.id, []).append(change)
+    for opened in objects.read(list(wanted), cwd):
+        yield from _blob(opened, wanted[opened.id], limit)
+
+
+def _blob(opened: objects.Opened, changed: list[Change], limit: int) -> Iterator[Chunk | Skipped]:
+    reason = ""
+    if opened.kind == "missing":
+        reason = "the staged object is missing or damaged"
+    elif opened.size > limit:
+        reason = f"larger than the limit of {limit:,} bytes"
+    elif opened.size > WHOLE:
+        # One pass for all the places: what is long is not held in memory.
+        try:
+            yield from windows(opened.pieces(), Origin("staged", changed[0].path, opened.id))
+        except GitError:
+            reason = "the staged object is damaged"
+    else:
+        try:
+            data = b"".join(opened.pieces())
+            for change in changed:
+                yield Chunk(data, Origin("staged", change.path, opened.id))
+        except GitError:
+            reason = "the staged object is damaged"
+    if reason:
+        for change in changed:
+            yield Skipped(change.path, reason, opened.id)
+
+
+def branch_name(cwd: str | None = None) -> Iterator[Chunk]:
+    """The name of the branch that the commit goes to."""
+    name = layout.branch(cwd)
+    if name:
+        yield Chunk(name, Origin("ref-name", name))
+
+
+def base_of(changed: list[Change], cwd: str | None = None) -> dict[bytes, bytes]:
+    """What stood at HEAD where the given changes are, by their path; renames are followed. Files without one are absent."""
+    moved = index.renames(cwd) if any(change.status == "A" for change in changed) else {}
+    wanted: dict[str, list[bytes]] = {}
+    for change in changed:
+        base = moved[change.path].base if change.path in moved else change.base
+        if not index.is_null(base):
+            wanted.setdefault(base, []).append(change.path)
+    found: dict[bytes, bytes] = {}
+    for opened in objects.read(list(wanted), cwd):
+        if opened.kind != "blob" or opened.size > WHOLE:
+            continue
+        data = b"".join(opened.pieces())
+        for path in wanted[opened.id]:
+            found[path] = data
+    return found
