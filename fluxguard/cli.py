@@ -48,17 +48,25 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _dispatch(arguments: list[str]) -> int:
-    if arguments[:2] == ["hook", "pre-commit"] and not any(name.startswith("-") for name in arguments[2:]):
-        from fluxguard.commands.staged import check
-
-        return check([os.fsencode(name) for name in arguments[2:]])
     if arguments == ["scan", "--staged"]:
-        from fluxguard.commands.staged import check
-
-        return check([])
+        return _staged([])
+    if arguments[:2] == ["hook", "pre-commit"] and not any(name.startswith("-") for name in arguments[2:]):
+        return _staged(arguments[2:])
     args = _parser(arguments).parse_args(arguments)
     code: int = args.run(args)
     return code
+
+
+def _staged(names: list[str]) -> int:
+    from fluxguard.repo.ahead import Ahead
+
+    ahead = Ahead()
+    try:
+        from fluxguard.commands.staged import check
+
+        return check([os.fsencode(name) for name in names], ahead)
+    finally:
+        ahead.close()
 
 
 def _parser(arguments: list[str]) -> argparse.ArgumentParser:

@@ -17,14 +17,15 @@ if TYPE_CHECKING:
 
     from fluxguard.config import Config
     from fluxguard.model import Report
+    from fluxguard.repo.ahead import Ahead
 
 
-def check(names: Sequence[bytes]) -> int:
+def check(names: Sequence[bytes], ahead: Ahead | None = None) -> int:
     """What the hook does: prints one line when clean, else the report. Returns the exit code."""
     root = layout.root()
     config = _configured(root)
     started = time.perf_counter()
-    scan, changed = look(names, config)
+    scan, changed = look(names, config, ahead)
     if scan.clean:
         sys.stdout.write(clean_line(scan, len(changed)))
         return 0
@@ -41,19 +42,19 @@ def _configured(root: str | None) -> Config | None:
     return load_config(root)
 
 
-def look(names: Sequence[bytes], config: Config | None) -> tuple[Scan, list[index.Change]]:
+def look(names: Sequence[bytes], config: Config | None, ahead: Ahead | None = None) -> tuple[Scan, list[index.Change]]:
     """Looks at the staged changes, and at the files that the framework names beside them."""
     limit = settings.LARGEST if config is None else config.largest
     scan = Scan(config)
     try:
-        changed = index.changes()
+        changed = index.changes(started=ahead)
     except index.run.GitError:
         # The framework's hosted service may run on files without a repository around them.
         if not names or layout.root() is not None:
             raise
         changed = []
     scan.run(staged.branch_name())
-    scan.run(staged.contents(changed, limit))
+    scan.run(staged.contents(changed, limit, started=ahead))
     if names:
         covered = {change.path for change in changed if change.status != "D"}
         others = [name for name in names if name not in covered]

@@ -7,10 +7,13 @@ it, reading `.git/index` by oneself would not.
 from __future__ import annotations
 
 from fluxguard.repo import run
+from fluxguard.repo.ahead import STAGED
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from fluxguard.repo.ahead import Ahead
 
 LINK = "120000"
 SUBMODULE = "160000"
@@ -45,20 +48,20 @@ def is_null(id: str) -> bool:
     return not id.strip("0")
 
 
-def changes(cwd: str | None = None, against: str = "HEAD") -> list[Change]:
-    """The index compared with `against`, or with nothing on a branch that has no commit yet.
+def changes(cwd: str | None = None, started: Ahead | None = None) -> list[Change]:
+    """The index compared with HEAD, or with nothing on a branch that has no commit yet.
 
     Renames are not looked for: a moved file is one path gone and one new.
     Raises GitError outside a repository, or where the index is damaged.
     """
-    arguments = ("diff-index", "--cached", "--raw", "-z", "--no-renames", "--no-abbrev", "--full-index")
-    options = ("--ignore-submodules=none", "--ita-invisible-in-index")
-    running = run.start(*arguments, *options, against, "--", cwd=cwd)
+    running = started.take_staged() if started is not None else None
+    if running is None:
+        running = run.start(*STAGED, cwd=cwd)
     raw = running.readall()
     code, text = running.finish()
     if code and "bad revision" in text and _unborn(cwd):
         empty = run.output("hash-object", "-t", "tree", "/dev/null", cwd=cwd).decode().strip()
-        raw = run.output(*arguments, *options, empty, "--", cwd=cwd)
+        raw = run.output(*(empty if word == "HEAD" else word for word in STAGED), cwd=cwd)
     elif code:
         raise run.failure("diff-index", code, text)
     return list(parse_raw(raw))

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from fluxguard.repo import run
+from fluxguard.repo.ahead import BATCH
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+
+    from fluxguard.repo.ahead import Ahead
 
 PIECE = 8 << 20  # how much of a large object is handed over at once
 
@@ -52,7 +55,7 @@ class Opened:
         return not self.broken
 
 
-def read(ids: Sequence[str], cwd: str | None = None) -> Iterator[Opened]:
+def read(ids: Sequence[str], cwd: str | None = None, started: Ahead | None = None) -> Iterator[Opened]:
     """Opens each object in the order asked for. An object that git can't read has kind `missing`.
 
     ids: hex ids, or any name that git resolves (`HEAD:path` ...), none with a newline in it.
@@ -61,7 +64,7 @@ def read(ids: Sequence[str], cwd: str | None = None) -> Iterator[Opened]:
     left = list(ids)
     while left:
         answered = 0
-        for opened in _batch(left, cwd):
+        for opened in _batch(left, cwd, started):
             answered += 1
             yield opened
         if answered < len(left):
@@ -69,10 +72,12 @@ def read(ids: Sequence[str], cwd: str | None = None) -> Iterator[Opened]:
         left = left[answered + 1 :]
 
 
-def _batch(ids: list[str], cwd: str | None) -> Iterator[Opened]:
+def _batch(ids: list[str], cwd: str | None, started: Ahead | None) -> Iterator[Opened]:
     """One git process; ends early, after a damaged object."""
     asked = "\n".join(ids).encode("utf-8", "surrogateescape") + b"\n"
-    running = run.start("cat-file", "--batch", "--buffer", cwd=cwd, stdin=asked)
+    running = started.take_batch(asked) if started is not None else None
+    if running is None:
+        running = run.start(*BATCH, cwd=cwd, stdin=asked)
     for id in ids:
         header = running.readline()
         if not header:

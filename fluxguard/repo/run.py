@@ -177,13 +177,43 @@ def start(*arguments: str, cwd: str | None = None, stdin: bytes | None = None, i
     cwd: the directory to run in. stdin: what it reads (nothing by default).
     Raises GitError where git can't be started.
     """
+    source = scratch(stdin or b"")
+    try:
+        return _spawn(arguments, cwd, source, isolated)
+    finally:
+        os.close(source)
+
+
+class Feeding:
+    """A git process that was started before it was known what to ask it: `feed` it once, then read."""
+
+    MOST = 32 << 10  # bytes; what a pipe takes without anybody reading at its other end
+
+    def __init__(self, *arguments: str) -> None:
+        source, self._stdin = os.pipe()
+        os.set_inheritable(self._stdin, False)
+        try:
+            self.running = _spawn(arguments, None, source, False)
+        finally:
+            os.close(source)
+
+    def feed(self, data: bytes) -> Running:
+        """Hands over `data`, at most MOST bytes, and ends the input."""
+        try:
+            os.write(self._stdin, data)
+        except BrokenPipeError:
+            pass  # git ended already; its exit code says why
+        os.close(self._stdin)
+        return self.running
+
+
+def _spawn(arguments: tuple[str, ...], cwd: str | None, source: int, isolated: bool) -> Running:
     argv = ["git"]
     if cwd is not None:
         argv += ["-C", cwd]
     for setting in _SAFE_CONFIG:
         argv += ["-c", setting]
     argv += arguments
-    source = scratch(stdin or b"")
     errors = scratch()
     reader, writer = os.pipe()
     actions = [(os.POSIX_SPAWN_DUP2, source, 0), (os.POSIX_SPAWN_DUP2, writer, 1), (os.POSIX_SPAWN_DUP2, errors, 2)]
@@ -196,7 +226,6 @@ def start(*arguments: str, cwd: str | None = None, stdin: bytes | None = None, i
             f"git could not be started: {error.strerror}.", "Install git, and make sure that it is on PATH."
         ) from None
     finally:
-        os.close(source)
         os.close(writer)
     return Running(arguments, pid, reader, errors)
 

@@ -11,21 +11,17 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from fluxguard.repo.ahead import Ahead
     from fluxguard.repo.index import Change
 
 
-def staged(limit: int, cwd: str | None = None) -> Iterator[Chunk | Skipped]:
-    """Yields the staged version of each path that the commit changes; `limit` is the largest size that is read.
+def contents(
+    changed: list[Change], limit: int, cwd: str | None = None, started: Ahead | None = None
+) -> Iterator[Chunk | Skipped]:
+    """Names and staged contents of the given changes, deletions left out; `limit` is the largest size that is read.
 
     Chunks carry no base: what stood there before is asked for only where something was found (see `base_of`).
     """
-    changed = index.changes(cwd)
-    yield from branch_name(cwd)
-    yield from contents(changed, limit, cwd)
-
-
-def contents(changed: list[Change], limit: int, cwd: str | None = None) -> Iterator[Chunk | Skipped]:
-    """Names and contents of the given changes, deletions left out."""
     wanted: dict[str, list[Change]] = {}
     for change in changed:
         if change.status == "D":
@@ -35,7 +31,7 @@ def contents(changed: list[Change], limit: int, cwd: str | None = None) -> Itera
             yield Skipped(change.path, "unmerged: resolve the conflict and add the file")
         elif change.mode != index.SUBMODULE:
             wanted.setdefault(change.id, []).append(change)
-    for opened in objects.read(list(wanted), cwd):
+    for opened in objects.read(list(wanted), cwd, started):
         yield from _blob(opened, wanted[opened.id], limit)
 
 
