@@ -38,5 +38,8 @@ def write(report: Report, path: str) -> tuple[int, int]:
             stream.write(content)
         os.replace(temporary, path)
     except OSError as error:
-        raise UsageError(f"The baseline can't be written to {path}: {error.strerror}.", f"The usual name is {settings.BASELINE}.") from None
+        raise UsageError(
+            f"The baseline can't be written to {path}: {error.strerror}.",
+            f"The usual name is {settings.BASELINE}.",
+        ) from None
     return len(entries), left_out

@@ -40,7 +40,9 @@ class Allowed:
 
     def covers(self, path: bytes, rule: str) -> bool:
         """Whether a finding of `rule` at `path` is suppressed."""
-        return (not self.rules or rule in self.rules) and any(matcher.fullmatch(path) for matcher in self.matchers)
+        return (not self.rules or rule in self.rules) and any(
+            matcher.fullmatch(path) for matcher in self.matchers
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +118,9 @@ def _repository_table(root: str) -> tuple[str, Mapping[str, Any]]:
     if os.path.lexists(path):
         return settings.FILE, _read(path, settings.FILE)
     if settings.project_table(root):
-        table = _read(os.path.join(root, settings.PROJECT), settings.PROJECT).get("tool", {}).get("fluxguard", {})
+        table = (
+            _read(os.path.join(root, settings.PROJECT), settings.PROJECT).get("tool", {}).get("fluxguard", {})
+        )
         return f"{settings.PROJECT} [tool.fluxguard]", table
     return "", {}
 
@@ -127,10 +131,14 @@ def _text(path: str, shown: str) -> bytes:
         fd = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
         with os.fdopen(fd, "rb") as stream:
             if not os.path.isfile(path):
-                raise UsageError(f"{shown} is not a regular file.", "Put the configuration into a plain file.")
+                raise UsageError(
+                    f"{shown} is not a regular file.", "Put the configuration into a plain file."
+                )
             data = stream.read(_LARGEST_FILE + 1)
     except OSError as error:
-        raise UsageError(f"{shown} can't be read: {error.strerror}.", "Check its name and its permissions.") from None
+        raise UsageError(
+            f"{shown} can't be read: {error.strerror}.", "Check its name and its permissions."
+        ) from None
     if len(data) > _LARGEST_FILE:
         raise UsageError(f"{shown} is larger than 1 MiB.", "That is no configuration file of fluxguard's.")
     return data
@@ -143,13 +151,17 @@ def _read(path: str, shown: str = "") -> dict[str, Any]:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         detail = str(error) if isinstance(error, tomllib.TOMLDecodeError) else "it is not UTF-8 text"
         place = detail[detail.rfind("(") :] if "(at" in detail else ""
-        raise UsageError(f"{shown} is no valid TOML {place}".rstrip() + ".", "Mend that line, and try again.") from None
+        raise UsageError(
+            f"{shown} is no valid TOML {place}".rstrip() + ".", "Mend that line, and try again."
+        ) from None
 
 
 def _merge(config: Config, table: Mapping[str, Any], where: str, from_repository: bool) -> Config:
     unknown = sorted(set(table) - _TOP)
     if unknown:
-        raise UsageError(f"{where}: unknown setting {unknown[0]!r}.", f"There are: {', '.join(sorted(_TOP))}.")
+        raise UsageError(
+            f"{where}: unknown setting {unknown[0]!r}.", f"There are: {', '.join(sorted(_TOP))}."
+        )
     rules = tuple(load(entry, where) for entry in _tables(table, "rules", where))
     repeated = {rule.id for rule in config.rules} & {rule.id for rule in rules}
     if repeated:
@@ -158,7 +170,8 @@ def _merge(config: Config, table: Mapping[str, Any], where: str, from_repository
         config,
         severity={**config.severity, **_severity(table, where)},
         allow=config.allow + tuple(_allowed(entry, where) for entry in _tables(table, "allow", where)),
-        accept=config.accept + tuple(_accepted(entry, where) for entry in _tables(table, "accept-unread", where)),
+        accept=config.accept
+        + tuple(_accepted(entry, where) for entry in _tables(table, "accept-unread", where)),
         baseline_path=_one(table, "baseline", str, where) or config.baseline_path,
         rules=config.rules + rules,
         sources=(*config.sources, where),
@@ -186,7 +199,7 @@ def _severity(table: Mapping[str, Any], where: str) -> dict[str, str]:
     entries = _one(table, "severity", dict, where) or {}
     for name, value in entries.items():
         if value not in SEVERITIES:
-            raise UsageError(f"{where}: severity of {name!r} has to be \"block\" or \"warn\".")
+            raise UsageError(f'{where}: severity of {name!r} has to be "block" or "warn".')
     return dict(entries)
 
 
@@ -206,7 +219,9 @@ def _reason(entry: Mapping[str, Any], where: str) -> str:
 def _globs(entry: Mapping[str, Any], where: str) -> tuple[str, ...]:
     globs = entry.get("paths", [])
     if not isinstance(globs, list) or not globs or not all(isinstance(glob, str) and glob for glob in globs):
-        raise UsageError(f"{where}: `paths` has to be a list of path patterns.", 'For example: paths = ["tests/data/**"]')
+        raise UsageError(
+            f"{where}: `paths` has to be a list of path patterns.", 'For example: paths = ["tests/data/**"]'
+        )
     return tuple(globs)
 
 
@@ -225,7 +240,9 @@ def _accepted(entry: Mapping[str, Any], where: str) -> Accepted:
     _known_fields(entry, {"path", "object", "reason"}, where)
     path, object = entry.get("path", ""), entry.get("object", "")
     if not isinstance(path, str) or not isinstance(object, str) or bool(path) == bool(object):
-        raise UsageError(f"{where}: either `path` or `object` has to be given.", 'For example: path = "docs/old.zip"')
+        raise UsageError(
+            f"{where}: either `path` or `object` has to be given.", 'For example: path = "docs/old.zip"'
+        )
     return Accepted(path, object, _reason(entry, where), glob_pattern(path) if path else None)
 
 
@@ -269,10 +286,15 @@ def _refuse_from_repository(table: Mapping[str, Any], where: str, own_rules: set
                 raise UsageError(f"{where}: [[allow]] path {glob!r} would allow everything.", hint)
     for entry in table.get("accept-unread", []):
         if entry.get("path") and all(glob_pattern(entry["path"]).fullmatch(probe) for probe in _PROBES):
-            raise UsageError(f"{where}: [[accept-unread]] path {entry['path']!r} would accept everything.", hint)
+            raise UsageError(
+                f"{where}: [[accept-unread]] path {entry['path']!r} would accept everything.", hint
+            )
     baseline = table.get("baseline", "")
     if baseline and (os.path.isabs(baseline) or ".." in baseline.split("/")):
-        raise UsageError(f"{where}: the baseline has to lie in the repository.", f'For example: baseline = "{settings.BASELINE}"')
+        raise UsageError(
+            f"{where}: the baseline has to lie in the repository.",
+            f'For example: baseline = "{settings.BASELINE}"',
+        )
 
 
 def _with_baseline(config: Config, root: str) -> Config:
@@ -280,7 +302,9 @@ def _with_baseline(config: Config, root: str) -> Config:
     path = os.path.join(root, name)
     if not os.path.lexists(path):
         if config.baseline_path:
-            raise UsageError(f"The baseline {name} does not exist.", f"Write it: fluxguard scan --write-baseline {name}")
+            raise UsageError(
+                f"The baseline {name} does not exist.", f"Write it: fluxguard scan --write-baseline {name}"
+            )
         return replace(config, baseline_path=path)
     return replace(config, baseline_path=path, baseline=read_baseline(path, name))
 
@@ -295,5 +319,6 @@ def read_baseline(path: str, shown: str) -> dict[str, str]:
         return {entry["fingerprint"]: str(entry.get("reason") or "in the baseline") for entry in entries}
     except (ValueError, KeyError, TypeError, RecursionError):
         raise UsageError(
-            f"{shown} is no baseline of fluxguard's.", f"Write it anew: fluxguard scan --write-baseline {shown}"
+            f"{shown} is no baseline of fluxguard's.",
+            f"Write it anew: fluxguard scan --write-baseline {shown}",
         ) from None

@@ -51,7 +51,12 @@ class Collector:
         used: set[int] = set()
         for match in detection.matches:
             sighting = self._sighting(chunk, match, copies)
-            used.update(range(sighting.location.line, sighting.location.line + match.text.data.count(b"\n", match.start, match.end) + 1))
+            used.update(
+                range(
+                    sighting.location.line,
+                    sighting.location.line + match.text.data.count(b"\n", match.start, match.end) + 1,
+                )
+            )
             key = (chunk.origin.kind, chunk.origin.path, chunk.origin.object, sighting.offset, match.secret)
             if key not in self._seen:
                 self._seen.add(key)
@@ -64,7 +69,9 @@ class Collector:
         line, column = match.text.position(match.start)
         raw = not match.text.via
         if raw and chunk.start:
-            line, column = (line + chunk.line - 1, column) if line > 1 else (chunk.line, column + chunk.column - 1)
+            line, column = (
+                (line + chunk.line - 1, column) if line > 1 else (chunk.line, column + chunk.column - 1)
+            )
         lines = None
         copy = 0
         if raw and not is_binary(chunk.data):
@@ -75,14 +82,24 @@ class Collector:
                 standing.append(first)
             copy = standing.index(first) + 1
         allowed = suppress.allowed(match.text, match.start, match.end)
-        place = Location(chunk.origin.kind, chunk.origin.path, line, column, match.via, chunk.origin.object, suppressed=allowed)
+        place = Location(
+            chunk.origin.kind,
+            chunk.origin.path,
+            line,
+            column,
+            match.via,
+            chunk.origin.object,
+            suppressed=allowed,
+        )
         return _Sighting(match, place, lines, copy, chunk.start + match.start if raw else match.start)
 
     def _note_stale(self, chunk: Chunk, used: set[int]) -> None:
         shown = chunk.origin.path.decode("utf-8", "replace")
         for number in suppress.markers(Text(chunk.data)):
             if number not in used:
-                self._stale.append(f"{shown}:{number}: this fluxguard:allow comment allows nothing: there is no key on its line.")
+                self._stale.append(
+                    f"{shown}:{number}: this fluxguard:allow comment allows nothing: there is no key on its line."
+                )
 
     def paths(self) -> set[bytes]:
         """The paths at which something was found."""
@@ -98,10 +115,15 @@ class Collector:
             if sighting.copy <= counts(sighting.lines):
                 self._sightings[number] = replace(sighting, location=replace(sighting.location, known=True))
 
-    def report(self, command: str, target: str, skipped: Iterable[Skipped], stats: Stats, whole: bool) -> Report:
+    def report(
+        self, command: str, target: str, skipped: Iterable[Skipped], stats: Stats, whole: bool
+    ) -> Report:
         """All that was found. whole: everything was looked at, so that unused exceptions may be pointed out."""
         findings = tuple(self._finding(group) for group in self._grouped())
-        unread = tuple(Unread(item.where, item.reason, self.config.acceptance(item.where, item.object)) for item in skipped)
+        unread = tuple(
+            Unread(item.where, item.reason, self.config.acceptance(item.where, item.object))
+            for item in skipped
+        )
         stale = list(self._stale)
         if whole:
             stale += self._unused(findings)
@@ -142,11 +164,15 @@ class Collector:
         place = sighting.location
         if place.suppressed is not None:
             return place
-        reason = self.config.suppression(place.path, sighting.match.rule.id, sighting.match.secret.fingerprint)
+        reason = self.config.suppression(
+            place.path, sighting.match.rule.id, sighting.match.secret.fingerprint
+        )
         return replace(place, suppressed=reason) if reason else place
 
     def _unused(self, findings: tuple[Finding, ...]) -> list[str]:
-        reasons: set[Suppression | None] = {place.suppressed for finding in findings for place in finding.locations}
+        reasons: set[Suppression | None] = {
+            place.suppressed for finding in findings for place in finding.locations
+        }
         present = {finding.secret.fingerprint for finding in findings}
         stale = [
             f"[[allow]] {', '.join(allowed.globs)}: no finding there any more; the entry can go."
@@ -155,7 +181,9 @@ class Collector:
         ]
         gone = [fingerprint for fingerprint in self.config.baseline if fingerprint not in present]
         if gone:
-            stale.append(f"The baseline lists {len(gone)} key(s) that are no longer found (first: {gone[0][:16]}...).")
+            stale.append(
+                f"The baseline lists {len(gone)} key(s) that are no longer found (first: {gone[0][:16]}...)."
+            )
         return stale
 
 

@@ -24,9 +24,13 @@ def main() -> None:
         symbols = [26 if letter.isdigit() else ord(letter.lower()) - 97 for letter in word]
         for first, second in zip(symbols, symbols[1:], strict=False):
             counts[first][second] += 1
-    print('"""How rare it is, in words that people write, that one letter follows another. Made by tools/train_letters.py.')
+    print(
+        '"""How rare it is, in words that people write, that one letter follows another. Made by tools/train_letters.py.'
+    )
     print()
-    print("One row for each of `a` to `z` and for a digit, one character a column: surprise in quarter bits, from `!`.")
+    print(
+        "One row for each of `a` to `z` and for a digit, one character a column: surprise in quarter bits, from `!`."
+    )
     print('"""')
     print()
     print("ROWS = (")

@@ -41,7 +41,11 @@ def run(args: argparse.Namespace) -> int:
     """Prints every check; 1 where something does not protect."""
     checks = list(_checks())
     if args.format == "json":
-        json.dump([{"name": c.name, "state": c.state, "what": c.what, "mend": c.mend} for c in checks], sys.stdout, indent=2)
+        json.dump(
+            [{"name": c.name, "state": c.state, "what": c.what, "mend": c.mend} for c in checks],
+            sys.stdout,
+            indent=2,
+        )
         sys.stdout.write("\n")
     else:
         for check in checks:
@@ -60,7 +64,9 @@ def _checks() -> Iterator[Check]:
     yield _rules()
     root = layout.root()
     if root is None:
-        yield Check("repository", "warn", "not inside a repository", "Run doctor inside one to see its hooks.")
+        yield Check(
+            "repository", "warn", "not inside a repository", "Run doctor inside one to see its hooks."
+        )
         return
     yield Check("repository", "ok", root)
     yield _configuration(root)
@@ -70,7 +76,12 @@ def _checks() -> Iterator[Check]:
 def _on_path() -> Check:
     found = shutil.which("fluxguard")
     if found is None:
-        return Check("command", "bad", "fluxguard is not on PATH, so plain git hooks can't call it", "Install it so that it is: pipx install fluxguard")
+        return Check(
+            "command",
+            "bad",
+            "fluxguard is not on PATH, so plain git hooks can't call it",
+            "Install it so that it is: pipx install fluxguard",
+        )
     return Check("command", "ok", found)
 
 
@@ -81,7 +92,12 @@ def _git() -> Check:
     except (FluxguardError, ValueError, IndexError):
         return Check("git", "bad", "git does not run", "Install git 2.31 or newer.")
     if version < OLDEST_GIT:
-        return Check("git", "warn", f"{words[2]} is older than 2.31", "Some ways to commit may not be covered; update git.")
+        return Check(
+            "git",
+            "warn",
+            f"{words[2]} is older than 2.31",
+            "Some ways to commit may not be covered; update git.",
+        )
     return Check("git", "ok", words[2])
 
 
@@ -129,13 +145,19 @@ def _configured_hooks_path(root: str) -> str:
     """What the repository says of core.hooksPath; our own git calls switch it off."""
     import subprocess
 
-    answer = subprocess.run(["git", "-C", root, "config", "--path", "core.hooksPath"], capture_output=True, check=False)
+    answer = subprocess.run(
+        ["git", "-C", root, "config", "--path", "core.hooksPath"], capture_output=True, check=False
+    )
     return os.fsdecode(answer.stdout.rstrip(b"\n"))
 
 
 def _hook(folder: str, name: str, framework: bool) -> Check:
     path = os.path.join(folder, name)
-    mend = "pre-commit install -t " + name if framework else f"copy hooks/{name} of fluxguard to {path}, or set core.hooksPath to that folder"
+    mend = (
+        "pre-commit install -t " + name
+        if framework
+        else f"copy hooks/{name} of fluxguard to {path}, or set core.hooksPath to that folder"
+    )
     try:
         with open(path, "rb") as stream:
             script = stream.read(1 << 16)
@@ -158,4 +180,9 @@ def _framework_hook(folder: str, name: str) -> Check:
         configured = False
     if configured:
         return Check(name, "ok", "the pre-commit framework runs, and its configuration names fluxguard")
-    return Check(name, "bad", "the pre-commit framework runs, but its configuration does not name fluxguard", "Add fluxguard to .pre-commit-config.yaml: see README")
+    return Check(
+        name,
+        "bad",
+        "the pre-commit framework runs, but its configuration does not name fluxguard",
+        "Add fluxguard to .pre-commit-config.yaml: see README",
+    )

@@ -24,7 +24,12 @@ KINDS = ("pre-commit", "pre-merge-commit", "pre-applypatch", "commit-msg")
 def arguments(parser: argparse.ArgumentParser) -> None:
     """What `fluxguard hook` takes."""
     parser.add_argument("kind", choices=KINDS, metavar="HOOK", help=", ".join(KINDS))
-    parser.add_argument("arguments", nargs="*", metavar="ARGUMENT", help="what git, or the pre-commit framework, hands to the hook")
+    parser.add_argument(
+        "arguments",
+        nargs="*",
+        metavar="ARGUMENT",
+        help="what git, or the pre-commit framework, hands to the hook",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -36,7 +41,9 @@ def run(args: argparse.Namespace) -> int:
 
 def _commit_message(names: list[str]) -> int:
     if len(names) != 1:
-        raise UsageError("commit-msg takes one argument, the file with the message.", "git hands it over by itself.")
+        raise UsageError(
+            "commit-msg takes one argument, the file with the message.", "git hands it over by itself."
+        )
     started = time.perf_counter()
     root = layout.root()
     config = load_config(root)

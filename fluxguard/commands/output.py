@@ -15,11 +15,21 @@ from fluxguard.reports import FORMATS, writer
 def add_flags(parser: argparse.ArgumentParser) -> None:
     """--format, --output, --config, --quiet, --no-color."""
     group = parser.add_argument_group("report")
-    group.add_argument("--format", choices=FORMATS, default="text", help="how the report is written (default: text)")
-    group.add_argument("--output", metavar="FILE", help="write the report to FILE; text still goes to the terminal")
+    group.add_argument(
+        "--format", choices=FORMATS, default="text", help="how the report is written (default: text)"
+    )
+    group.add_argument(
+        "--output", metavar="FILE", help="write the report to FILE; text still goes to the terminal"
+    )
     group.add_argument("--config", metavar="FILE", help="your own configuration file")
-    group.add_argument("--no-repo-config", action="store_true", help="ignore the configuration, baseline and exceptions that the repository brings")
-    group.add_argument("--quiet", action="store_true", help="say nothing when clean, and findings without advice")
+    group.add_argument(
+        "--no-repo-config",
+        action="store_true",
+        help="ignore the configuration, baseline and exceptions that the repository brings",
+    )
+    group.add_argument(
+        "--quiet", action="store_true", help="say nothing when clean, and findings without advice"
+    )
     group.add_argument("--no-color", action="store_true", help="no colours (as with NO_COLOR)")
 
 
@@ -59,7 +69,9 @@ def _to_file(report: Report, format: str, path: str) -> None:
             os.unlink(temporary)
         except OSError:
             pass
-        raise UsageError(f"The report can't be written to {path}: {error.strerror}.", "Name another file with --output.") from None
+        raise UsageError(
+            f"The report can't be written to {path}: {error.strerror}.", "Name another file with --output."
+        ) from None
 
 
 def _write(report: Report, format: str, stream: TextIO) -> None:

@@ -29,7 +29,10 @@ def run(args: argparse.Namespace) -> int:
 
 def _list(rules: list[Rule], format: str) -> int:
     if format == "json":
-        entries = [{"id": rule.id, "description": rule.description, "advice": rule.advice, "built_in": rule.built_in} for rule in rules]
+        entries = [
+            {"id": rule.id, "description": rule.description, "advice": rule.advice, "built_in": rule.built_in}
+            for rule in rules
+        ]
         json.dump(entries, sys.stdout, indent=2)
         sys.stdout.write("\n")
         return 0

@@ -23,20 +23,32 @@ HELP = "look for keys in files, in what is staged, or in standard input"
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """What `fluxguard scan` takes."""
-    parser.add_argument("paths", metavar="PATH", nargs="*", help="files and folders (default: the repository's files)")
+    parser.add_argument(
+        "paths", metavar="PATH", nargs="*", help="files and folders (default: the repository's files)"
+    )
     parser.add_argument("--staged", action="store_true", help="exactly what the next commit would contain")
-    parser.add_argument("--whole-files", action="store_true", help="with --staged: lines that are at HEAD already block, too")
+    parser.add_argument(
+        "--whole-files", action="store_true", help="with --staged: lines that are at HEAD already block, too"
+    )
     parser.add_argument("--stdin", action="store_true", help="standard input")
     parser.add_argument("--stdin-name", metavar="NAME", default="<stdin>", help="the path to show for it")
     parser.add_argument("--no-ignore", action="store_true", help="files that git ignores, too")
-    parser.add_argument("--write-baseline", metavar="FILE", nargs="?", const="", help="take what is found for known: write its fingerprints to FILE")
+    parser.add_argument(
+        "--write-baseline",
+        metavar="FILE",
+        nargs="?",
+        const="",
+        help="take what is found for known: write its fingerprints to FILE",
+    )
     output.add_flags(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Runs the scan and reports."""
     if args.staged + args.stdin + bool(args.paths) > 1:
-        raise UsageError("PATH, --staged and --stdin exclude one another.", "Run fluxguard scan once for each.")
+        raise UsageError(
+            "PATH, --staged and --stdin exclude one another.", "Run fluxguard scan once for each."
+        )
     started = time.perf_counter()
     root = layout.root()
     config = load_config(root, args.config, trust_repository=not args.no_repo_config)
@@ -68,7 +80,9 @@ def _files(args: argparse.Namespace, config: Config, started: float) -> Report:
 
 def _scan_path(scan: Scan, path: str, args: argparse.Namespace, limit: int) -> None:
     if not os.path.lexists(path):
-        raise UsageError(f"{path} does not exist.", "Check the name; a path that begins with - goes behind --.")
+        raise UsageError(
+            f"{path} does not exist.", "Check the name; a path that begins with - goes behind --."
+        )
     if os.path.isdir(path):
         names, skipped = worktree.below(_relative(path), args.no_ignore)
         scan.skipped += skipped

@@ -42,7 +42,9 @@ def _configured(root: str | None) -> Config | None:
     return load_config(root)
 
 
-def look(names: Sequence[bytes], config: Config | None, ahead: Ahead | None = None) -> tuple[Scan, list[index.Change]]:
+def look(
+    names: Sequence[bytes], config: Config | None, ahead: Ahead | None = None
+) -> tuple[Scan, list[index.Change]]:
     """Looks at the staged changes, and at the files that the framework names beside them."""
     limit = settings.LARGEST if config is None else config.largest
     scan = Scan(config)
@@ -102,7 +104,9 @@ def _size(size: int) -> str:
     return f"{size / 1e3:,.0f} kB" if size < 10_000_000 else f"{size / 1e6:,.0f} MB"
 
 
-def report(scan: Scan, changed: Sequence[index.Change], root: str | None, started: float, whole_files: bool = False) -> Report:
+def report(
+    scan: Scan, changed: Sequence[index.Change], root: str | None, started: float, whole_files: bool = False
+) -> Report:
     """The report of a staged scan that found or skipped something."""
     from dataclasses import replace
 

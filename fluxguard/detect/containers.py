@@ -151,7 +151,9 @@ def _zip(data: bytes, budget: Budget) -> Iterator[Opened | Closed]:
             yield from _zip_member(archive, member, budget)
 
 
-def _zip_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, budget: Budget) -> Iterator[Opened | Closed]:
+def _zip_member(
+    archive: zipfile.ZipFile, member: zipfile.ZipInfo, budget: Budget
+) -> Iterator[Opened | Closed]:
     via = f"zip:{member.filename}"
     if member.flag_bits & 1:
         yield Closed(via, "encrypted archive")
@@ -189,7 +191,9 @@ def _tar(data: bytes, budget: Budget) -> Iterator[Opened | Closed]:
             yield from _tar_member(archive, member, budget)
 
 
-def _tar_member(archive: tarfile.TarFile, member: tarfile.TarInfo, budget: Budget) -> Iterator[Opened | Closed]:
+def _tar_member(
+    archive: tarfile.TarFile, member: tarfile.TarInfo, budget: Budget
+) -> Iterator[Opened | Closed]:
     via = f"tar:{member.name}"
     try:
         stream = archive.extractfile(member)

@@ -12,7 +12,11 @@ from fluxguard.detect.layers import Layer, Text
 from fluxguard.detect.ruleset import Rule, TooSlow
 from fluxguard.model import Secret
 
-_BASE64_HITS = re.compile(b"|".join(re.escape(literal) for literal, bit in triggers.Triggers().literals.items() if bit == triggers.BASE64))
+_BASE64_HITS = re.compile(
+    b"|".join(
+        re.escape(literal) for literal, bit in triggers.Triggers().literals.items() if bit == triggers.BASE64
+    )
+)
 _DECODED = triggers.ESCAPE | triggers.BASE64 | triggers.HEX | triggers.WIDE | triggers.PACKED
 NODES = 5_000  # layers looked at in one content, after which it counts as made to exhaust the scan
 
@@ -51,7 +55,9 @@ class Limits:
 class Detector:
     """The rules, ready to be used on any number of contents."""
 
-    def __init__(self, rules: Sequence[Rule], look: triggers.Triggers | None = None, limits: Limits | None = None) -> None:
+    def __init__(
+        self, rules: Sequence[Rule], look: triggers.Triggers | None = None, limits: Limits | None = None
+    ) -> None:
         self._rules = list(rules)
         own = [literal for rule in rules if not rule.built_in for literal in rule.literals]
         self._triggers = look or triggers.Triggers(own)
@@ -65,7 +71,9 @@ class Detector:
 
     def detect(self, data: bytes, path: bytes = b"") -> Detection:
         """All keys in `data`, which stands at `path`. Never raises, whatever the bytes are."""
-        visit = _Visit(self._rules, self._triggers, self._limits, min(self._limits.expanded, self._total), path)
+        visit = _Visit(
+            self._rules, self._triggers, self._limits, min(self._limits.expanded, self._total), path
+        )
         visit.text(Text(data))
         self._total = max(0, self._total - visit.spent())
         return Detection(_settle(visit.matches), visit.unread)
@@ -74,7 +82,9 @@ class Detector:
 class _Visit:
     """The walk through one content and all that is packed in it."""
 
-    def __init__(self, rules: Sequence[Rule], look: triggers.Triggers, limits: Limits, budget: int, path: bytes) -> None:
+    def __init__(
+        self, rules: Sequence[Rule], look: triggers.Triggers, limits: Limits, budget: int, path: bytes
+    ) -> None:
         self._rules = [rule for rule in rules if rule.concerns(path)]
         self._always = any(rule.compiled_paths for rule in self._rules)
         self._triggers = look
@@ -185,8 +195,12 @@ _RANK = {"high": 0, "medium": 1, "low": 2}
 def _settle(matches: list[Match]) -> list[Match]:
     """Each key once for each place: what another match explains better is dropped."""
     kept: list[Match] = []
-    for match in sorted(matches, key=lambda match: (match.rule.judge == "value", _RANK[match.confidence], len(match.via))):
-        if not (_cut_short(match, matches) or _unpacked(match, matches) or any(_explains(b, match) for b in kept)):
+    for match in sorted(
+        matches, key=lambda match: (match.rule.judge == "value", _RANK[match.confidence], len(match.via))
+    ):
+        if not (
+            _cut_short(match, matches) or _unpacked(match, matches) or any(_explains(b, match) for b in kept)
+        ):
             kept.append(match)
     kept.sort(key=lambda match: (match.text.via, match.start))
     return kept
@@ -202,7 +216,9 @@ def _unpacked(match: Match, matches: list[Match]) -> bool:
     """Whether the bytes of an uncompressed archive only show what one of its members shows better."""
     depth = len(match.text.via)
     return any(
-        other.secret == match.secret and len(other.text.via) > depth and other.text.via[:depth] == match.text.via
+        other.secret == match.secret
+        and len(other.text.via) > depth
+        and other.text.via[:depth] == match.text.via
         for other in matches
     )
 

@@ -95,7 +95,6 @@ def alternates(body: bytes, times: int = 2) -> bool:
     return len(_KINDS.findall(body)) >= times
 
 
-
 _WORDS = (
     "your my the a an insert put paste enter add set fill replace change update use me this that it here in with "
     "example sample demo dummy fake mock stub test tests testing placeholder todo tbd fixme none null nil undefined "
@@ -106,7 +105,26 @@ _WORDS = (
     "or of to be will do never commit leak leaked safe default id name user public"
 ).split()
 # Words that also turn up between digits in keys that are meant to be found (`new123new456`, `abc123def456`).
-_STRONG = frozenset(_WORDS) - {"new", "old", "abc", "xyz", "a", "an", "in", "it", "is", "me", "my", "or", "of", "to", "be", "do", "go", "id"}
+_STRONG = frozenset(_WORDS) - {
+    "new",
+    "old",
+    "abc",
+    "xyz",
+    "a",
+    "an",
+    "in",
+    "it",
+    "is",
+    "me",
+    "my",
+    "or",
+    "of",
+    "to",
+    "be",
+    "do",
+    "go",
+    "id",
+}
 _FILLER = re.compile(rb"([a-z0-9])\1{2,}")
 
 

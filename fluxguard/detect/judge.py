@@ -51,7 +51,11 @@ def judge_key(data: bytes, match: Match) -> Verdict | None:
         return None
     clean = _clean_left(data, start) and data[end : end + 1] not in (b"_", b"-")
     if environment not in KNOWN:
-        return Verdict(start, end, environment, "medium" if clean else "low") if grade.looks_random(body) else None
+        return (
+            Verdict(start, end, environment, "medium" if clean else "low")
+            if grade.looks_random(body)
+            else None
+        )
     confidence = _by_looks(body, clean)
     return Verdict(start, end, environment, confidence) if confidence else None
 
@@ -69,7 +73,11 @@ def _by_looks(body: bytes, clean: bool) -> str:
 
 
 def _clean_left(data: bytes, start: int) -> bool:
-    return not _WORD.match(data, start - 1) or bool(_ESCAPE_BEFORE.search(data, max(0, start - 16), start)) if start else True
+    return (
+        not _WORD.match(data, start - 1) or bool(_ESCAPE_BEFORE.search(data, max(0, start - 16), start))
+        if start
+        else True
+    )
 
 
 def judge_legacy(data: bytes, match: Match) -> Verdict | None:
@@ -79,7 +87,9 @@ def judge_legacy(data: bytes, match: Match) -> Verdict | None:
         return None
     at_home = b"fluxloop" in data.lower()
     whole = data[match.start() : match.end()]
-    documented = whole.startswith((b"flx_api_", b"flx_sa_", b"flx_dev_", b"flx_staging_", b"flx_prod_", b"flx_refresh_", b"fl_sk_"))
+    documented = whole.startswith(
+        (b"flx_api_", b"flx_sa_", b"flx_dev_", b"flx_staging_", b"flx_prod_", b"flx_refresh_", b"fl_sk_")
+    )
     if not documented and not at_home:
         return None
     environment = (match.groupdict().get("environment") or b"").decode()
@@ -95,7 +105,12 @@ def judge_value(data: bytes, match: Match) -> Verdict | None:
     """A value beside a telling name: only where it looks random, and is neither a reference nor a mask."""
     value = match.group("value").rstrip(b".,:=!")
     start = match.start("value")
-    if b"..." in value or b"**" in value or b"://" in value or data[start - 1 : start] in (b"$", b"{", b"<", b"%"):
+    if (
+        b"..." in value
+        or b"**" in value
+        or b"://" in value
+        or data[start - 1 : start] in (b"$", b"{", b"<", b"%")
+    ):
         return None
     if data[start + len(value) : start + len(value) + 1] in (b"(", b"[", b"$", b"{"):  # a call, a reference
         return None

@@ -68,7 +68,12 @@ class Layer:
         """A layer decoded from this one; `locate` leads from it to offsets of this one."""
         outer = self.locate
         return Layer(
-            data, self.text, (*self.via, via), self.depth + 1, lambda offset: outer(locate(offset)), lambda start, end: True
+            data,
+            self.text,
+            (*self.via, via),
+            self.depth + 1,
+            lambda offset: outer(locate(offset)),
+            lambda start, end: True,
         )
 
 
@@ -145,7 +150,9 @@ _ESCAPE_NAMES = {
     "percent": "percent", "decimal": "html", "hex": "html", "bar": "html",
     "quoted": "quoted-printable", "soft": "quoted-printable",
 }  # fmt: skip
-_ESCAPED = re.compile(escaped_word() + rb"|flux_[a-z0-9]{1,12}_[A-Za-z0-9]*[\\%&=]|flux[\\%&=]|flux_[a-z0-9]{0,12}[\\%&=]")
+_ESCAPED = re.compile(
+    escaped_word() + rb"|flux_[a-z0-9]{1,12}_[A-Za-z0-9]*[\\%&=]|flux[\\%&=]|flux_[a-z0-9]{0,12}[\\%&=]"
+)
 
 
 def escapes(layer: Layer) -> Iterator[Layer]:
@@ -174,7 +181,12 @@ def _main(names: set[str]) -> str:
 def _spliced(layer: Layer, splice: Splice, via: str) -> Layer:
     outer = layer.locate
     return Layer(
-        splice.data(), layer.text, (*layer.via, via), layer.depth + 1, lambda offset: outer(splice.locate(offset)), splice.fresh
+        splice.data(),
+        layer.text,
+        (*layer.via, via),
+        layer.depth + 1,
+        lambda offset: outer(splice.locate(offset)),
+        splice.fresh,
     )
 
 
@@ -271,9 +283,17 @@ def _base64_run(data: bytes, hit: int) -> list[tuple[int, int]]:
             break
         run.insert(0, before)
     width = max(end - start for start, end in run) if len(run) > 1 else run[0][1] - run[0][0]
-    while run[-1][1] - hit < RUN and run[-1][1] - run[-1][0] >= _NARROWEST and data[run[-1][1] - 1 : run[-1][1]] != b"=":
+    while (
+        run[-1][1] - hit < RUN
+        and run[-1][1] - run[-1][0] >= _NARROWEST
+        and data[run[-1][1] - 1 : run[-1][1]] != b"="
+    ):
         after = _line_after(data, run[-1][1])
-        if after is None or (len(run) > 1 and run[-1][1] - run[-1][0] != width) or after[1] - after[0] > max(width, _NARROWEST):
+        if (
+            after is None
+            or (len(run) > 1 and run[-1][1] - run[-1][0] != width)
+            or after[1] - after[0] > max(width, _NARROWEST)
+        ):
             break
         width = max(width, after[1] - after[0]) if len(run) == 1 else width
         run.append(after)
@@ -341,7 +361,9 @@ def _base64_way(splice: Splice, phase: int) -> Callable[[int], int]:
 # --- hex -----------------------------------------------------------------------------------------------------------
 
 _HEX_PLAIN = re.compile(rb"(?:[0-9a-fA-F]|(?<=[0-9a-fA-F]{16})\\?\r?\n[ \t]*(?=[0-9a-fA-F]{2}))+")
-_HEX_SPACED = re.compile(rb"(?:0x)?[0-9a-fA-F]{2}(?:[ :,;\t\r\n\\-]{1,24}(?:0x)?[0-9a-fA-F]{2}(?![0-9a-fA-F]))+")
+_HEX_SPACED = re.compile(
+    rb"(?:0x)?[0-9a-fA-F]{2}(?:[ :,;\t\r\n\\-]{1,24}(?:0x)?[0-9a-fA-F]{2}(?![0-9a-fA-F]))+"
+)
 _HEX_PAIR = re.compile(rb"(?:0x)?([0-9a-fA-F]{2})")
 _HEX_HIT = re.compile(rb"666c75785f|66[ :](?:6c)[ :]75[ :]78|0x66, ?0x6c", re.IGNORECASE)
 
@@ -381,7 +403,12 @@ _WIDE = (
     ("utf-32", 4, re.compile(rb"(?:[\t\n\r\x20-\x7e]\0\0\0){8,}")),
     ("utf-16", 2, re.compile(rb"(?:[\t\n\r\x20-\x7e]\0){8,}")),
 )
-_MARKS = ((b"\xff\xfe\0\0", "utf-32-le"), (b"\0\0\xfe\xff", "utf-32-be"), (b"\xff\xfe", "utf-16-le"), (b"\xfe\xff", "utf-16-be"))
+_MARKS = (
+    (b"\xff\xfe\0\0", "utf-32-le"),
+    (b"\0\0\xfe\xff", "utf-32-be"),
+    (b"\xff\xfe", "utf-16-le"),
+    (b"\xfe\xff", "utf-16-be"),
+)
 
 
 def marked(text: Text) -> Text | None:
@@ -419,4 +446,16 @@ def looks_wide(data: bytes) -> str:
     return ""
 
 
-__all__ = ["ESCAPE", "Layer", "Text", "base64", "base64_forms", "escapes", "hexadecimal", "joined", "looks_wide", "marked", "wide"]
+__all__ = [
+    "ESCAPE",
+    "Layer",
+    "Text",
+    "base64",
+    "base64_forms",
+    "escapes",
+    "hexadecimal",
+    "joined",
+    "looks_wide",
+    "marked",
+    "wide",
+]

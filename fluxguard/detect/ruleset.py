@@ -95,14 +95,19 @@ def load(table: Mapping[str, Any], where: str, built_in: bool = False) -> Rule:
     """A rule from its table. Raises UsageError that says what is wrong with it, and where."""
     identity = table.get("id")
     if not isinstance(identity, str) or not regex.fullmatch(r"[a-z0-9][a-z0-9-]{1,63}", identity):
-        raise UsageError(f"{where}: a rule needs an id of lower-case letters, digits and hyphens.", 'For example: id = "acme-token"')
+        raise UsageError(
+            f"{where}: a rule needs an id of lower-case letters, digits and hyphens.",
+            'For example: id = "acme-token"',
+        )
     where = f"{where}, rule {identity}"
     unknown = sorted(set(table) - _FIELDS)
     if unknown:
-        raise UsageError(f"{where}: unknown field {unknown[0]!r}.", f"A rule may have: {', '.join(sorted(_FIELDS))}.")
+        raise UsageError(
+            f"{where}: unknown field {unknown[0]!r}.", f"A rule may have: {', '.join(sorted(_FIELDS))}."
+        )
     judge = table.get("judge", "plain")
     if judge not in JUDGES or (judge != "plain" and not built_in):
-        raise UsageError(f"{where}: unknown judge.", 'Leave `judge` out.')
+        raise UsageError(f"{where}: unknown judge.", "Leave `judge` out.")
     paths = _strings(table, "paths", where)
     rule = Rule(
         id=identity,
@@ -131,7 +136,9 @@ def _compile(table: Mapping[str, Any], where: str) -> regex.Pattern[bytes]:
     except regex.error as error:
         raise UsageError(f"{where}: the pattern is no regular expression: {error}.") from None
     if pattern.search(b"", timeout=PROOF_TIMEOUT) is not None:
-        raise UsageError(f"{where}: the pattern matches the empty text.", "It would match everywhere: make it longer.")
+        raise UsageError(
+            f"{where}: the pattern matches the empty text.", "It would match everywhere: make it longer."
+        )
     return pattern
 
 
@@ -161,7 +168,9 @@ def _strings(table: Mapping[str, Any], name: str, where: str) -> tuple[str, ...]
 
 def _refuse_unproved(rule: Rule, where: str) -> None:
     if not rule.examples:
-        raise UsageError(f"{where}: no examples.", "Add at least one text that the rule has to find: examples = ['...']")
+        raise UsageError(
+            f"{where}: no examples.", "Add at least one text that the rule has to find: examples = ['...']"
+        )
     for failure in prove(rule):
         raise UsageError(f"{where}: {failure}.", "See: fluxguard rules test")
 

@@ -32,5 +32,7 @@ def markers(text: Text) -> list[int]:
     return [
         number
         for number, line in enumerate(text.data.splitlines(), 1)
-        if _OURS.search(line) and (found := _MARKER.search(line)) and found["marker"].lower() == b"fluxguard:allow"
+        if _OURS.search(line)
+        and (found := _MARKER.search(line))
+        and found["marker"].lower() == b"fluxguard:allow"
     ]

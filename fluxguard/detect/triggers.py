@@ -96,7 +96,17 @@ def _base64() -> list[bytes]:
     return once + twice + thrice + second + wide + packed
 
 
-_HEX = (b"666c75785f", b"666C75785F", b"66 6c 75 78", b"66 6C 75 78", b"66:6c:75:78", b"66:6C:75:78", b"0x66,0x6c", b"0x66, 0x6c", b"0x66, 0x6C")
+_HEX = (
+    b"666c75785f",
+    b"666C75785F",
+    b"66 6c 75 78",
+    b"66 6C 75 78",
+    b"66:6c:75:78",
+    b"66:6C:75:78",
+    b"0x66,0x6c",
+    b"0x66, 0x6c",
+    b"0x66, 0x6C",
+)
 _SURE: tuple[tuple[int, Sequence[bytes]], ...] = (
     (PLAIN, (b"fluxloop", b"FLUXLOOP", b"FluxLoop", b"Fluxloop", b"fluxLoop", b"flx_", b"fl_sk_")),
     (BASE64, _base64()),
@@ -120,7 +130,17 @@ def head(data: bytes) -> int:
     start = data[:6]
     if start[:2] in (b"\xff\xfe", b"\xfe\xff"):
         return WIDE
-    if start.startswith((b"\x1f\x8b\x08", b"PK\3\4", b"PK\5\6", b"\xfd7zXZ\0", b"7z\xbc\xaf\x27\x1c", b"Rar!\x1a\x07", b"\x28\xb5\x2f\xfd")):
+    if start.startswith(
+        (
+            b"\x1f\x8b\x08",
+            b"PK\3\4",
+            b"PK\5\6",
+            b"\xfd7zXZ\0",
+            b"7z\xbc\xaf\x27\x1c",
+            b"Rar!\x1a\x07",
+            b"\x28\xb5\x2f\xfd",
+        )
+    ):
         return PACKED
     if start[:3] == b"BZh" and data[4:10] == b"1AY&SY":
         return PACKED

@@ -70,7 +70,17 @@ def changes(cwd: str | None = None, started: Ahead | None = None) -> list[Change
 def renames(cwd: str | None = None) -> dict[bytes, Change]:
     """The staged renames, by new path, each with the id and path that it comes from."""
     raw = run.try_output(
-        "diff-index", "--cached", "--raw", "-z", "--no-abbrev", "-M", "-l2000", "--diff-filter=R", "HEAD", "--", cwd=cwd
+        "diff-index",
+        "--cached",
+        "--raw",
+        "-z",
+        "--no-abbrev",
+        "-M",
+        "-l2000",
+        "--diff-filter=R",
+        "HEAD",
+        "--",
+        cwd=cwd,
     )
     return {change.path: change for change in parse_raw(raw or b"")}
 
@@ -91,7 +101,9 @@ def parse_raw(raw: bytes) -> Iterator[Change]:
         parts = head.decode("ascii", "replace").lstrip(":").split(" ")
         path = next(fields, b"")
         if len(parts) != 5 or not path:
-            raise run.GitError("git answered with a list of changes that can't be understood.", "Run: git fsck")
+            raise run.GitError(
+                "git answered with a list of changes that can't be understood.", "Run: git fsck"
+            )
         base_mode, mode, base, id, status = parts
         source = b""
         if status[0] in "RC":

@@ -171,7 +171,9 @@ class Running:
             pass
 
 
-def start(*arguments: str, cwd: str | None = None, stdin: bytes | None = None, isolated: bool = False) -> Running:
+def start(
+    *arguments: str, cwd: str | None = None, stdin: bytes | None = None, isolated: bool = False
+) -> Running:
     """Starts git and returns at once.
 
     cwd: the directory to run in. stdin: what it reads (nothing by default).
@@ -216,7 +218,11 @@ def _spawn(arguments: tuple[str, ...], cwd: str | None, source: int, isolated: b
     argv += arguments
     errors = scratch()
     reader, writer = os.pipe()
-    actions = [(os.POSIX_SPAWN_DUP2, source, 0), (os.POSIX_SPAWN_DUP2, writer, 1), (os.POSIX_SPAWN_DUP2, errors, 2)]
+    actions = [
+        (os.POSIX_SPAWN_DUP2, source, 0),
+        (os.POSIX_SPAWN_DUP2, writer, 1),
+        (os.POSIX_SPAWN_DUP2, errors, 2),
+    ]
     try:
         pid = os.posix_spawnp("git", argv, environment(isolated), file_actions=actions)
     except OSError as error:
@@ -230,7 +236,9 @@ def _spawn(arguments: tuple[str, ...], cwd: str | None, source: int, isolated: b
     return Running(arguments, pid, reader, errors)
 
 
-def output(*arguments: str, cwd: str | None = None, stdin: bytes | None = None, isolated: bool = False) -> bytes:
+def output(
+    *arguments: str, cwd: str | None = None, stdin: bytes | None = None, isolated: bool = False
+) -> bytes:
     """What git prints. Raises GitError where it fails."""
     running = start(*arguments, cwd=cwd, stdin=stdin, isolated=isolated)
     data = running.readall()
@@ -258,7 +266,8 @@ def failure(command: str, code: int, text: str) -> GitError:
         )
     if "not a git repository" in text:
         return GitError(
-            "This is not a git repository.", "Change into one, or name it: fluxguard scan PATH works without git, too."
+            "This is not a git repository.",
+            "Change into one, or name it: fluxguard scan PATH works without git, too.",
         )
     if "must be run in a work tree" in text:
         return GitError(

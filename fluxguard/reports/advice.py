@@ -14,7 +14,12 @@ KEYS_PAGE = "https://app.fluxloop.ai/settings/api-keys"
 def next_steps(report: Report) -> list[Step]:
     """What the person should do, in this order: (sentence, commands)."""
     blocking = [finding for finding in report.findings if finding.blocks]
-    places = [place for finding in blocking for place in finding.locations if place.suppressed is None and not place.known]
+    places = [
+        place
+        for finding in blocking
+        for place in finding.locations
+        if place.suppressed is None and not place.known
+    ]
     steps: list[Step] = []
     steps += _take_out(report, places)
     if any(place.kind in ("staged", "file") for place in places):
@@ -29,7 +34,12 @@ def next_steps(report: Report) -> list[Step]:
         steps.append(_false_alarm(places))
         steps.append(_leaked(blocking))
     if any(place.known for finding in report.findings for place in finding.locations):
-        steps.append(("A key that is at HEAD already stands in the history. See who can read it:", ("fluxguard audit",)))
+        steps.append(
+            (
+                "A key that is at HEAD already stands in the history. See who can read it:",
+                ("fluxguard audit",),
+            )
+        )
     return steps
 
 
@@ -47,7 +57,12 @@ def _take_out(report: Report, places: list[Location]) -> list[Step]:
     if any(place.kind == "ref-name" for place in places):
         steps.append(("Rename the branch: its name holds the key.", ("git branch -m NEW-NAME",)))
     if any(place.kind == "commit-message" for place in places):
-        steps.append(("Write the message without the key; your draft is kept:", ('git commit -e -F "$(git rev-parse --git-path COMMIT_EDITMSG)"',)))
+        steps.append(
+            (
+                "Write the message without the key; your draft is kept:",
+                ('git commit -e -F "$(git rev-parse --git-path COMMIT_EDITMSG)"',),
+            )
+        )
     return steps
 
 

@@ -28,7 +28,11 @@ def document(report: Report) -> dict[str, Any]:
         "command": report.command,
         "target": display.safe(report.target, masks),
         "complete": report.complete,
-        "stats": {"objects": report.stats.objects, "bytes": report.stats.bytes, "seconds": round(report.stats.seconds, 3)},
+        "stats": {
+            "objects": report.stats.objects,
+            "bytes": report.stats.bytes,
+            "seconds": round(report.stats.seconds, 3),
+        },
         "findings": [_finding(finding, masks) for finding in report.findings],
         "skipped": [_unread(unread, masks) for unread in report.skipped],
         "uncovered": [],
@@ -78,7 +82,11 @@ def _path(path: bytes, name: str, masks: dict[bytes, str]) -> dict[str, str]:
 
 
 def _unread(unread: Unread, masks: dict[bytes, str]) -> dict[str, Any]:
-    return {**_path(unread.where, "where", masks), "reason": display.safe(unread.reason, masks), "accepted": unread.accepted}
+    return {
+        **_path(unread.where, "where", masks),
+        "reason": display.safe(unread.reason, masks),
+        "accepted": unread.accepted,
+    }
 
 
 def _suppression(suppression: Suppression | None, masks: dict[bytes, str]) -> dict[str, str] | None:

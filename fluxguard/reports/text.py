@@ -81,9 +81,15 @@ def _headline(report: Report, blocking: list[Finding]) -> Line:
     looked = f"{_count(report.stats.objects, 'object')}, {_size(report.stats.bytes)}"
     if blocking:
         if report.command.startswith("hook commit-msg"):
-            return "bold red", f"fluxguard: the commit message holds {_count(len(blocking), 'key')}. The commit is refused."
+            return (
+                "bold red",
+                f"fluxguard: the commit message holds {_count(len(blocking), 'key')}. The commit is refused.",
+            )
         if report.command == "scan --staged":
-            return "bold red", f"fluxguard: {_count(len(blocking), 'key')} would be committed. The commit is refused."
+            return (
+                "bold red",
+                f"fluxguard: {_count(len(blocking), 'key')} would be committed. The commit is refused.",
+            )
         return "bold red", f"fluxguard: {_count(len(blocking), 'key')} found ({looked})."
     if not report.complete:
         return "bold yellow", "fluxguard: not everything could be read, so this is not called clean."
@@ -98,7 +104,9 @@ def _findings(findings: list[Finding], masks: dict[bytes, str], style: str) -> I
         yield "", ""
         yield style, f"  {finding.secret.masked}"
         yield "", f"  {what}{environment}: {_CONFIDENCE[finding.confidence]}"
-        open_places = [place for place in finding.locations if place.suppressed is None] or list(finding.locations)
+        open_places = [place for place in finding.locations if place.suppressed is None] or list(
+            finding.locations
+        )
         for place in open_places[:PLACES]:
             yield "cyan", f"    {_place(place, masks)}"
         if len(open_places) > PLACES:

@@ -24,7 +24,10 @@ def message(path: str) -> Iterator[Chunk]:
     try:
         fd = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
     except OSError as error:
-        raise UsageError(f"The commit message file can't be read: {error.strerror}.", "git names it as the hook's first argument.") from None
+        raise UsageError(
+            f"The commit message file can't be read: {error.strerror}.",
+            "git names it as the hook's first argument.",
+        ) from None
     try:
         parts = []
         size = 0

@@ -103,7 +103,9 @@ def _listed(folder: bytes, skipped: list[Skipped], depth: int) -> list[bytes]:
         path = os.path.join(folder, name)
         if name.endswith(b"/") or (os.path.isdir(path) and not os.path.islink(path)):
             nested = name.rstrip(b"/")
-            names += [nested + b"/" + inner for inner in _listed(os.path.join(folder, nested), skipped, depth + 1)]
+            names += [
+                nested + b"/" + inner for inner in _listed(os.path.join(folder, nested), skipped, depth + 1)
+            ]
         else:
             names.append(name)
     return names
@@ -121,7 +123,16 @@ def _git_list(folder: str) -> list[bytes] | None:
     here = os.path.realpath(os.fsencode(folder))
     if here != root and not here.startswith(root.rstrip(b"/") + b"/"):
         return None
-    raw = run.try_output("ls-files", "-z", "--cached", "--others", "--exclude-standard", "--deduplicate", cwd=folder, isolated=True)
+    raw = run.try_output(
+        "ls-files",
+        "-z",
+        "--cached",
+        "--others",
+        "--exclude-standard",
+        "--deduplicate",
+        cwd=folder,
+        isolated=True,
+    )
     return None if raw is None else [name for name in raw.split(b"\0") if name]
 
 
@@ -133,7 +144,11 @@ def _walk(folder: bytes, skipped: list[Skipped]) -> Iterator[bytes]:
         try:
             entries = list(os.scandir(os.path.join(folder, relative) if relative else folder))
         except OSError as error:
-            skipped.append(Skipped(os.path.join(folder, relative), f"folder can't be read: {(error.strerror or '').lower()}"))
+            skipped.append(
+                Skipped(
+                    os.path.join(folder, relative), f"folder can't be read: {(error.strerror or '').lower()}"
+                )
+            )
             continue
         for entry in entries:
             name = os.path.join(relative, entry.name)
