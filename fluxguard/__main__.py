@@ -1,5 +1,5 @@
 """`python -m fluxguard`."""
 
-from fluxguard.cli import main
+from fluxguard.cli import program
 
-raise SystemExit(main())
+raise SystemExit(program())

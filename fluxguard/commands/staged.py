@@ -9,7 +9,7 @@ import time
 from fluxguard import settings
 from fluxguard.repo import index, layout
 from fluxguard.scan import Scan
-from fluxguard.sources import staged, worktree
+from fluxguard.sources import staged
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def look(
             raise
         changed = []
     scan.run(staged.branch_name())
-    scan.run(staged.contents(changed, limit, started=ahead))
+    scan.run(staged.contents(changed, limit))
     if names:
         covered = {change.path for change in changed if change.status != "D"}
         others = [name for name in names if name not in covered]
@@ -84,6 +84,8 @@ def named(names: Sequence[bytes], limit: int) -> staged.Iterator[staged.Chunk | 
             ]
     yield from staged.contents(entries, limit)
     in_index = {entry.path for entry in entries}
+    from fluxguard.sources import worktree
+
     yield from worktree.contents(((name, name) for name in names), limit)
     for name in wanted - in_index:
         yield staged.Chunk(name, staged.Origin("path", name))

@@ -11,8 +11,6 @@ hyperscan (several GB/s) once there is more to look at than `BULK` bytes.
 
 from __future__ import annotations
 
-import binascii
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -71,17 +69,23 @@ def _escapes_of(letter: int) -> bytes:
     return b"(?:" + b"|".join(ways) + b")"
 
 
+_ALPHABET = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+
+
 def base64_forms(literal: bytes) -> list[bytes]:
     """The characters that `literal` becomes in base64, whatever stands around it: one form per alignment.
 
     Only characters that hold no bit of a neighbour are kept, so each form is a little shorter than the whole.
+    By hand, for importing `binascii` would cost the hook more than all the forms it needs.
     """
     forms = []
     for lead in range(3):
-        encoded = binascii.b2a_base64(b"\0" * lead + literal, newline=False)
+        fill = -(lead + len(literal)) % 3
+        bits = int.from_bytes(literal, "big") << 8 * fill
+        size = (lead + len(literal) + fill) * 8
         first = -(-lead * 8 // 6)
         last = (lead + len(literal)) * 8 // 6
-        forms.append(encoded[first:last])
+        forms.append(bytes(_ALPHABET[bits >> size - 6 - 6 * at & 63] for at in range(first, last)))
     return forms
 
 

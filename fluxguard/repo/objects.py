@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from fluxguard.repo import run
-from fluxguard.repo.ahead import BATCH
+from fluxguard.repo import loose, run
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from fluxguard.repo.ahead import Ahead
+    from collections.abc import Generator, Iterator, Sequence
 
 PIECE = 8 << 20  # how much of a large object is handed over at once
 
@@ -55,16 +52,32 @@ class Opened:
         return not self.broken
 
 
-def read(ids: Sequence[str], cwd: str | None = None, started: Ahead | None = None) -> Iterator[Opened]:
-    """Opens each object in the order asked for. An object that git can't read has kind `missing`.
+class Held(Opened):
+    """A blob whose content is at hand."""
+
+    __slots__ = ("_data",)
+
+    def __init__(self, id: str, data: bytes) -> None:
+        super().__init__(None, id, "blob", len(data))
+        self._data = data
+
+    def pieces(self) -> Iterator[bytes]:
+        """The content, in one piece."""
+        yield self._data
+
+
+def read(ids: Sequence[str], cwd: str | None = None) -> Iterator[Opened]:
+    """Opens each object, where there are few the small loose ones first. What git can't read has kind `missing`.
 
     ids: hex ids, or any name that git resolves (`HEAD:path` ...), none with a newline in it.
     A damaged object makes git give up the whole batch: it is named, and the others are asked for again.
     """
     left = list(ids)
+    if cwd is None and len(left) <= loose.FEW:
+        left = yield from _loose(left)
     while left:
         answered = 0
-        for opened in _batch(left, cwd, started):
+        for opened in _batch(left, cwd):
             answered += 1
             yield opened
         if answered < len(left):
@@ -72,12 +85,25 @@ def read(ids: Sequence[str], cwd: str | None = None, started: Ahead | None = Non
         left = left[answered + 1 :]
 
 
-def _batch(ids: list[str], cwd: str | None, started: Ahead | None) -> Iterator[Opened]:
+def _loose(ids: list[str]) -> Generator[Opened, None, list[str]]:
+    """Opens what can be read without git, and returns the ids of the rest."""
+    store = loose.folder()
+    if store is None:
+        return ids
+    left = []
+    for id in ids:
+        data = loose.blob(store, id)
+        if data is None:
+            left.append(id)
+        else:
+            yield Held(id, data)
+    return left
+
+
+def _batch(ids: list[str], cwd: str | None) -> Iterator[Opened]:
     """One git process; ends early, after a damaged object."""
     asked = "\n".join(ids).encode("utf-8", "surrogateescape") + b"\n"
-    running = started.take_batch(asked) if started is not None else None
-    if running is None:
-        running = run.start(*BATCH, cwd=cwd, stdin=asked)
+    running = run.start("cat-file", "--batch", "--buffer", cwd=cwd, stdin=asked)
     for id in ids:
         header = running.readline()
         if not header:

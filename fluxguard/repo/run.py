@@ -186,29 +186,6 @@ def start(
         os.close(source)
 
 
-class Feeding:
-    """A git process that was started before it was known what to ask it: `feed` it once, then read."""
-
-    MOST = 32 << 10  # bytes; what a pipe takes without anybody reading at its other end
-
-    def __init__(self, *arguments: str) -> None:
-        source, self._stdin = os.pipe()
-        os.set_inheritable(self._stdin, False)
-        try:
-            self.running = _spawn(arguments, None, source, False)
-        finally:
-            os.close(source)
-
-    def feed(self, data: bytes) -> Running:
-        """Hands over `data`, at most MOST bytes, and ends the input."""
-        try:
-            os.write(self._stdin, data)
-        except BrokenPipeError:
-            pass  # git ended already; its exit code says why
-        os.close(self._stdin)
-        return self.running
-
-
 def _spawn(arguments: tuple[str, ...], cwd: str | None, source: int, isolated: bool) -> Running:
     argv = ["git"]
     if cwd is not None:

@@ -11,13 +11,10 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from fluxguard.repo.ahead import Ahead
     from fluxguard.repo.index import Change
 
 
-def contents(
-    changed: list[Change], limit: int, cwd: str | None = None, started: Ahead | None = None
-) -> Iterator[Chunk | Skipped]:
+def contents(changed: list[Change], limit: int, cwd: str | None = None) -> Iterator[Chunk | Skipped]:
     """Names and staged contents of the given changes, deletions left out; `limit` is the largest size that is read.
 
     Chunks carry no base: what stood there before is asked for only where something was found (see `base_of`).
@@ -31,7 +28,7 @@ def contents(
             yield Skipped(change.path, "unmerged: resolve the conflict and add the file")
         elif change.mode != index.SUBMODULE:
             wanted.setdefault(change.id, []).append(change)
-    for opened in objects.read(list(wanted), cwd, started):
+    for opened in objects.read(list(wanted), cwd):
         yield from _blob(opened, wanted[opened.id], limit)
 
 

@@ -1,0 +1,104 @@
+"""What a repository holds beside its objects: refs, reflogs, indexes, configuration, hooks, drafts, LFS objects."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+
+from fluxguard.chunk import Chunk, Origin, Skipped
+from fluxguard.errors import GitError
+from fluxguard.repo import run
+from fluxguard.repo.gitdir import GitDir
+from fluxguard.repo.refs import Ref
+from fluxguard.sources import worktree
+
+_BINARY = (b"index", b"multi-pack-index")
+
+
+def ref_names(refs: Iterable[Ref]) -> Iterator[Chunk]:
+    """The name of every ref."""
+    for ref in refs:
+        yield Chunk(ref.name, Origin("ref-name", ref.name))
+
+
+def files(repository: GitDir, limit: int) -> Iterator[Chunk | Skipped]:
+    """Every file of a git directory but its object store and the git directories inside it.
+
+    Reflogs are `reflog`, objects of LFS `lfs-object`, all else `git-file`; paths are shown below the directory's name.
+    """
+    skipped: list[Skipped] = []
+    names = sorted(_below(repository.path, skipped))
+    yield from skipped
+    shown = os.fsencode(repository.name)
+    start = os.fsencode(repository.path)
+    for name in names:
+        kind = _kind(name)
+        for item in worktree.contents([(os.path.join(start, name), shown + b"/" + name)], limit):
+            if isinstance(item, Chunk):
+                item.origin = Origin(kind, item.origin.path)
+            yield item
+
+
+def _kind(name: bytes) -> str:
+    if name.startswith(b"logs/"):
+        return "reflog"
+    if name.startswith(b"lfs/objects/"):
+        return "lfs-object"
+    return "git-file"
+
+
+def _below(folder: str, skipped: list[Skipped]) -> Iterator[bytes]:
+    """Names of files, relative. Other git directories inside it (worktrees, modules) are members of their own."""
+    start = os.fsencode(folder)
+    pending = [b""]
+    while pending:
+        relative = pending.pop()
+        try:
+            entries = list(os.scandir(os.path.join(start, relative)))
+        except OSError as error:
+            skipped.append(Skipped(os.path.join(start, relative), f"folder can't be read: {(error.strerror or '').lower()}"))
+            continue
+        for entry in entries:
+            name = os.path.join(relative, entry.name)
+            if not entry.is_dir(follow_symlinks=False):
+                yield name
+            elif not _is_elsewhere(name, entry.path):
+                pending.append(name)
+
+
+def _is_elsewhere(name: bytes, path: bytes) -> bool:
+    """Whether a folder is looked at in another way: as an object store, or as a git directory of its own."""
+    if name == b"objects":
+        return True
+    inside = name.startswith((b"modules/", b"worktrees/"))
+    return inside and os.path.lexists(os.path.join(path, b"HEAD"))
+
+
+def store_files(objects: str, name: str, limit: int) -> Iterator[Chunk | Skipped]:
+    """The text files of an object store (`info/alternates` and its like): names of other places, URLs."""
+    folder = os.path.join(objects, "info")
+    skipped: list[Skipped] = []
+    for inner in sorted(_below(folder, skipped)) if os.path.isdir(folder) else ():
+        shown = os.fsencode(name) + b"/objects/info/" + inner
+        for item in worktree.contents([(os.path.join(os.fsencode(folder), inner), shown)], limit):
+            if isinstance(item, Chunk):
+                item.origin = Origin("git-file", item.origin.path)
+            yield item
+    yield from skipped
+
+
+def index_names(repository: GitDir) -> Iterator[Chunk | Skipped]:
+    """The paths in a git directory's index, in any version of its format."""
+    if not os.path.lexists(repository.index):
+        return
+    shown = os.fsencode(repository.name) + b"/index"
+    try:
+        raw = run.output("--git-dir", repository.path, "ls-files", "--stage", "-z", "--full-name", isolated=True)
+    except GitError as error:
+        yield Skipped(shown, f"the index can't be read: {error.what}")
+        return
+    for entry in raw.split(b"\0"):
+        head, _, path = entry.partition(b"\t")
+        if path:
+            fields = head.split(b" ")
+            yield Chunk(path, Origin("index", path, fields[1].decode("ascii", "replace") if len(fields) > 1 else ""))
