@@ -20,6 +20,7 @@ OURS = {
     "fluxguard.repo.ahead",
     "fluxguard.repo.index",
     "fluxguard.repo.layout",
+    "fluxguard.repo.loose",
     "fluxguard.repo.objects",
     "fluxguard.repo.run",
     "fluxguard.scan",
@@ -30,7 +31,7 @@ OURS = {
     "fluxguard.sources.worktree",
 }
 # Of the standard library: C modules, and what Python itself has loaded on most systems.
-THEIRS = {"__future__", "binascii", "select", "time", "os", "stat", "sys"}
+THEIRS = {"__future__", "_sha1", "binascii", "select", "time", "zlib"}
 PROGRAM = """
 import sys
 before = set(sys.modules)

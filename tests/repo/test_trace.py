@@ -17,7 +17,14 @@ ENVIRONMENT = {
     "GIT_CONFIG_GLOBAL": os.devnull,
     "GIT_CONFIG_NOSYSTEM": "1",
 }
-CONTENTS = [b"first", b"second", b"third with key 0", b"fourth with key 0", b"fifth with key 1", b"key 0 and key 1"]
+CONTENTS = [
+    b"first",
+    b"second",
+    b"third with key 0",
+    b"fourth with key 0",
+    b"fifth with key 1",
+    b"key 0 and key 1",
+]
 KEYS = {2: {0}, 3: {0}, 4: {1}, 5: {0, 1}}
 PATHS = ["a", "dir/b", "dir/deeper/c", "x y/d"]
 
@@ -31,12 +38,20 @@ def git(folder: Path, *arguments: str, stdin: bytes = b"") -> bytes:
 def history(folder: Path, seed: int, size: int, sha256: bool = False) -> None:
     """A random history of `size` commits with forks, merges, octopuses and roots."""
     chance = random.Random(seed)
-    git(folder, "init", "--quiet", "--initial-branch=main", "--object-format=" + ("sha256" if sha256 else "sha1"))
+    git(
+        folder,
+        "init",
+        "--quiet",
+        "--initial-branch=main",
+        "--object-format=" + ("sha256" if sha256 else "sha1"),
+    )
     lines: list[bytes] = []
     for number, content in enumerate(CONTENTS, 1):
         lines.append(b"blob\nmark :%d\ndata %d\n%s\n" % (number, len(content), content))
     for number in range(size):
-        parents = sorted(chance.sample(range(number), min(number, chance.choice([0, 1, 1, 1, 1, 2, 2, 3]))), reverse=True)
+        parents = sorted(
+            chance.sample(range(number), min(number, chance.choice([0, 1, 1, 1, 1, 2, 2, 3]))), reverse=True
+        )
         lines.append(b"commit refs/heads/b%d\nmark :%d\n" % (number, 100 + number))
         lines.append(b"committer A <a@b> %d +0000\ndata 1\nx\n" % (1000 + number))
         for place, parent in enumerate(parents):
@@ -65,21 +80,34 @@ def objects(folder: Path) -> dict[bytes, tuple[str, bytes]]:
 def test_what_is_traced_is_what_every_tree_says(tmp_path: Path, seed: int) -> None:
     history(tmp_path, seed, 30, sha256=seed % 4 == 3)
     everything = objects(tmp_path)
-    commits = {id: commit for id, (kind, data) in everything.items() if kind == "commit" and (commit := parse_commit(id, data))}
+    commits = {
+        id: commit
+        for id, (kind, data) in everything.items()
+        if kind == "commit" and (commit := parse_commit(id, data))
+    }
     contents = {id: CONTENTS.index(data) for id, (kind, data) in everything.items() if kind == "blob"}
     keys = {id: frozenset(KEYS[number]) for id, number in contents.items() if number in KEYS}
     refs = [
         (name, bytes.fromhex(id.decode()))
-        for id, name in (line.split(b" ") for line in git(tmp_path, "for-each-ref", "--format=%(objectname) %(refname)").splitlines())
+        for id, name in (
+            line.split(b" ")
+            for line in git(tmp_path, "for-each-ref", "--format=%(objectname) %(refname)").splitlines()
+        )
     ]
 
     def search(wanted: frozenset[bytes]) -> list[tuple[bytes, bytes]]:
-        return [(id, data) for id, (kind, data) in everything.items() if kind == "tree" and any(w in data for w in wanted)]
+        return [
+            (id, data)
+            for id, (kind, data) in everything.items()
+            if kind == "tree" and any(w in data for w in wanted)
+        ]
 
     places = trace(keys, Trees(search, keys), commits, refs)
     assert introductions(places) == expected_introductions(tmp_path, commits, keys)
     for place in places:
-        assert set(place.refs) == {name for name, tip in refs if place.commit and is_ancestor(commits, place.commit, tip)}
+        assert set(place.refs) == {
+            name for name, tip in refs if place.commit and is_ancestor(commits, place.commit, tip)
+        }
         for name in place.tips:
             tip = dict(refs)[name]
             assert place.key in held(tmp_path, tip, keys).get(place.path, frozenset())
