@@ -60,10 +60,14 @@ class Programs:
 
     def _pip(self, *packages: str) -> None:
         env = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
-        subprocess.run([self.python, "-m", "pip", "install", "--quiet", *packages], check=True, env=env, cwd=self.home)
+        subprocess.run(
+            [self.python, "-m", "pip", "install", "--quiet", *packages], check=True, env=env, cwd=self.home
+        )
 
     def _found(self, name: str) -> Path | None:
-        return next((path for path in self.venv.glob(f"lib/*/site-packages/*/bin/{name}") if path.is_file()), None)
+        return next(
+            (path for path in self.venv.glob(f"lib/*/site-packages/*/bin/{name}") if path.is_file()), None
+        )
 
     @property
     def environment(self) -> dict[str, str]:
@@ -94,13 +98,24 @@ class Programs:
 
     def _kingfisher(self, *flags: str) -> list[str]:
         own_rule = ["--load-builtins", "false", "--rules-path", str(self._yaml)]
-        return [str(self._found("kingfisher")), "scan", "--no-update-check", "--no-validate", *own_rule, *flags]
+        return [
+            str(self._found("kingfisher")),
+            "scan",
+            "--no-update-check",
+            "--no-validate",
+            *own_rule,
+            *flags,
+        ]
 
 
 def arguments(description: str | None, rounds: int) -> argparse.ArgumentParser:
     """What all the benchmarks take."""
-    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=rounds, help=f"how often each program runs (default: {rounds})")
+    parser = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--rounds", type=int, default=rounds, help=f"how often each program runs (default: {rounds})"
+    )
     parser.add_argument("--home", type=Path, default=Path(tempfile.gettempdir()) / f"fluxguard-benchmarks-{os.getuid()}",
                         help="where the programs are installed and the inputs are made (default: %(default)s)")  # fmt: skip
     return parser
@@ -122,7 +137,18 @@ def repository(folder: Path) -> Path:
     git(folder, "init", "--quiet")
     (folder / "README").write_text("hello\n")
     git(folder, "add", "README")
-    git(folder, "-c", "user.name=bench", "-c", "user.email=bench@example.com", "commit", "--quiet", "--no-verify", "-m", "start")
+    git(
+        folder,
+        "-c",
+        "user.name=bench",
+        "-c",
+        "user.email=bench@example.com",
+        "commit",
+        "--quiet",
+        "--no-verify",
+        "-m",
+        "start",
+    )
     return folder
 
 

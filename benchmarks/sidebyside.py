@@ -66,7 +66,9 @@ def peak_memory(command: Sequence[str], cwd: Path, env: Mapping[str, str]) -> tu
     return os.waitstatus_to_exitcode(status), usage.ru_maxrss * unit
 
 
-def measure(commands: Mapping[str, Sequence[str]], cwd: Path, rounds: int, extra: Mapping[str, str]) -> dict[str, Series]:
+def measure(
+    commands: Mapping[str, Sequence[str]], cwd: Path, rounds: int, extra: Mapping[str, str]
+) -> dict[str, Series]:
     """One warm-up and then `rounds` of each, in turn. Ends where a program does not exit with 0: then it measured nothing."""
     env = {**environment(), **extra}
     series = {name: Series() for name in commands}
@@ -90,7 +92,9 @@ def table(title: str, series: Mapping[str, Series], against: str = OURS) -> str:
         f"  {'':<28}{'wall ms':>9}{'best ms':>9}{'cpu ms':>9}{'x ' + against:>19}{'peak MiB':>10}",
     ]
     for name, one in series.items():
-        ratio = statistics.median(mine / theirs for mine, theirs in zip(one.wall, reference.wall, strict=True))
+        ratio = statistics.median(
+            mine / theirs for mine, theirs in zip(one.wall, reference.wall, strict=True)
+        )
         lines.append(
             f"  {name:<28}{statistics.median(one.wall) * 1e3:>9.1f}{min(one.wall) * 1e3:>9.1f}"
             f"{statistics.median(one.cpu) * 1e3:>9.1f}{ratio:>19.2f}{one.peak / (1 << 20):>10.1f}"

@@ -8,7 +8,25 @@ from pathlib import Path
 from programs import arguments, git, installed, repository
 from sidebyside import measure, table
 
-WORDS = "import return class value config request session token user path for while if else None self data".split()
+WORDS = [
+    "import",
+    "return",
+    "class",
+    "value",
+    "config",
+    "request",
+    "session",
+    "token",
+    "user",
+    "path",
+    "for",
+    "while",
+    "if",
+    "else",
+    "None",
+    "self",
+    "data",
+]
 
 
 def main() -> None:

@@ -15,7 +15,8 @@ from fluxguard import display, settings
 from fluxguard.config import load_config
 from fluxguard.detect.ruleset import built_in, prove
 from fluxguard.errors import FluxguardError
-from fluxguard.repo import layout, run as git
+from fluxguard.repo import layout
+from fluxguard.repo import run as git
 
 HELP = "what is installed, which hooks run, what is missing"
 HOOKS = ("pre-commit", "pre-merge-commit", "pre-applypatch", "commit-msg")

@@ -55,10 +55,14 @@ def locate(target: str) -> GitDir:
         if os.path.isfile(dot):
             return _opened(_pointed(dot, b"gitdir: "), folder)
         if os.path.lexists(dot):
-            raise BrokenRepository(f"{dot} is no git directory.", "Restore it from a copy, or clone the repository again.")
+            raise BrokenRepository(
+                f"{dot} is no git directory.", "Restore it from a copy, or clone the repository again."
+            )
         parent = os.path.dirname(folder)
         if parent == folder:
-            raise BrokenRepository(f"{target} is not in a git repository.", "Name a repository: fluxguard audit PATH")
+            raise BrokenRepository(
+                f"{target} is not in a git repository.", "Name a repository: fluxguard audit PATH"
+            )
         folder = parent
 
 
@@ -82,7 +86,9 @@ def _opened(path: str, tree: str, name: str = "") -> GitDir:
     if os.path.lexists(os.path.join(path, "commondir")):
         common = _pointed(os.path.join(path, "commondir"), b"")
     if not os.path.isdir(os.path.join(common, "objects")):
-        raise BrokenRepository(f"{common} has no object store.", "Restore it from a copy, or clone the repository again.")
+        raise BrokenRepository(
+            f"{common} has no object store.", "Restore it from a copy, or clone the repository again."
+        )
     return GitDir(path, common, tree, name or os.path.basename(path))
 
 
@@ -98,7 +104,9 @@ def _pointed(file: str, prefix: bytes) -> str:
         raise BrokenRepository(f"{file} can't be read: {error.strerror}.", "Check its permissions.") from None
     if not text.startswith(prefix) or not text.strip():
         raise BrokenRepository(f"{file} does not name a git directory.", "Mend it with: git worktree repair")
-    return os.path.realpath(os.path.join(os.path.dirname(file), os.fsdecode(text[len(prefix) :].rstrip(b"\r\n"))))
+    return os.path.realpath(
+        os.path.join(os.path.dirname(file), os.fsdecode(text[len(prefix) :].rstrip(b"\r\n")))
+    )
 
 
 def family(repository: GitDir) -> list[GitDir]:

@@ -40,7 +40,9 @@ def parse_commit(id: bytes, data: bytes) -> Commit | None:
     size = len(id)
     if not match or len(match[1]) != 2 * size:
         return None
-    parents = tuple(bytes.fromhex(line[7:].decode()) for line in match[2].splitlines() if len(line) == 7 + 2 * size)
+    parents = tuple(
+        bytes.fromhex(line[7:].decode()) for line in match[2].splitlines() if len(line) == 7 + 2 * size
+    )
     return Commit(id, bytes.fromhex(match[1].decode()), parents)
 
 

@@ -48,7 +48,15 @@ def _from_git(repository: GitDir) -> Iterator[Ref]:
 
 def heads(repository: GitDir) -> Iterator[Ref]:
     """HEAD, and the other names that stand for a commit beside the refs (ORIG_HEAD, MERGE_HEAD ...)."""
-    for name in ("HEAD", "ORIG_HEAD", "MERGE_HEAD", "CHERRY_PICK_HEAD", "REVERT_HEAD", "REBASE_HEAD", "AUTO_MERGE"):
+    for name in (
+        "HEAD",
+        "ORIG_HEAD",
+        "MERGE_HEAD",
+        "CHERRY_PICK_HEAD",
+        "REVERT_HEAD",
+        "REBASE_HEAD",
+        "AUTO_MERGE",
+    ):
         text = small_file(os.path.join(repository.path, name)).strip()
         if _ID.match(text):
             yield Ref(name.encode(), text.decode())

@@ -153,7 +153,9 @@ class _Walk:
     def __init__(self, keys: Mapping[bytes, frozenset[int]], trees: Trees) -> None:
         self._keys = keys
         self._trees = trees
-        self._active: dict[bytes, dict[tuple[bytes, int], frozenset[int]]] = {}  # commit -> stays that hold there
+        self._active: dict[
+            bytes, dict[tuple[bytes, int], frozenset[int]]
+        ] = {}  # commit -> stays that hold there
         self._by_tree: dict[bytes, dict[tuple[bytes, int], bytes]] = {}
         self._stays: list[_Stay] = []
         self.seen: set[bytes] = set()  # blobs that some commit holds
@@ -180,15 +182,22 @@ class _Walk:
         if tree not in self._by_tree:
             presence = self._trees.presence(tree)
             self.seen.update(presence.values())
-            self._by_tree[tree] = {(path, key): blob for path, blob in presence.items() for key in self._keys[blob]}
+            self._by_tree[tree] = {
+                (path, key): blob for path, blob in presence.items() for key in self._keys[blob]
+            }
         return self._by_tree[tree]
 
     def _inherit(
-        self, commit: Commit, here: dict[tuple[bytes, int], bytes], before: list[dict[tuple[bytes, int], frozenset[int]]]
+        self,
+        commit: Commit,
+        here: dict[tuple[bytes, int], bytes],
+        before: list[dict[tuple[bytes, int], frozenset[int]]],
     ) -> dict[tuple[bytes, int], frozenset[int]]:
         active: dict[tuple[bytes, int], frozenset[int]] = {}
         for place, blob in here.items():
-            inherited: frozenset[int] = frozenset().union(*(parent.get(place, frozenset()) for parent in before))
+            inherited: frozenset[int] = frozenset().union(
+                *(parent.get(place, frozenset()) for parent in before)
+            )
             if not inherited:
                 origin = self._moved_from(place, here, before)
                 self._stays.append(_Stay(place[1], place[0], blob, commit.id, origin))
@@ -203,11 +212,16 @@ class _Walk:
         before: list[dict[tuple[bytes, int], frozenset[int]]],
     ) -> bytes:
         """The path at which the key stood in a parent, where it stands there no more."""
-        gone = {path for parent in before for path, key in parent if key == place[1] and (path, key) not in here}
+        gone = {
+            path for parent in before for path, key in parent if key == place[1] and (path, key) not in here
+        }
         return min(gone, default=b"")
 
     def _leave(
-        self, commit: Commit, here: dict[tuple[bytes, int], bytes], before: list[dict[tuple[bytes, int], frozenset[int]]]
+        self,
+        commit: Commit,
+        here: dict[tuple[bytes, int], bytes],
+        before: list[dict[tuple[bytes, int], frozenset[int]]],
     ) -> None:
         for place in {place for parent in before for place in parent if place not in here}:
             everywhere = all(place in parent for parent in before)
@@ -224,16 +238,31 @@ class _Walk:
         reach = _reaching(order, sorted(starts), refs)
         for number, stay in enumerate(self._stays):
             tips = tuple(
-                sorted(name for name, tip in refs if number in self._active.get(tip, {}).get((stay.path, stay.key), ()))
+                sorted(
+                    name
+                    for name, tip in refs
+                    if number in self._active.get(tip, {}).get((stay.path, stay.key), ())
+                )
             )
             removed = stay.removed or stay.dropped
             found.append(
-                Place(stay.key, stay.path, stay.blob, stay.commit, tuple(removed), stay.moved_from, reach[stay.commit], tips)
+                Place(
+                    stay.key,
+                    stay.path,
+                    stay.blob,
+                    stay.commit,
+                    tuple(removed),
+                    stay.moved_from,
+                    reach[stay.commit],
+                    tips,
+                )
             )
         return found
 
 
-def _reaching(order: list[Commit], starts: list[bytes], refs: list[tuple[bytes, bytes]]) -> dict[bytes, tuple[bytes, ...]]:
+def _reaching(
+    order: list[Commit], starts: list[bytes], refs: list[tuple[bytes, bytes]]
+) -> dict[bytes, tuple[bytes, ...]]:
     """For each start, the refs from whose history it can be reached."""
     found: dict[bytes, list[bytes]] = {start: [] for start in starts}
     for first in range(0, len(starts), _BATCH):
@@ -257,4 +286,6 @@ def _outside(keys: Mapping[bytes, frozenset[int]], trees: Trees, walk: _Walk) ->
             for path, blob in trees.presence(tree).items():
                 if blob in lost and len(path) > len(paths.get(blob, b"")):
                     paths[blob] = path
-    return [Place(key, paths.get(blob, b""), blob, None) for blob in sorted(lost) for key in sorted(keys[blob])]
+    return [
+        Place(key, paths.get(blob, b""), blob, None) for blob in sorted(lost) for key in sorted(keys[blob])
+    ]

@@ -56,7 +56,11 @@ def _below(folder: str, skipped: list[Skipped]) -> Iterator[bytes]:
         try:
             entries = list(os.scandir(os.path.join(start, relative)))
         except OSError as error:
-            skipped.append(Skipped(os.path.join(start, relative), f"folder can't be read: {(error.strerror or '').lower()}"))
+            skipped.append(
+                Skipped(
+                    os.path.join(start, relative), f"folder can't be read: {(error.strerror or '').lower()}"
+                )
+            )
             continue
         for entry in entries:
             name = os.path.join(relative, entry.name)
@@ -93,7 +97,9 @@ def index_names(repository: GitDir) -> Iterator[Chunk | Skipped]:
         return
     shown = os.fsencode(repository.name) + b"/index"
     try:
-        raw = run.output("--git-dir", repository.path, "ls-files", "--stage", "-z", "--full-name", isolated=True)
+        raw = run.output(
+            "--git-dir", repository.path, "ls-files", "--stage", "-z", "--full-name", isolated=True
+        )
     except GitError as error:
         yield Skipped(shown, f"the index can't be read: {error.what}")
         return
@@ -101,4 +107,6 @@ def index_names(repository: GitDir) -> Iterator[Chunk | Skipped]:
         head, _, path = entry.partition(b"\t")
         if path:
             fields = head.split(b" ")
-            yield Chunk(path, Origin("index", path, fields[1].decode("ascii", "replace") if len(fields) > 1 else ""))
+            yield Chunk(
+                path, Origin("index", path, fields[1].decode("ascii", "replace") if len(fields) > 1 else "")
+            )
