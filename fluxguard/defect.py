@@ -18,10 +18,10 @@ def record() -> str:
     """
     kind, _, trace = sys.exc_info()
     lines = [f"fluxguard {fluxguard.__version__}, Python {platform.python_version()}, {platform.system()}"]
-    for frame in traceback.extract_tb(trace):
-        lines.append(
-            f"  {os.path.relpath(frame.filename, os.path.dirname(__file__))}:{frame.lineno} in {frame.name}"
-        )
+    lines += [
+        f"  {os.path.relpath(frame.filename, os.path.dirname(__file__))}:{frame.lineno} in {frame.name}"
+        for frame in traceback.extract_tb(trace)
+    ]
     lines.append(kind.__name__ if kind else "")
     try:
         fd, path = tempfile.mkstemp(prefix="fluxguard-defect-", suffix=".txt")

@@ -11,7 +11,7 @@ import os
 import random
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -234,7 +234,7 @@ def empty_repo(make_repo: Callable[..., Repo]) -> Repo:
 
 
 @pytest.fixture
-def repo(empty_repo: Repo) -> Iterator[Repo]:
+def repo(empty_repo: Repo) -> Repo:
     """A repository with one commit."""
     empty_repo.commit("README", "A project.\n", "start")
-    yield empty_repo
+    return empty_repo

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib.metadata
 import json
 import os
 import shutil
@@ -104,13 +105,13 @@ def _git() -> Check:
 
 def _speed() -> Check:
     try:
-        import hyperscan
+        import hyperscan  # noqa: F401
     except ImportError:
         return Check(
             "speed", "warn", "hyperscan is missing: large scans are found to be the same, but take up to a hundred times as long",
             "pip install 'fluxguard[fast]'   (there are wheels for Linux on x86-64)",
         )  # fmt: skip
-    return Check("speed", "ok", f"hyperscan {hyperscan.__version__}")
+    return Check("speed", "ok", f"hyperscan {importlib.metadata.version('hyperscan')}")
 
 
 def _rules() -> Check:
@@ -132,9 +133,10 @@ def _configuration(root: str) -> Check:
 
 
 def _hooks(root: str) -> Iterator[Check]:
-    raw = git.try_output("rev-parse", "--git-path", "hooks", cwd=root)
+    raw = git.try_output("rev-parse", "--git-common-dir", cwd=root)
     configured = _configured_hooks_path(root)
-    folder = os.path.join(root, configured or os.fsdecode((raw or b".git/hooks").rstrip(b"\n")))
+    common = os.fsdecode((raw or b".git").rstrip(b"\n"))
+    folder = os.path.join(root, configured or os.path.join(common, "hooks"))
     if configured:
         yield Check("core.hooksPath", "ok", f"hooks are looked for in {configured}")
     framework = os.path.exists(os.path.join(root, ".pre-commit-config.yaml"))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
 import time
 
 from fluxguard.commands import staged
@@ -54,6 +53,3 @@ def _commit_message(names: list[str]) -> int:
     collector = scan.collector or Collector(config)
     stats = Stats(scan.objects, scan.bytes, time.perf_counter() - started)
     return show(collector.report("hook commit-msg", root or "", scan.skipped, stats, whole=False), hook=True)
-
-
-__all__ = ["HELP", "arguments", "run", "sys"]

@@ -6,7 +6,6 @@ import argparse
 import os
 import sys
 import time
-from collections.abc import Iterable, Sequence
 
 from fluxguard.commands import output, staged
 from fluxguard.config import Config, load_config
@@ -113,6 +112,3 @@ def _write_baseline(report: Report, args: argparse.Namespace, root: str | None) 
             "  fluxguard:allow comment on their line, or by path in .fluxguard.toml.\n"
         )
     return 0 if report.complete else 3
-
-
-__all__: Sequence[str] = ("HELP", "Iterable", "arguments", "run")

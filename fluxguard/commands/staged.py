@@ -7,13 +7,15 @@ import sys
 import time
 
 from fluxguard import settings
-from fluxguard.repo import index, layout
+from fluxguard.chunk import Chunk, Origin, Skipped
+from fluxguard.errors import GitError
+from fluxguard.repo import index, layout, run
 from fluxguard.scan import Scan
 from fluxguard.sources import staged
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from fluxguard.config import Config
     from fluxguard.model import Report
@@ -50,7 +52,7 @@ def look(
     scan = Scan(config)
     try:
         changed = index.changes(started=ahead)
-    except index.run.GitError:
+    except GitError:
         # The framework's hosted service may run on files without a repository around them.
         if not names or layout.root() is not None:
             raise
@@ -64,7 +66,7 @@ def look(
     return scan, changed
 
 
-def named(names: Sequence[bytes], limit: int) -> staged.Iterator[staged.Chunk | staged.Skipped]:
+def named(names: Sequence[bytes], limit: int) -> Iterator[Chunk | Skipped]:
     """The files that the framework names (`run --all-files`, `--files`, `--from-ref`): as committed, and as on disk."""
     wanted = set(names)
     entries: list[index.Change] = []
@@ -88,7 +90,7 @@ def named(names: Sequence[bytes], limit: int) -> staged.Iterator[staged.Chunk | 
 
     yield from worktree.contents(((name, name) for name in names), limit)
     for name in wanted - in_index:
-        yield staged.Chunk(name, staged.Origin("path", name))
+        yield Chunk(name, Origin("path", name))
 
 
 def clean_line(scan: Scan, changes: int) -> str:
@@ -121,4 +123,4 @@ def report(
         collector.forget_known(staged.base_of(suspects))
     stats = Stats(scan.objects, scan.bytes, time.perf_counter() - started)
     found = collector.report("scan --staged", root or "", scan.skipped, stats, whole=False)
-    return replace(found, born=index.run.try_output("rev-parse", "--verify", "--quiet", "HEAD") is not None)
+    return replace(found, born=run.try_output("rev-parse", "--verify", "--quiet", "HEAD") is not None)

@@ -14,6 +14,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import IO
 
 PIECE = 1 << 20
 MEMBERS = 20_000
@@ -169,7 +170,7 @@ def _zip_member(
 
 def _tar(data: bytes, budget: Budget) -> Iterator[Opened | Closed]:
     try:
-        archive = tarfile.open(fileobj=io.BytesIO(data), mode="r:")
+        archive = tarfile.open(fileobj=io.BytesIO(data), mode="r:")  # noqa: SIM115
     except Exception:
         yield Closed("", "damaged tar archive")
         return
@@ -183,7 +184,7 @@ def _tar(data: bytes, budget: Budget) -> Iterator[Opened | Closed]:
         if member is None:
             return
         count += 1
-        archive.members = []  # tarfile keeps every member it has seen
+        archive.members = []  # type: ignore[attr-defined]  # tarfile keeps every member it has seen
         if count > MEMBERS:
             yield Closed("", f"tar archive with more than {MEMBERS:,} members")
             return
@@ -204,10 +205,10 @@ def _tar_member(
     yield _too_large(via) if content is None else Opened(via, content)
 
 
-def _bounded(stream: io.BufferedIOBase | object, budget: Budget) -> bytes | None:
+def _bounded(stream: IO[bytes], budget: Budget) -> bytes | None:
     """All of a stream; None once the budget is used up."""
     parts = []
-    while part := stream.read(PIECE):  # type: ignore[attr-defined]
+    while part := stream.read(PIECE):
         if not budget.take(len(part)):
             return None
         parts.append(part)

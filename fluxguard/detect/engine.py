@@ -18,6 +18,7 @@ _BASE64_HITS = re.compile(
     )
 )
 _DECODED = triggers.ESCAPE | triggers.BASE64 | triggers.HEX | triggers.WIDE | triggers.PACKED
+_SHORTEST_PACKED = 48  # bytes; what a key takes in gzip
 NODES = 5_000  # layers looked at in one content, after which it counts as made to exhaust the scan
 
 
@@ -77,6 +78,12 @@ class Detector:
         visit.text(Text(data))
         self._total = max(0, self._total - visit.spent())
         return Detection(_settle(visit.matches), visit.unread)
+
+
+def _is_chance(member: Closed, layer: Layer) -> bool:
+    """Whether a few decoded characters only happen to begin like a packed file (`H4sI` in a source, say)."""
+    inside_text = layer.data is not layer.text.data
+    return inside_text and len(layer.data) < _SHORTEST_PACKED and not member.reason.startswith("encrypted")
 
 
 class _Visit:
@@ -147,6 +154,8 @@ class _Visit:
     def _unpack(self, layer: Layer) -> Iterator[Layer]:
         for member in unpack(layer.data, self._budget):
             if isinstance(member, Closed):
+                if _is_chance(member, layer):
+                    continue
                 self._skip((*layer.via, member.via) if member.via else layer.via, member.reason)
             elif layer.data is layer.text.data:
                 # A container of its own: what is in it is a text with lines of its own.

@@ -12,7 +12,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from fluxguard.detect.triggers import ESCAPE, base64_forms, escaped_word
+from fluxguard.detect.triggers import escaped_word
 
 WINDOW = 4096  # how far behind its first word a key in escapes, or in pieces, is read
 RUN = 8 << 20  # the longest run of base64 or hex that is decoded in one piece
@@ -444,18 +444,3 @@ def looks_wide(data: bytes) -> str:
             if run and len(run[0]) >= 0.9 * len(data) - size:
                 return f"{name}-{'be' if shift else 'le'}"
     return ""
-
-
-__all__ = [
-    "ESCAPE",
-    "Layer",
-    "Text",
-    "base64",
-    "base64_forms",
-    "escapes",
-    "hexadecimal",
-    "joined",
-    "looks_wide",
-    "marked",
-    "wide",
-]

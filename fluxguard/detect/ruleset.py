@@ -15,7 +15,7 @@ from typing import Any
 
 import regex
 
-from fluxguard.detect.judge import JUDGES, Match, Verdict
+from fluxguard.detect.judge import JUDGES, Verdict
 from fluxguard.errors import UsageError
 
 TIMEOUT = 5.0  # seconds that one pattern may take on one text
@@ -54,7 +54,7 @@ class Rule:
             for match in self.pattern.finditer(data, timeout=TIMEOUT):
                 if match.start() < at:
                     continue
-                verdict = decide(data, _as_match(match))
+                verdict = decide(data, match)
                 if verdict is not None and verdict.end > verdict.start:
                     at = verdict.end
                     yield verdict
@@ -64,10 +64,6 @@ class Rule:
     def concerns(self, path: bytes) -> bool:
         """Whether the rule looks into files of this path."""
         return not self.compiled_paths or any(glob.fullmatch(path) for glob in self.compiled_paths)
-
-
-def _as_match(match: regex.Match[bytes]) -> Match:
-    return match
 
 
 def glob_pattern(glob: str) -> regex.Pattern[bytes]:

@@ -13,7 +13,7 @@ _MARKER = re.compile(
     re.IGNORECASE,
 )
 _END = re.compile(r"(?:\*/|-->|\#\}|\"\"\"|\*\))\s*$")
-_OURS = re.compile(rb"fluxguard:allow")
+_OURS = re.compile(rb"(?:\#|//|/\*|--|;|<!--)[ \t]*fluxguard:allow\b[^\"'`)]*$")
 
 
 def allowed(text: Text, start: int, end: int) -> Suppression | None:
@@ -28,11 +28,5 @@ def allowed(text: Text, start: int, end: int) -> Suppression | None:
 
 
 def markers(text: Text) -> list[int]:
-    """The lines, from 1, that carry a `fluxguard:allow` comment."""
-    return [
-        number
-        for number, line in enumerate(text.data.splitlines(), 1)
-        if _OURS.search(line)
-        and (found := _MARKER.search(line))
-        and found["marker"].lower() == b"fluxguard:allow"
-    ]
+    """The lines, from 1, that carry a comment which begins with `fluxguard:allow`."""
+    return [number for number, line in enumerate(text.data.splitlines(), 1) if _OURS.search(line)]

@@ -6,6 +6,7 @@ it, reading `.git/index` by oneself would not.
 
 from __future__ import annotations
 
+from fluxguard.errors import GitError
 from fluxguard.repo import run
 from fluxguard.repo.ahead import STAGED
 
@@ -101,9 +102,7 @@ def parse_raw(raw: bytes) -> Iterator[Change]:
         parts = head.decode("ascii", "replace").lstrip(":").split(" ")
         path = next(fields, b"")
         if len(parts) != 5 or not path:
-            raise run.GitError(
-                "git answered with a list of changes that can't be understood.", "Run: git fsck"
-            )
+            raise GitError("git answered with a list of changes that can't be understood.", "Run: git fsck")
         base_mode, mode, base, id, status = parts
         source = b""
         if status[0] in "RC":

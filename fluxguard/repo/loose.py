@@ -56,4 +56,4 @@ def _sha1(data: bytes) -> str:
         from _sha1 import sha1  # what hashlib falls back on; hashlib itself loads OpenSSL, which takes 3 ms
     except ImportError:
         from hashlib import sha1
-    return sha1(data, usedforsecurity=False).hexdigest()
+    return str(sha1(data, usedforsecurity=False).hexdigest())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fluxguard.errors import GitError
 from fluxguard.repo import loose, run
 
 TYPE_CHECKING = False
@@ -36,7 +37,7 @@ class Opened:
             self._left -= len(data)
             if len(data) < want:
                 self._left, self.broken = 0, True
-                raise run.GitError(f"Object {self.id} is damaged.", "Look at it with: git fsck --full")
+                raise GitError(f"Object {self.id} is damaged.", "Look at it with: git fsck --full")
             yield data
         if self._running is not None and self._left:
             self._running.read(1)
@@ -47,7 +48,7 @@ class Opened:
         try:
             for _ in self.pieces():
                 pass
-        except run.GitError:
+        except GitError:
             pass
         return not self.broken
 

@@ -65,7 +65,7 @@ def framework(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Framework]:
         if not ready.exists():
             ready.write_text(_set_up(shared, found))
         found.configuration = ready.read_text()
-    yield found
+    return found
 
 
 def _set_up(shared: Path, framework: Framework) -> str:

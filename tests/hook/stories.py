@@ -132,9 +132,7 @@ def _(scene: Scene) -> Command:
 def _(scene: Scene) -> Command:
     scene.repo.commit("long.txt", "".join(f"line {number}\n" for number in range(60)))
     scene.repo.git("mv", "long.txt", "moved.txt")
-    scene.repo.stage(
-        "moved.txt", "".join(f"line {number}\n" for number in range(60)) + scene.line
-    )
+    scene.repo.stage("moved.txt", "".join(f"line {number}\n" for number in range(60)) + scene.line)
     return COMMIT
 
 
@@ -213,7 +211,9 @@ def _(scene: Scene) -> Command:
 
 @story("base64")
 def _(scene: Scene) -> Command:
-    scene.repo.stage("secret.yaml", "data:\n  token: " + base64.b64encode(scene.line.encode()).decode() + "\n")
+    scene.repo.stage(
+        "secret.yaml", "data:\n  token: " + base64.b64encode(scene.line.encode()).decode() + "\n"
+    )
     return COMMIT
 
 
@@ -322,7 +322,11 @@ def _(scene: Scene) -> Command:
 
 @story("diff.ignoreSubmodules and status settings")
 def _(scene: Scene) -> Command:
-    for name, value in (("diff.ignoreSubmodules", "all"), ("status.showUntrackedFiles", "no"), ("diff.renames", "copies")):
+    for name, value in (
+        ("diff.ignoreSubmodules", "all"),
+        ("status.showUntrackedFiles", "no"),
+        ("diff.renames", "copies"),
+    ):
         scene.repo.git("config", name, value)
     scene.repo.stage("app.env", scene.line)
     return COMMIT
@@ -417,7 +421,9 @@ def _(scene: Scene) -> Command:
     return COMMIT
 
 
-@story("path not in UTF-8", framework=False)  # the framework itself can't read such a name, and stops the commit
+@story(
+    "path not in UTF-8", framework=False
+)  # the framework itself can't read such a name, and stops the commit
 def _(scene: Scene) -> Command:
     scene.repo.stage(b"caf\xe9.env", scene.line)
     return COMMIT
@@ -520,7 +526,9 @@ def _submodule(scene: Scene) -> Path:
     """The repository in itself: its submodule has the same hooks and configuration."""
     scene.quietly("-c", "protocol.file.allow=always", "submodule", "add", "-q", str(scene.repo.path), "inner")
     hooks = scene.repo.git("rev-parse", "--git-path", "hooks").decode().strip()
-    scene.repo.git("config", "core.hooksPath", str((scene.repo.path / hooks).resolve()), cwd=scene.repo.path / "inner")
+    scene.repo.git(
+        "config", "core.hooksPath", str((scene.repo.path / hooks).resolve()), cwd=scene.repo.path / "inner"
+    )
     return scene.repo.path / "inner"
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import pytest
 from conftest import PROJECT, Mint, Repo
+
 from hook.conftest import Framework
 from hook.stories import BASES, GIT_ALONE, STORIES, Scene, attempt
 
