@@ -57,6 +57,11 @@ def look(
         if not names or layout.root() is not None:
             raise
         changed = []
+    else:
+        if layout.root() is None:
+            raise GitError(
+                "This repository is bare: nothing is ever staged in it.", "Scan a clone of it instead."
+            )
     scan.run(staged.branch_name())
     scan.run(staged.contents(changed, limit))
     if names:

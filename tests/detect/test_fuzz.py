@@ -1,0 +1,94 @@
+"""Whatever the bytes: nothing is raised, every span lies in its text, and both trigger engines agree."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import random
+import string
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fluxguard.detect.engine import Detector
+from fluxguard.detect.ruleset import built_in
+from fluxguard.detect.triggers import Triggers
+from fluxguard.errors import FluxguardError
+from fluxguard.repo.index import parse_raw
+
+DETECTOR = Detector(built_in())
+TRIGGERS = Triggers()
+PIECES = [
+    b"flux_", b"flux", b"_dev_", b"x_ci_", b"%66%6c", b"\\u0066", b"Zmx1eF", b"H4sI", b"PK\3\4", b"\x1f\x8b\x08", b"ustar",
+    b"666c75785f", b"f\0l\0u\0x\0_\0", b"\xff\xfe", b"&#102;", b'"', b"\\\n", b"+", b"=5F", b"FLUXLOOP_API_KEY=", b"BZh91AY&SY",
+    b"flx_api_", b"a1B2c3D4" * 3, b"\n", b"\0", b"PK\5\6", b"\\x66\\x6c\\x75\\x78_", b"_\"", b"fluxguard:allow",
+]  # fmt: skip
+soup = st.lists(st.one_of(st.sampled_from(PIECES), st.binary(max_size=12)), max_size=40).map(b"".join)
+
+
+@settings(max_examples=400, deadline=None)
+@given(soup)
+def test_detection_survives_anything(data: bytes) -> None:
+    for match in DETECTOR.detect(data, b"x").matches:
+        assert 0 <= match.start < match.end <= len(match.text.data)
+        line, column = match.text.position(match.start)
+        assert line >= 1
+        assert column >= 1
+
+
+@settings(max_examples=400, deadline=None)
+@given(soup)
+def test_without_a_trigger_there_is_no_finding_and_both_engines_agree(data: bytes) -> None:
+    pytest.importorskip("hyperscan")
+    from fluxguard.detect.bulk import scanner
+
+    plain = TRIGGERS.find(data)
+    assert plain == scanner(TRIGGERS.literals, TRIGGERS.expressions)(data)
+    if any(rule.judge != "value" and any(True for _ in rule.find(data)) for rule in built_in()):
+        assert plain
+
+
+WRAPS = [
+    lambda data: base64.b64encode(data),
+    lambda data: b"data: " + base64.b64encode(b"ab" + data) + b"\n",
+    lambda data: gzip.compress(data, mtime=0),
+    lambda data: data.hex().encode(),
+    lambda data: data.decode("latin-1").encode("utf-16"),
+]
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.integers(),
+    st.text(string.ascii_lowercase + " \n", max_size=30),
+    st.lists(st.sampled_from([WRAPS[0], WRAPS[2]]), max_size=2),
+    st.sampled_from(WRAPS),
+)
+def test_any_key_is_found_through_any_layers(seed: int, around: str, inner: list, outer: object) -> None:
+    chance = random.Random(seed)
+    body = "".join(chance.choices(string.ascii_letters + string.digits, k=30)) + "0a"
+    key = b"flux_" + chance.choice([b"dev_", b"stg_", b"prod_", b"ci_"]) + body.encode()
+    data = around.encode() + b" " + key + b"\n" + around.encode()
+    for wrap in inner:
+        data = wrap(data)
+    data = outer(data)  # type: ignore[operator]
+    found = any(match.secret.reveal() == key for match in DETECTOR.detect(data, b"x").matches)
+    # Packed data counts as packed at the start of what holds it; and README names the two odd mixtures.
+    assert found or (bool(inner) and outer in (WRAPS[1], WRAPS[3], WRAPS[4]))
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.binary(max_size=200))
+def test_the_list_of_changes_is_parsed_or_refused(raw: bytes) -> None:
+    try:
+        list(parse_raw(raw))
+    except FluxguardError:
+        pass
+
+
+@pytest.mark.parametrize(
+    "piece", [b"flux_dev_a ", b'"flux_', b"Zmx1eF ", b"\\", b"&amp;", b"FluxLoopClient(", b"flux_dev_a\\"]
+)
+def test_time_stays_in_proportion(piece: bytes) -> None:
+    DETECTOR.detect(piece * (200_000 // len(piece)), b"x")

@@ -1,0 +1,160 @@
+"""Hostile or broken input: a clear sentence and the contract's exit code, and nothing of the repository's own is run."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from conftest import Mint, Repo, Run
+
+
+def test_a_bare_repository_has_nothing_staged(run: Run, make_repo: object) -> None:
+    repo = make_repo("bare", "--bare")  # type: ignore[operator]
+    assert run("scan", "--staged", cwd=repo.path).code == 3
+
+
+def test_a_damaged_index(run: Run, repo: Repo) -> None:
+    (repo.path / ".git" / "index").write_bytes(b"DIRC garbage")
+    outcome = run("scan", "--staged", cwd=repo.path)
+    assert outcome.code == 3
+    assert "index" in outcome.err
+
+
+def test_a_staged_object_that_is_gone_is_named(run: Run, repo: Repo) -> None:
+    repo.stage("lost.txt", "soon gone\n")
+    id = repo.git("rev-parse", ":lost.txt").decode().strip()
+    (repo.path / ".git" / "objects" / id[:2] / id[2:]).unlink()
+    outcome = run("scan", "--staged", cwd=repo.path)
+    assert outcome.code == 3
+    assert "lost.txt" in outcome.text
+
+
+def test_a_staged_object_that_is_damaged_is_named_and_the_rest_is_read(
+    run: Run, repo: Repo, mint: Mint
+) -> None:
+    repo.stage("a.txt", "soon damaged\n")
+    repo.stage("z.txt", mint.key())
+    id = repo.git("rev-parse", ":a.txt").decode().strip()
+    path = repo.path / ".git" / "objects" / id[:2] / id[2:]
+    path.chmod(0o600)
+    path.write_bytes(b"garbage")
+    outcome = run("scan", "--staged", cwd=repo.path)
+    assert outcome.code == 1
+    assert "a.txt" in outcome.text
+    assert "z.txt:1:1" in outcome.text
+
+
+@pytest.mark.parametrize(
+    "setting", ["core.fsmonitor", "diff.external", "diff.x.textconv", "filter.x.clean", "filter.x.smudge"]
+)
+def test_nothing_that_the_repository_names_is_run(
+    run: Run, repo: Repo, tmp_path: Path, mint: Mint, setting: str
+) -> None:
+    canary = tmp_path / "canary"
+    program = tmp_path / "program"
+    program.write_text(f"#!/bin/sh\ntouch {canary}\n")
+    program.chmod(0o755)
+    repo.stage("a.txt", mint.key())
+    repo.write(".gitattributes", "* diff=x filter=x\n")
+    repo.git("config", setting, str(program))
+    assert run("scan", "--staged", cwd=repo.path).code == 1
+    assert run("scan", cwd=repo.path).code == 1
+    assert not canary.exists()
+
+
+NAMES = [
+    b"a\x1b[31m\x1b]0;x\x07.txt",
+    b"[red]b[/red].txt",
+    b"c\nd.txt",
+    b"e\xff.txt",
+    b"-rf",
+    b"f\xe2\x80\xae.txt",
+]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_name_reaches_the_terminal_as_it_is(run: Run, repo: Repo, mint: Mint, name: bytes) -> None:
+    repo.stage(name, mint.key())
+    for arguments in (["scan", "--staged"], ["scan"], ["scan", "--format", "json"]):
+        outcome = run(*arguments, cwd=repo.path)
+        assert outcome.code == 1
+        assert all(character.isprintable() or character == "\n" for character in outcome.text)
+        if name.startswith(b"[red]"):
+            assert "[red]b[/red].txt" in outcome.text
+
+
+def test_a_key_in_a_name_is_masked_wherever_it_shows(run: Run, repo: Repo, mint: Mint) -> None:
+    repo.stage(f"{mint.key()}.txt", f"{mint.key('dev')}\n")
+    for arguments in (["scan", "--staged"], ["scan"], ["scan", "--format", "json"]):
+        assert run(*arguments, cwd=repo.path).code == 1
+
+
+OFF = [
+    '[severity]\nprod = "warn"\n',
+    '[severity]\nhigh = "warn"\n',
+    '[severity]\nfluxloop-api-key = "warn"\n',
+    '[[allow]]\npaths = ["**"]\nreason = "all"\n',
+    '[[allow]]\npaths = ["*"]\nreason = "all"\n',
+    '[[allow]]\npaths = ["a.txt"]\n',
+    '[[accept-unread]]\npath = "**"\nreason = "all"\n',
+    "[limits]\nmax-file-size = 99999999999999\n",
+    'baseline = "/etc/passwd"\n',
+    'baseline = "../elsewhere.json"\n',
+    "rules = 3\n",
+    "nonsense = true\n",
+    "= broken",
+    "\xff",
+]
+
+
+@pytest.mark.parametrize("text", OFF)
+def test_a_repository_can_not_switch_the_guard_off(run: Run, repo: Repo, mint: Mint, text: str) -> None:
+    repo.stage("a.txt", mint.key())
+    (repo.path / ".fluxguard.toml").write_text(text, "latin-1")
+    outcome = run("scan", "--staged", cwd=repo.path)
+    assert outcome.code == 2
+    assert ".fluxguard.toml" in outcome.err
+    assert run("hook", "pre-commit", cwd=repo.path).code == 2
+
+
+@pytest.mark.parametrize("name", [".fluxguard.toml", ".fluxguard-baseline.json"])
+def test_a_configuration_that_is_no_plain_file(run: Run, repo: Repo, name: str) -> None:
+    os.mkfifo(repo.path / name)
+    assert run("scan", cwd=repo.path, timeout=20).code == 2
+    (repo.path / name).unlink()
+    (repo.path / name).mkdir()
+    assert run("scan", cwd=repo.path).code == 2
+
+
+def test_two_gigabytes_are_read_within_bounds(run: Run, tmp_path: Path) -> None:
+    pytest.importorskip("hyperscan")
+    with (tmp_path / "big").open("wb") as stream:
+        stream.truncate(2 << 30)
+    assert run("scan", "big", cwd=tmp_path, timeout=120).code == 0
+
+
+def test_a_full_disk(run: Run, repo: Repo) -> None:
+    assert run("scan", "--output", "/dev/full/x", cwd=repo.path).code == 2
+
+
+def test_git_is_missing(run: Run, repo: Repo, tmp_path: Path) -> None:
+    outcome = run("scan", "--staged", cwd=repo.path, env={"PATH": str(tmp_path)})
+    assert outcome.code == 3
+    assert "git" in outcome.err
+
+
+def test_an_encrypted_member_is_not_called_clean(run: Run, repo: Repo) -> None:
+    import io
+    import zipfile
+
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as archive:
+        archive.writestr("a.txt", "text")
+    data = bytearray(out.getvalue())
+    data[6] |= 1
+    data[data.index(b"PK\1\2") + 8] |= 1
+    repo.stage("secret.zip", bytes(data))
+    outcome = run("scan", "--staged", cwd=repo.path)
+    assert outcome.code == 3
+    assert "encrypted" in outcome.text
