@@ -68,11 +68,6 @@ def test_limits_are_reported_and_not_called_clean(run: Run, repo: Repo) -> None:
         ".fluxguard.toml",
         '[limits]\nmax-file-size = 100\n[[accept-unread]]\npath = "big.txt"\nreason = "x only"\n',
     )
-    assert run("scan", cwd=repo.path).code == 3  # the configuration itself is longer than the limit now
-    repo.write(
-        ".fluxguard.toml",
-        '[limits]\nmax-file-size = 150\n[[accept-unread]]\npath = "big.txt"\nreason = "x only"\n',
-    )
     assert run("scan", cwd=repo.path).code == 0
 
 
