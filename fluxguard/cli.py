@@ -64,6 +64,8 @@ def _dispatch(arguments: list[str]) -> int:
         return _staged([])
     if arguments[:2] == ["hook", "pre-commit"] and not any(name.startswith("-") for name in arguments[2:]):
         return _staged(arguments[2:])
+    if arguments[:3] == ["hook", "pre-commit", "--"]:
+        return _staged(arguments[3:])
     args = _parser(arguments).parse_args(arguments)
     code: int = args.run(args)
     return code

@@ -13,6 +13,7 @@ from fluxguard.errors import UsageError
 from fluxguard.findings import Collector
 from fluxguard.model import Stats
 from fluxguard.repo import layout
+from fluxguard.repo import run as run_git
 from fluxguard.scan import Scan
 from fluxguard.sources.message import message
 
@@ -35,7 +36,17 @@ def run(args: argparse.Namespace) -> int:
     """Runs one hook."""
     if args.kind == "commit-msg":
         return _commit_message(args.arguments)
-    return staged.check([os.fsencode(name) for name in args.arguments])
+    code = staged.check([os.fsencode(name) for name in args.arguments])
+    if args.kind == "pre-applypatch" and code == 0:
+        return _applied_message()
+    return code
+
+
+def _applied_message() -> int:
+    """The message that `git am` is about to commit: it runs no commit-msg hook."""
+    path = run_git.try_output("rev-parse", "--git-path", "rebase-apply/final-commit")
+    name = os.fsdecode((path or b"").rstrip(b"\n"))
+    return _commit_message([name]) if os.path.isfile(name) else 0
 
 
 def _commit_message(names: list[str]) -> int:

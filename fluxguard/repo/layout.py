@@ -37,6 +37,8 @@ def branch(cwd: str | None = None) -> bytes:
 
 def _read_head(git: str) -> bytes | None:
     """HEAD of an ordinary git directory, without a process; None where only git can tell (worktree, reftable)."""
+    if os.path.islink(os.path.join(git, "HEAD")):
+        return None
     try:
         fd = os.open(os.path.join(git, "HEAD"), os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
     except OSError:
