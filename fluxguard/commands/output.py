@@ -48,11 +48,16 @@ def emit(report: Report, args: argparse.Namespace) -> int:
 
 
 def _to_terminal(report: Report, args: argparse.Namespace) -> None:
-    if args.quiet and report.exit_code == 0 and not report.findings:
-        return
-    from fluxguard.reports import text
+    show(report, args.quiet, args.no_color)
 
-    text.write(report, sys.stdout, advice=not args.quiet, color=False if args.no_color else None)
+
+def show(report: Report, quiet: bool, no_color: bool) -> int:
+    """Writes the report for a person; returns its exit code."""
+    if not (quiet and report.exit_code == 0 and not report.findings):
+        from fluxguard.reports import text
+
+        text.write(report, sys.stdout, advice=not quiet, color=False if no_color else None)
+    return report.exit_code
 
 
 def _to_file(report: Report, format: str, path: str) -> None:

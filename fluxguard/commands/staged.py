@@ -10,8 +10,9 @@ from fluxguard import settings
 from fluxguard.chunk import Chunk, Origin, Skipped
 from fluxguard.errors import GitError
 from fluxguard.repo import index, layout, run
-from fluxguard.scan import Scan
+from fluxguard.scan import FEW, Scan
 from fluxguard.sources import staged
+from fluxguard.words import count, size
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -63,12 +64,28 @@ def look(
                 "This repository is bare: nothing is ever staged in it.", "Scan a clone of it instead."
             )
     scan.run(staged.branch_name())
-    scan.run(staged.contents(changed, limit))
+    _contents(scan, changed, limit)
     if names:
         covered = {change.path for change in changed if change.status != "D"}
         others = [name for name in names if name not in covered]
         scan.run(named(others, limit))
     return scan, changed
+
+
+def _contents(scan: Scan, changed: list[index.Change], limit: int) -> None:
+    if len(changed) < FEW:
+        scan.run(staged.contents(changed, limit))
+        return
+    scan.names(change.path for change in changed if change.status != "D")
+    scan.run(staged.unmerged(changed))
+    wanted = staged.blobs(changed)
+    ids = list(wanted)
+    read = staged.reader(ids)
+    if read is not None:
+        paths = [b"\n".join(change.path for change in wanted[id]) for id in ids]
+        left = scan.sift(paths, lambda number: read(ids[number]))
+        wanted = {ids[number]: wanted[ids[number]] for number in left}
+    scan.run(staged.read(wanted, limit))
 
 
 def named(names: Sequence[bytes], limit: int) -> Iterator[Chunk | Skipped]:
@@ -100,17 +117,7 @@ def named(names: Sequence[bytes], limit: int) -> Iterator[Chunk | Skipped]:
 
 def clean_line(scan: Scan, changes: int) -> str:
     """The one line that a clean commit prints."""
-    return f"fluxguard: no key in {_count(changes, 'staged file')} ({_size(scan.bytes)} read).\n"
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}" + ("" if number == 1 else "s")
-
-
-def _size(size: int) -> str:
-    if size < 10_000:
-        return f"{size:,} bytes"
-    return f"{size / 1e3:,.0f} kB" if size < 10_000_000 else f"{size / 1e6:,.0f} MB"
+    return f"fluxguard: no key in {count(changes, 'staged file')} ({size(scan.bytes)} read).\n"
 
 
 def report(

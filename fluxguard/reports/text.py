@@ -11,6 +11,7 @@ from fluxguard import display
 from fluxguard.detect.ruleset import built_in
 from fluxguard.model import Finding, Location, Report
 from fluxguard.reports.advice import next_steps
+from fluxguard.words import count, size
 
 WIDTH = 80
 PLACES = 10  # places listed for one key before the rest is only counted
@@ -58,11 +59,11 @@ def _lines(report: Report, advice: bool) -> Iterator[Line]:
             yield from _why(blocking)
     if warned:
         yield "", ""
-        yield "bold yellow", f"Not blocking: {_count(len(warned), 'key')}"
+        yield "bold yellow", f"Not blocking: {count(len(warned), 'key')}"
         yield from _findings(warned, masks, "yellow")
     if suppressed:
         yield "", ""
-        yield "dim", f"Suppressed: {_count(len(suppressed), 'key')}"
+        yield "dim", f"Suppressed: {count(len(suppressed), 'key')}"
         for finding in suppressed:
             reason = finding.suppressed
             shown = display.safe(reason.reason, masks) if reason else ""
@@ -78,19 +79,19 @@ def _lines(report: Report, advice: bool) -> Iterator[Line]:
 
 
 def _headline(report: Report, blocking: list[Finding]) -> Line:
-    looked = f"{_count(report.stats.objects, 'object')}, {_size(report.stats.bytes)}"
+    looked = f"{count(report.stats.objects, 'object')}, {size(report.stats.bytes)}"
     if blocking:
         if report.command.startswith("hook commit-msg"):
             return (
                 "bold red",
-                f"fluxguard: the commit message holds {_count(len(blocking), 'key')}. The commit is refused.",
+                f"fluxguard: the commit message holds {count(len(blocking), 'key')}. The commit is refused.",
             )
         if report.command == "scan --staged":
             return (
                 "bold red",
-                f"fluxguard: {_count(len(blocking), 'key')} would be committed. The commit is refused.",
+                f"fluxguard: {count(len(blocking), 'key')} would be committed. The commit is refused.",
             )
-        return "bold red", f"fluxguard: {_count(len(blocking), 'key')} found ({looked})."
+        return "bold red", f"fluxguard: {count(len(blocking), 'key')} found ({looked})."
     if not report.complete:
         return "bold yellow", "fluxguard: not everything could be read, so this is not called clean."
     return "green", f"fluxguard: no key found that blocks ({looked}, {report.stats.seconds:.1f} s)."
@@ -157,13 +158,3 @@ def _unread(report: Report, masks: dict[bytes, str]) -> Iterator[Line]:
         yield "", "  What can't be read can be accepted, with a reason, in .fluxguard.toml: [[accept-unread]]"
     if accepted:
         yield "dim", f"Accepted as unread by the configuration: {accepted:,}"
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}" + ("" if number == 1 else "s")
-
-
-def _size(size: int) -> str:
-    if size < 10_000:
-        return f"{size:,} bytes"
-    return f"{size / 1e3:,.0f} kB" if size < 10_000_000 else f"{size / 1e6:,.0f} MB"
