@@ -52,6 +52,11 @@ class Scan:
             if kinds(item.data) or is_fluxloop_path(item.origin.path):
                 self._look(item)
 
+    def expect(self, many: Callable[[int], bool]) -> None:
+        """Gets ready for a long look, if `many` says that there will be at least so many contents."""
+        if many(FEW):
+            self._triggers.hurry()
+
     def sift(self, paths: Sequence[bytes], read: Callable[[int], bytes | None]) -> list[int]:
         """Looks at many contents, in two processes where that pays. Returns the numbers of those not cleared by it.
 
@@ -59,8 +64,7 @@ class Scan:
         What comes back is to be looked at again with `run`: something may stand there.
         """
         everything = range(len(paths))
-        if len(paths) >= FEW:
-            self._triggers.hurry()
+        self.expect(lambda count: len(paths) >= count)
         if len(paths) < MANY:
             return self._sift(everything, paths, read)
         from fluxguard.second import Second, pays

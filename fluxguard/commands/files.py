@@ -53,6 +53,7 @@ def look(paths: Sequence[str], config: Config | None, ignored: bool) -> Scan:
 
             scan = Scan(config)
         if listing is not None:
+            scan.expect(listing.many)
             names, skipped = listing.files()
             scan.skipped += skipped
         else:

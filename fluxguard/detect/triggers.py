@@ -14,7 +14,7 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
 BULK = 96 << 10
 LONGEST = 96
@@ -120,10 +120,11 @@ _SURE: tuple[tuple[int, Sequence[bytes]], ...] = (
     (MARKER, MARKER_WORDS[:1]),
 )
 # Short literals, one of which stands in all that the expressions below match, with the bits that it may lead to.
+_NUMBERS = (b"102", b"108", b"117", b"120", b"0", b"x0", b"x6", b"x7", b"X0", b"X6", b"X7")
 _ESCAPED = (
     b"%66", b"%6c", b"%6C", b"%75", b"%78", b"%25", b"%u00", b"\\u00", b"\\U0000", b"\\u{", b"\\x6", b"\\x7", b"\\x{",
-    b"\\146", b"\\154", b"\\165", b"\\170", b"\\0146", b"\\0154", b"\\0165", b"\\0170", b"&#", b"amp;#",
-    b"=66", b"=6C", b"=6c", b"=75", b"=78",
+    b"\\146", b"\\154", b"\\165", b"\\170", b"\\0146", b"\\0154", b"\\0165", b"\\0170", b"=66", b"=6C", b"=75", b"=78",
+    *(start + digits for start in (b"&#", b"amp;#") for digits in _NUMBERS),
 )  # fmt: skip
 HINTS: dict[bytes, int] = {
     b"flux": PLAIN | JOINED | ESCAPE,
@@ -131,6 +132,9 @@ HINTS: dict[bytes, int] = {
     **dict.fromkeys(_ESCAPED, ESCAPE),
 }
 EXPRESSIONS: dict[int, bytes] = {PLAIN: _KEY, JOINED: _CUT, ESCAPE: escaped_word()}
+# For `re`, which takes 11 ms to compile the escaped word: the word in any way of writing, the plain one among them.
+_PLAIN_EXPRESSIONS = ((PLAIN, _KEY), (JOINED, _CUT))
+_WORD = b"".join(b"(?:%c|%s)" % (letter, _escapes_of(letter)) for letter in b"flux_")
 _MANY = 256  # stretches around hints in one content; beyond them the whole of it is looked at
 _SLOW = (
     1 << 20
@@ -178,13 +182,16 @@ class Triggers:
     def kinds(self, data: bytes) -> int:
         """The bits of all the triggers in `data`; 0 means that nothing can be found there."""
         if self._seen >= 0:
-            self._seen += len(data)
-            if self._seen > BULK:
+            if self._seen + len(data) > BULK:
                 self.hurry()
+            else:
+                self._seen += len(data)
         return self.find(data) | head(data)
 
     def hurry(self) -> None:
         """There will be much to look at: brings in the fast engine at once, where there is one."""
+        if self._seen < 0:
+            return
         self._seen = -1
         try:
             from fluxguard.detect import bulk
@@ -210,7 +217,7 @@ class Triggers:
         for hint in hints:
             wanted |= HINTS[hint]
         bits = 0
-        for start, end in _around(data, hints):
+        for start, end in around(data, hints):
             self._confirmed += end - start
             if self._confirmed > _SLOW and self._search is _search:
                 self._search = _compiled()
@@ -218,7 +225,7 @@ class Triggers:
         return bits
 
 
-def _around(data: bytes, hints: list[bytes]) -> list[tuple[int, int]]:
+def around(data: bytes, hints: Iterable[bytes]) -> list[tuple[int, int]]:
     """The stretches of `data` around the hints in it, joined where they meet."""
     places: list[int] = []
     for hint in hints:
@@ -241,9 +248,11 @@ def _search(data: bytes, wanted: int) -> int:
     import re
 
     bits = 0
-    for bit, expression in EXPRESSIONS.items():
+    for bit, expression in _PLAIN_EXPRESSIONS:
         if wanted & bit and re.search(expression, data):
             bits |= bit
+    if wanted & ESCAPE and any(word[0] != b"flux_" for word in re.finditer(_WORD, data)):
+        bits |= ESCAPE
     return bits
 
 

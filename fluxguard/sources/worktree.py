@@ -115,6 +115,10 @@ class Listing:
         self._start = os.fsencode(folder)
         self._asked = None if ignored else _Asked(folder)
 
+    def many(self, count: int) -> bool:
+        """Whether there will be at least `count` tracked files; known before the list is complete."""
+        return self._asked is not None and self._asked.tracked().count(b"\0") >= count
+
     def files(self) -> tuple[list[tuple[bytes, bytes]], list[Skipped]]:
         """As `below` returns it."""
         skipped: list[Skipped] = []
@@ -129,6 +133,8 @@ class _Asked:
 
     def __init__(self, folder: str, nested: bool = False) -> None:
         self._nested = nested
+        self._entries: bytes | None = None
+        self._read = False
         self._here = os.path.realpath(os.fsencode(folder))
         self._top = run.start("rev-parse", "--show-toplevel", cwd=folder, isolated=True)
         self._tracked = run.start("ls-files", "-z", "--stage", cwd=folder, isolated=True)
@@ -136,15 +142,21 @@ class _Asked:
             "ls-files", "-z", "--others", "--exclude-standard", cwd=folder, isolated=True
         )
 
+    def tracked(self) -> bytes:
+        """The entries of the index; git is still looking for what is not in it."""
+        if not self._read:
+            self._read, self._entries = True, _answer(self._tracked)
+        return self._entries or b""
+
     def answer(self) -> tuple[list[bytes], list[bytes]] | None:
         """Files, and folders that are repositories of their own; None where it is no working tree, or one that lies elsewhere.
 
         A repository's `core.worktree` may point anywhere: then git's list is not about this folder. Nor is it where a
         submodule was never fetched: there the repository around it answers.
         """
-        answers = [_answer(running) for running in (self._top, self._tracked, self._others)]
-        top, tracked, others = answers
-        if top is None or tracked is None or others is None:
+        tracked = self.tracked()
+        top, others = _answer(self._top), _answer(self._others)
+        if top is None or others is None or self._entries is None:
             return None
         root = os.path.realpath(top.rstrip(b"\n"))
         if self._here != root and (self._nested or not self._here.startswith(root.rstrip(b"/") + b"/")):
