@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from fluxguard.chunk import Chunk, Skipped
@@ -26,6 +26,51 @@ class _Sighting:
     lines: bytes | None
     copy: int
     offset: int
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A key at one place, as a rule judged it."""
+
+    rule: str
+    secret: Secret
+    environment: str
+    confidence: str
+    location: Location
+
+
+def gather(seen: Iterable[Seen], config: Config) -> tuple[Finding, ...]:
+    """One finding for each key, with all its places; what blocks first, then the surest."""
+    groups: dict[Secret, list[Seen]] = {}
+    for one in seen:
+        groups.setdefault(one.secret, []).append(one)
+    return _sorted(tuple(_finding(group, config) for group in groups.values()))
+
+
+def _finding(group: list[Seen], config: Config) -> Finding:
+    best = min(group, key=lambda one: _RANK[one.confidence])
+    places = tuple(_place(one, config) for one in group)
+    open_places = [place for place in places if place.suppressed is None]
+    severity = config.severity_of(best.rule, best.environment, best.confidence)
+    if open_places and all(place.known for place in open_places):
+        severity = "warn"
+    return Finding(
+        rule=best.rule,
+        secret=best.secret,
+        environment=best.environment,
+        confidence=best.confidence,
+        severity=severity,
+        locations=places,
+        suppressed=None if open_places else places[0].suppressed,
+    )
+
+
+def _place(one: Seen, config: Config) -> Location:
+    place = one.location
+    if place.suppressed is not None:
+        return place
+    reason = config.suppression(place.path, one.rule, one.secret.fingerprint)
+    return replace(place, suppressed=reason) if reason else place
 
 
 class Collector:
@@ -119,17 +164,17 @@ class Collector:
         self, command: str, target: str, skipped: Iterable[Skipped], stats: Stats, whole: bool
     ) -> Report:
         """All that was found. whole: everything was looked at, so that unused exceptions may be pointed out."""
-        findings = tuple(self._finding(group) for group in self._grouped())
+        findings = gather(self.seen(), self.config)
         unread = tuple(
             Unread(item.where, item.reason, self.config.acceptance(item.where, item.object))
             for item in skipped
         )
         stale = list(self._stale)
         if whole:
-            stale += self._unused(findings)
-        return Report(command, target, _sorted(findings), unread, stats, tuple(stale), hidden=self._hidden())
+            stale += self.unused(findings)
+        return Report(command, target, findings, unread, stats, tuple(stale), hidden=self.hidden())
 
-    def _hidden(self) -> tuple[tuple[bytes, str], ...]:
+    def hidden(self) -> tuple[tuple[bytes, str], ...]:
         """Names show up in reports: what of them is a key in another form is to be masked as well."""
         return tuple(
             (match.text.data[match.start : match.end], match.secret.masked)
@@ -137,39 +182,13 @@ class Collector:
             if location.kind in ("path", "ref-name") and match.via
         )
 
-    def _grouped(self) -> list[list[_Sighting]]:
-        groups: dict[Secret, list[_Sighting]] = {}
+    def seen(self) -> Iterator[Seen]:
+        """Every key at every place."""
         for sighting in self._sightings:
-            groups.setdefault(sighting.match.secret, []).append(sighting)
-        return list(groups.values())
+            match = sighting.match
+            yield Seen(match.rule.id, match.secret, match.environment, match.confidence, sighting.location)
 
-    def _finding(self, group: list[_Sighting]) -> Finding:
-        best = min(group, key=lambda sighting: _RANK[sighting.match.confidence]).match
-        places = tuple(self._place(sighting) for sighting in group)
-        open_places = [place for place in places if place.suppressed is None]
-        severity = self.config.severity_of(best.rule.id, best.environment, best.confidence)
-        if open_places and all(place.known for place in open_places):
-            severity = "warn"
-        return Finding(
-            rule=best.rule.id,
-            secret=best.secret,
-            environment=best.environment,
-            confidence=best.confidence,
-            severity=severity,
-            locations=places,
-            suppressed=None if open_places else places[0].suppressed,
-        )
-
-    def _place(self, sighting: _Sighting) -> Location:
-        place = sighting.location
-        if place.suppressed is not None:
-            return place
-        reason = self.config.suppression(
-            place.path, sighting.match.rule.id, sighting.match.secret.fingerprint
-        )
-        return replace(place, suppressed=reason) if reason else place
-
-    def _unused(self, findings: tuple[Finding, ...]) -> list[str]:
+    def unused(self, findings: tuple[Finding, ...]) -> list[str]:
         reasons: set[Suppression | None] = {
             place.suppressed for finding in findings for place in finding.locations
         }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 FINGERPRINT = b"fluxguard/fp/v1\0"
@@ -72,12 +73,36 @@ class Suppression:
 
 
 @dataclass(frozen=True, slots=True)
+class Trace:
+    """How a place came to be, and who can see it.
+
+    commit: hex id of the one that brought it, "" where no commit holds it. author, date (RFC 3339): of that commit.
+    removed: the commits that took it away. moved_from: the path it had before, or b"". refs: those from whose history it
+    can be reached. tips: those of them that hold it still. logs: reflogs that lead to it, where no ref does.
+    """
+
+    commit: str = ""
+    author: bytes = b""
+    date: str = ""
+    removed: tuple[str, ...] = ()
+    moved_from: bytes = b""
+    refs: tuple[bytes, ...] = ()
+    tips: tuple[bytes, ...] = ()
+    logs: tuple[bytes, ...] = ()
+
+    @property
+    def reachable(self) -> bool:
+        """Whether a ref leads to it: then every clone has it."""
+        return bool(self.refs)
+
+
+@dataclass(frozen=True, slots=True)
 class Location:
     """One place where a key stands.
 
     kind: the contract's name for it. path: as git has it, bytes. line, column: from 1, of the outermost text.
     via: the layers between the bytes on disk and the key, outermost first. object: blob id or "".
-    known: it stood there at HEAD already, so that this commit does not bring it.
+    known: it stood there at HEAD already, so that this commit does not bring it. repository: where several were audited.
     """
 
     kind: str
@@ -88,6 +113,8 @@ class Location:
     object: str = ""
     known: bool = False
     suppressed: Suppression | None = None
+    trace: Trace | None = None
+    repository: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +149,20 @@ class Unread:
 
 
 @dataclass(frozen=True, slots=True)
+class Certificate:
+    """What was read of an object store.
+
+    objects: how many there are of each type. read: how many of them all were read. digest: `sha256:` and the SHA-256 of
+    their sorted hex ids, a newline behind each.
+    """
+
+    store: str
+    objects: Mapping[str, int]
+    read: int
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
 class Stats:
     """What a run looked at. objects: files, names and messages; bytes: of their contents; seconds: wall clock."""
 
@@ -149,6 +190,7 @@ class Report:
     notes: tuple[str, ...] = ()
     hidden: tuple[tuple[bytes, str], ...] = ()
     born: bool = True
+    certificates: tuple[Certificate, ...] = ()
 
     def masks(self) -> dict[bytes, str]:
         """What must not be shown wherever it turns up, and what stands in its place."""

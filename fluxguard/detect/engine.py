@@ -66,12 +66,20 @@ class Detector:
         self._total = self._limits.total
         self._by_path = [rule for rule in rules if rule.compiled_paths]
 
+    def suspects(self, data: bytes) -> bool:
+        """Whether anything may stand in `data`; False is certain."""
+        return bool(self._triggers.kinds(data))
+
     def concerned(self, path: bytes) -> bool:
         """Whether a rule wants to see this path's content whatever stands in it."""
         return any(rule.concerns(path) for rule in self._by_path)
 
-    def detect(self, data: bytes, path: bytes = b"") -> Detection:
-        """All keys in `data`, which stands at `path`. Never raises, whatever the bytes are."""
+    def detect(self, data: bytes, path: bytes | None = b"") -> Detection:
+        """All keys in `data`, which stands at `path`. Never raises, whatever the bytes are.
+
+        path None: anywhere. A configured rule for certain paths is then asked as well; whoever knows the paths later on
+        has to drop what it found elsewhere.
+        """
         visit = _Visit(
             self._rules, self._triggers, self._limits, min(self._limits.expanded, self._total), path
         )
@@ -90,10 +98,13 @@ class _Visit:
     """The walk through one content and all that is packed in it."""
 
     def __init__(
-        self, rules: Sequence[Rule], look: triggers.Triggers, limits: Limits, budget: int, path: bytes
+        self, rules: Sequence[Rule], look: triggers.Triggers, limits: Limits, budget: int, path: bytes | None
     ) -> None:
-        self._rules = [rule for rule in rules if rule.concerns(path)]
-        self._always = any(rule.compiled_paths for rule in self._rules)
+        if path is None:
+            self._rules = [rule for rule in rules if not (rule.built_in and rule.compiled_paths)]
+        else:
+            self._rules = [rule for rule in rules if rule.concerns(path)]
+        self._always = path is not None and any(rule.compiled_paths for rule in self._rules)
         self._triggers = look
         self._limits = limits
         self._size = budget

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 
 from fluxguard.repo.graph import Commit, descendants, topological
 
-TreeSearch = Callable[[frozenset[bytes]], Iterable[tuple[bytes, bytes]]]
+# From wanted ids to the trees that name any of them: (tree, its entries that do, as name and id).
+TreeSearch = Callable[[frozenset[bytes]], Iterable[tuple[bytes, list[tuple[bytes, bytes]]]]]
 MOST_PATHS = 20_000  # under one tree: a tree that names itself a thousand times must not exhaust us
 _MODES = (b"40000", b"100644", b"100755", b"120000", b"100664", b"160000")
 _BATCH = 1_000  # marks that are followed through the graph at once
@@ -53,7 +54,10 @@ Presence = dict[bytes, bytes]  # path -> blob
 
 
 class Trees:
-    """The trees that hold wanted blobs, at whatever depth."""
+    """The trees that hold wanted blobs, at whatever depth.
+
+    A wanted id may be a tree's, too, for what is in its names: then it stands at the tree's own path, b"" for a root.
+    """
 
     def __init__(self, search: TreeSearch, blobs: Iterable[bytes]) -> None:
         self._entries: dict[bytes, list[tuple[bytes, bytes]]] = {}
@@ -66,22 +70,21 @@ class Trees:
 
     def _level(self, search: TreeSearch, wanted: frozenset[bytes]) -> frozenset[bytes]:
         fresh = set()
-        for tree, data in search(wanted):
-            found = list(naming(data, wanted))
+        for tree, found in search(wanted):
             if found and tree not in self._entries:
                 fresh.add(tree)
             self._entries.setdefault(tree, []).extend(found)
         return frozenset(fresh)
 
     def __contains__(self, tree: bytes) -> bool:
-        return tree in self._entries
+        return tree in self._entries or tree in self._blobs
 
     def __iter__(self) -> Iterator[bytes]:
         return iter(self._entries)
 
     def presence(self, tree: bytes) -> Presence:
         """Path to blob, for all wanted blobs below a tree."""
-        if tree not in self._entries:
+        if tree not in self:
             return {}
         pending = [tree]
         while pending:
@@ -100,15 +103,16 @@ class Trees:
         return self._presence[tree]
 
     def _assemble(self, tree: bytes) -> Presence:
-        found: Presence = {}
-        for name, child in self._entries[tree]:
+        found: Presence = {b"": tree} if tree in self._blobs else {}
+        for name, child in self._entries.get(tree, ()):
             if child in self._blobs:
                 found[name] = child
             for path, blob in self._presence.get(child, {}).items():
                 if len(found) >= MOST_PATHS:
                     self.truncated = True
                     return found
-                found[name + b"/" + path] = blob
+                if path:
+                    found[name + b"/" + path] = blob
         return found
 
 
@@ -235,7 +239,7 @@ class _Walk:
         """The stays, each with the refs that reach it."""
         found = []
         starts = {stay.commit for stay in self._stays}
-        reach = _reaching(order, sorted(starts), refs)
+        reach = reaching(order, sorted(starts), refs)
         for number, stay in enumerate(self._stays):
             tips = tuple(
                 sorted(
@@ -260,7 +264,7 @@ class _Walk:
         return found
 
 
-def _reaching(
+def reaching(
     order: list[Commit], starts: list[bytes], refs: list[tuple[bytes, bytes]]
 ) -> dict[bytes, tuple[bytes, ...]]:
     """For each start, the refs from whose history it can be reached."""

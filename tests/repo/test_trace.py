@@ -95,9 +95,9 @@ def test_what_is_traced_is_what_every_tree_says(tmp_path: Path, seed: int) -> No
         )
     ]
 
-    def search(wanted: frozenset[bytes]) -> list[tuple[bytes, bytes]]:
+    def search(wanted: frozenset[bytes]) -> list[tuple[bytes, list[tuple[bytes, bytes]]]]:
         return [
-            (id, data)
+            (id, list(naming(data, wanted)))
             for id, (kind, data) in everything.items()
             if kind == "tree" and any(w in data for w in wanted)
         ]

@@ -1,0 +1,1 @@
+"""The audit: everything that a repository holds, each leak traced, and a certificate of what was read."""

@@ -1,0 +1,58 @@
+"""What was read of a store, so that anyone can check it.
+
+The digest is the SHA-256 of the sorted hex ids of all the store's objects, a newline behind each. The same comes from
+`git cat-file --batch-all-objects --batch-check='%(objectname)' | sha256sum` where the store has no alternates.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+
+from fluxguard.audit.depot import Depot
+from fluxguard.model import Certificate
+from fluxguard.repo.pack import KINDS
+
+_NAMES = ("blob", "tree", "commit", "tag")
+_BLOCK = 1 << 16
+
+
+def certify(depot: Depot, loose: Mapping[str, str], unread: Iterable[str]) -> Certificate:
+    """The certificate of a store. loose: the kind of each loose object. unread: ids of which no copy could be read."""
+    width = depot.store.width
+    kind = f"S{width}"
+    ids = np.concatenate(
+        [np.ascontiguousarray(rows).view(kind).ravel() for rows in depot.ids()] or [np.zeros(0, kind)]
+    )
+    kinds = np.concatenate(
+        [
+            *(opened.pack.kind for opened in depot.packs),
+            [_number(loose.get(id, "")) for id in depot.store.loose],
+        ]
+    ).astype(np.uint8)
+    order = np.argsort(ids, kind="stable")
+    ids, kinds = ids[order], kinds[order]
+    if len(ids):
+        new = np.append(True, ids[1:] != ids[:-1])
+        kinds = np.maximum.reduceat(kinds, np.flatnonzero(new))  # a copy that can't be read has kind 0
+        ids = ids[new]
+    counts = {name: int((kinds == _number(name)).sum()) for name in _NAMES}
+    unknown = int((kinds == 0).sum())
+    if unknown:
+        counts["unknown"] = unknown
+    return Certificate(depot.store.name, counts, len(ids) - len(set(unread)), _digest(ids.tobytes(), width))
+
+
+def _number(name: str) -> int:
+    return next((number for number, known in KINDS.items() if known == name), 0)
+
+
+def _digest(ids: bytes, width: int) -> str:
+    digest = hashlib.sha256()
+    step = _BLOCK * width
+    for start in range(0, len(ids), step):
+        part = ids[start : start + step]
+        digest.update(part.hex("\n", width).encode() + b"\n")
+    return "sha256:" + digest.hexdigest()

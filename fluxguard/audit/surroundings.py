@@ -1,0 +1,83 @@
+"""What a repository holds beside its objects: names of refs, reflogs, indexes, configuration, drafts, working trees."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Iterator
+
+from fluxguard.chunk import Chunk, Skipped
+from fluxguard.config import Config
+from fluxguard.repo import refs
+from fluxguard.repo.gitdir import GitDir
+from fluxguard.repo.refs import Ref
+from fluxguard.scan import Scan
+from fluxguard.sources import metadata, worktree
+
+_LINE = re.compile(rb"(?m)^([0-9a-f]{40,64}) ([0-9a-f]{40,64}) ")
+_LARGEST_LOG = 256 << 20
+
+
+class Surroundings:
+    """All of it, looked at when it is made.
+
+    refs: of every git directory, those of submodules with the directory's name in front. logs: (name, hex id) of the
+    entries of reflogs. indexed: blob id -> paths, in every index.
+    """
+
+    def __init__(self, family: list[GitDir], config: Config, scan: Scan) -> None:
+        self.refs: list[Ref] = []
+        self.logs: list[tuple[bytes, str]] = []
+        self.indexed: dict[str, list[bytes]] = {}
+        self.skipped: list[Skipped] = []
+        for member in family:
+            self._member(member, config, scan)
+        self._trees(family, config, scan)
+
+    def _member(self, member: GitDir, config: Config, scan: Scan) -> None:
+        found, complaint = refs.read(member)
+        if complaint:
+            self.skipped.append(
+                Skipped(os.fsencode(member.name), f"git could not list the refs: {complaint}")
+            )
+        prefix = b"" if member.name == ".git" else os.fsencode(member.name) + b":"
+        known = {ref.name for ref in self.refs}
+        if member.path == member.common:
+            fresh = found
+        else:  # a linked worktree shares the refs of its repository, but for its own HEAD and its like
+            fresh = [ref for ref in found if not ref.name.startswith(b"refs/") or ref.name not in known]
+        scan.run(metadata.ref_names(fresh))
+        self.refs += [Ref(prefix + ref.name, ref.id, ref.peeled) for ref in fresh]
+        scan.run(metadata.files(member, config.largest))
+        if member.path == member.common:
+            scan.run(metadata.store_files(member.objects, member.name, config.largest))
+        scan.run(self._index(member))
+        self.logs += list(_log_entries(member, prefix))
+
+    def _index(self, member: GitDir) -> Iterator[Chunk | Skipped]:
+        for item in metadata.index_names(member):
+            if isinstance(item, Chunk):
+                self.indexed.setdefault(item.origin.object, []).append(item.origin.path)
+            yield item
+
+    def _trees(self, family: Iterable[GitDir], config: Config, scan: Scan) -> None:
+        for tree in sorted({os.path.realpath(member.tree) for member in family if member.tree}):
+            pairs, skipped = worktree.below(tree, True)
+            self.skipped += skipped
+            base = os.fsencode(tree) + b"/"
+            scan.run(
+                worktree.contents(((name, shown.removeprefix(base)) for name, shown in pairs), config.largest)
+            )
+
+
+def _log_entries(member: GitDir, prefix: bytes) -> Iterator[tuple[bytes, str]]:
+    """The ids in the reflogs, each with the log's name."""
+    start = os.path.join(member.path, "logs")
+    for folder, _, names in os.walk(start):
+        for name in sorted(names):
+            path = os.path.join(folder, name)
+            shown = prefix + os.fsencode(os.path.relpath(path, start))
+            for match in _LINE.finditer(refs.small_file(path, _LARGEST_LOG)):
+                for id in match.groups():
+                    if id.strip(b"0"):
+                        yield shown, id.decode()

@@ -1,0 +1,182 @@
+"""Which objects the objects of a pack point at, and which of those are not there.
+
+Only what a delta inserts is looked at: whatever else its result names stands in its base as well. What is looked at is
+taken for an id where a NUL stands before it and the mode of a next entry, or the tree's end, behind it; what is missing
+by that measure is then read properly, which also tells the commits of submodules, which are kept elsewhere.
+
+Formats: gitformat-pack(5); a tree is a row of `mode SP name NUL id`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+
+import numpy as np
+import numpy.typing as npt
+
+Prefixes = npt.NDArray[np.uint64]
+Ints = npt.NDArray[np.int64]
+_FLUSH = 4 << 20
+_BITS = 20
+SEAM = b"10"  # between stretches; looks like the mode of a next entry
+
+SUBMODULE = b"160000"
+
+
+class Present:
+    """The objects that are there, by the first eight bytes of their ids."""
+
+    def __init__(self, ids: Iterable[npt.NDArray[np.uint8]]) -> None:
+        parts = [np.ascontiguousarray(rows[:, :8]).view(">u8").ravel().astype(np.uint64) for rows in ids]
+        self._sorted = np.sort(np.concatenate([np.zeros(0, np.uint64), *parts]))
+        # Where in the sorted list those with the same first bits begin: most look-ups end at the first or second there.
+        self._shift = np.uint64(64 - _BITS)
+        self._begin = np.searchsorted(self._sorted, np.arange(1 << _BITS, dtype=np.uint64) << self._shift)
+
+    def lack(self, wanted: Prefixes) -> npt.NDArray[np.bool_]:
+        """Which of `wanted` are not among them."""
+        answer = np.ones(len(wanted), dtype=bool)
+        if not len(self._sorted):
+            return answer
+        last = len(self._sorted) - 1
+        at = np.minimum(self._begin[wanted >> self._shift], last)
+        going = np.arange(len(wanted))
+        while len(going):
+            here = self._sorted[at]
+            answer[going[here == wanted[going]]] = False
+            on = (here < wanted[going]) & (at < last)
+            going, at = going[on], at[on] + 1
+        return answer
+
+
+class Links:
+    """Collects what trees and commits point at. missing: ids, as their first eight bytes, that may not be there, each
+    with an entry that names it.
+    """
+
+    def __init__(self, present: Present, width: int) -> None:
+        self._present = present
+        self._width = width
+        self._parts: list[bytes] = []
+        self._owners: list[int] = []
+        self._size = 0
+        self._ids: list[bytes] = []
+        self._from: list[int] = []
+        self.missing: dict[int, int] = {}
+
+    def tree(self, entry: int, stretches: bytes) -> None:
+        """Takes in what is new in a tree: all of it, or what its delta inserts, joined by SEAM, with CONTEXT around."""
+        self._parts.append(stretches)
+        self._owners.append(entry)
+        self._size += len(stretches)
+        if self._size > _FLUSH:
+            self._flush_trees()
+
+    def commit(self, entry: int, data: bytes) -> None:
+        """Takes in a commit: its tree and its parents."""
+        end = 5 + 2 * self._width
+        self._named(entry, data[5:end])
+        while data.startswith(b"parent ", end + 1):
+            start = end + 8
+            end = start + 2 * self._width
+            self._named(entry, data[start:end])
+
+    def tag(self, entry: int, data: bytes) -> None:
+        """Takes in a tag: what it is on."""
+        self._named(entry, data[7 : 7 + 2 * self._width])
+
+    def _named(self, entry: int, id: bytes) -> None:
+        try:
+            self._ids.append(bytes.fromhex(id[:16].decode("ascii")))
+        except ValueError:
+            return
+        self._from.append(entry)
+        if len(self._ids) > 100_000:
+            self._flush_names()
+
+    def flush(self) -> None:
+        """Brings `missing` up to date."""
+        self._flush_trees()
+        self._flush_names()
+
+    def _flush_names(self) -> None:
+        if self._ids:
+            wanted = np.frombuffer(b"".join(self._ids), dtype=">u8").astype(np.uint64)
+            each = np.arange(len(wanted))
+            self._note(wanted, each, each, np.array(self._from))
+        self._ids, self._from = [], []
+
+    def _flush_trees(self) -> None:
+        if self._parts:
+            # The end of a tree counts as the mode of a next entry.
+            buffer = np.frombuffer(SEAM.join([*self._parts, b""]) + bytes(16), dtype=np.uint8)
+            at = np.flatnonzero(buffer[: -self._width - 16] == 0) + 1
+            words = np.lib.stride_tricks.as_strided(
+                buffer[: len(buffer) // 8 * 8].view(">u8"), shape=(len(buffer) - 8,), strides=(1,)
+            )
+            after = words[at + self._width] >> np.uint64(48)
+            at = at[_IS_MODE[after]]
+            starts = np.cumsum([0] + [len(part) + 2 for part in self._parts[:-1]])
+            self._note(words[at].astype(np.uint64), at, starts, np.array(self._owners))
+        self._parts, self._owners, self._size = [], [], 0
+
+    def _note(self, wanted: Prefixes, at: Ints, starts: Ints, owners: Ints) -> None:
+        lost = np.flatnonzero(self._present.lack(wanted))
+        if len(lost):
+            named_by = owners[np.searchsorted(starts, at[lost], side="right") - 1]
+            for prefix, owner in zip(wanted[lost].tolist(), named_by.tolist(), strict=True):
+                self.missing.setdefault(prefix, owner)
+
+
+def _modes() -> npt.NDArray[np.bool_]:
+    table = np.zeros(1 << 16, dtype=bool)
+    table[[int.from_bytes(mode, "big") for mode in (b"10", b"12", b"16", b"40", b"04")]] = True
+    return table
+
+
+_IS_MODE = _modes()
+
+
+def entries(data: bytes, width: int) -> Iterator[tuple[bytes, bytes, bytes]]:
+    """The entries of a tree: (mode, name, id). A damaged tree ends where it can't be read on."""
+    at = 0
+    while at < len(data):
+        nul = data.find(b"\0", at)
+        id = data[nul + 1 : nul + 1 + width]
+        if nul < 0 or len(id) < width:
+            return
+        mode, _, name = data[at:nul].partition(b" ")
+        yield mode, name, id
+        at = nul + 1 + width
+
+
+def lost(
+    missing: Iterable[tuple[int, int]], content: Callable[[int], tuple[str, bytes]], width: int
+) -> Iterator[tuple[str, int]]:
+    """What of `missing` is truly named, and not as a submodule's commit: (hex id, the entry that names it).
+
+    content: the kind and the bytes of an entry.
+    """
+    by_owner: dict[int, set[int]] = {}
+    for prefix, owner in missing:
+        by_owner.setdefault(owner, set()).add(prefix)
+    for owner, wanted in by_owner.items():
+        kind, data = content(owner)
+        for id in _named_by(kind, data, width):
+            if int.from_bytes(id[:8], "big") in wanted:
+                yield id.hex(), owner
+
+
+def _named_by(kind: str, data: bytes, width: int) -> Iterator[bytes]:
+    if kind == "tree":
+        for mode, _, id in entries(data, width):
+            if mode != SUBMODULE:
+                yield id
+        return
+    for line in data.split(b"\n\n", 1)[0].splitlines():
+        word, _, id = line.partition(b" ")
+        if word in (b"tree", b"parent", b"object") and len(id) == 2 * width:
+            try:
+                yield bytes.fromhex(id.decode("ascii"))
+            except ValueError:
+                continue

@@ -1,0 +1,195 @@
+"""An object store: its packs and loose objects, those of its alternates, and what is left over in it.
+
+Layout: gitrepository-layout(5), `objects`. Read from the files themselves, so that it also works where git refuses to.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import zlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+from fluxguard.repo.gitdir import GitDir
+from fluxguard.repo.inflate import Damaged
+from fluxguard.repo.refs import small_file
+
+_HEX = re.compile(r"[0-9a-f]+\Z")
+_PACK = re.compile(r"pack-[0-9a-f]+\.pack\Z")
+_HEADER = re.compile(rb"(blob|tree|commit|tag) (\d{1,18})\0")
+_MOST_ALTERNATES = 64
+_ALTERNATES = 1 << 20
+LARGEST_LOOSE = 32 << 20  # bytes; larger loose objects are read in pieces
+
+
+@dataclass(slots=True)
+class Store:
+    """One folder of objects. width: bytes of an id. packs: paths. loose: hex ids. problems: (where, what is wrong)."""
+
+    path: str
+    name: str
+    width: int
+    packs: list[str] = field(default_factory=list)
+    loose: list[str] = field(default_factory=list)
+    problems: list[tuple[str, str]] = field(default_factory=list)
+
+
+def id_width(common: str) -> int:
+    """The bytes of an object id in a repository: `extensions.objectFormat`, see git-config(1)."""
+    config = small_file(os.path.join(common, "config"), 1 << 20)
+    return 32 if re.search(rb"(?im)^[ \t]*objectformat[ \t]*=[ \t]*\"?sha256", config) else 20
+
+
+def stores(family: Iterable[GitDir]) -> list[Store]:
+    """The object stores of these git directories, with their alternates and quarantines, each once."""
+    found: dict[str, Store] = {}
+    for member in family:
+        name = "objects" if member.name == ".git" else f"{member.name}/objects"
+        _add(found, member.objects, name, id_width(member.common), 0)
+    return list(found.values())
+
+
+def _add(found: dict[str, Store], path: str, name: str, width: int, depth: int) -> None:
+    real = os.path.realpath(path)
+    if real in found or depth > _MOST_ALTERNATES:
+        return
+    store = found[real] = survey(real, name, width)
+    for line in small_file(os.path.join(real, "info", "alternates"), _ALTERNATES).splitlines():
+        if line and not line.startswith(b"#"):
+            other = os.path.join(real, os.fsdecode(line))
+            if os.path.isdir(other):
+                _add(found, other, other, width, depth + 1)
+            else:
+                store.problems.append((f"{name}/info/alternates", "an alternate object store is not there"))
+    for entry in _listed(real, store):
+        if entry.name.startswith(("incoming-", "tmp_objdir-")) and entry.is_dir(follow_symlinks=False):
+            _add(found, entry.path, f"{name}/{entry.name}", width, depth + 1)
+
+
+def survey(path: str, name: str, width: int) -> Store:
+    """What lies in one folder of objects."""
+    store = Store(path, name, width)
+    for entry in _listed(path, store):
+        if len(entry.name) == 2 and _HEX.match(entry.name):
+            _loose(store, entry.path, entry.name)
+        elif entry.name.startswith("tmp_obj_"):
+            store.problems.append((f"{name}/{entry.name}", "an object that git did not finish to write"))
+    _packs(store)
+    return store
+
+
+def _listed(path: str, store: Store) -> list[os.DirEntry[str]]:
+    try:
+        return sorted(os.scandir(path), key=lambda entry: entry.name)
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        where = store.name + path[len(store.path) :]
+        store.problems.append((where, f"folder can't be read: {(error.strerror or '').lower()}"))
+        return []
+
+
+def _loose(store: Store, folder: str, start: str) -> None:
+    length = 2 * store.width - 2
+    for entry in _listed(folder, store):
+        if len(entry.name) == length and _HEX.match(entry.name):
+            store.loose.append(start + entry.name)
+        elif entry.name.startswith("tmp_obj_"):
+            store.problems.append(
+                (f"{store.name}/{start}/{entry.name}", "an object that git did not finish to write")
+            )
+
+
+def _packs(store: Store) -> None:
+    folder = os.path.join(store.path, "pack")
+    names = {entry.name for entry in _listed(folder, store)}
+    for name in sorted(names):
+        where = f"{store.name}/pack/{name}"
+        stem, dot, kind = name.rpartition(".")
+        if kind == "pack" and f"{stem}.idx" in names:
+            store.packs.append(os.path.join(folder, name))
+        elif kind == "pack":
+            store.problems.append((where, "a pack without an index: make it with git index-pack"))
+        elif kind == "idx" and f"{stem}.pack" not in names:
+            store.problems.append((where, "the pack that this index is of is not there"))
+        elif not dot and name.startswith(("tmp_pack_", "tmp_")):
+            store.problems.append((where, "a pack that git did not finish to write"))
+
+
+def loose_path(store: Store, id: str) -> str:
+    """The file of a loose object."""
+    return os.path.join(store.path, id[:2], id[2:])
+
+
+def read_loose(store: Store, id: str) -> tuple[str, bytes]:
+    """Kind and content of a loose object. Raises Damaged; TooLarge where it is to be read in pieces.
+
+    Format: gitformat-loose(5): `kind SP size NUL content`, in zlib. The content has to have the id that it is filed under.
+    """
+    kind, size, pieces = open_loose(store, id)
+    if size > LARGEST_LOOSE:
+        raise TooLarge(kind, size)
+    data = b"".join(pieces)
+    return kind, data
+
+
+class TooLarge(Exception):
+    """An object is too large to be held in memory. kind, size: what its header says."""
+
+    def __init__(self, kind: str, size: int) -> None:
+        super().__init__(kind, size)
+        self.kind = kind
+        self.size = size
+
+
+def open_loose(store: Store, id: str) -> tuple[str, int, Iterator[bytes]]:
+    """Kind, size and content, in pieces of at most 8 MiB, of a loose object. The pieces raise Damaged where it is."""
+    pieces = _inflated(loose_path(store, id))
+    first = next(pieces, b"")
+    header = _HEADER.match(first)
+    if not header:
+        raise Damaged("its header is damaged")
+    return header[1].decode(), int(header[2]), _checked(first, header.end(), int(header[2]), pieces, id)
+
+
+def _checked(first: bytes, at: int, size: int, pieces: Iterator[bytes], id: str) -> Iterator[bytes]:
+    digest = (hashlib.sha256 if len(id) == 64 else hashlib.sha1)(first, usedforsecurity=False)
+    length = len(first) - at
+    yield first[at:]
+    for piece in pieces:
+        digest.update(piece)
+        length += len(piece)
+        if length > size:
+            break
+        yield piece
+    if length != size:
+        raise Damaged("it is not of the size that it should have")
+    if digest.hexdigest() != id:
+        raise Damaged("its content is not what its id says")
+
+
+_PIECE = 8 << 20
+
+
+def _inflated(path: str) -> Iterator[bytes]:
+    try:
+        fd = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0))
+    except OSError as error:
+        raise Damaged(f"its file can't be read: {(error.strerror or '').lower()}") from None
+    inflater = zlib.decompressobj()
+    try:
+        while not inflater.eof:
+            packed = inflater.unconsumed_tail or os.read(fd, 1 << 20)
+            if not packed:
+                raise Damaged("its compressed data end early")
+            piece = inflater.decompress(packed, _PIECE)
+            if piece:
+                yield piece
+    except zlib.error:
+        raise Damaged("its compressed data are damaged") from None
+    except OSError as error:
+        raise Damaged(f"its file can't be read: {(error.strerror or '').lower()}") from None
+    finally:
+        os.close(fd)
