@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from fluxguard.repo import delta as deltas
 from fluxguard.repo.forest import Forest
 from fluxguard.repo.links import SEAM, Links
-from fluxguard.repo.pack import COMMIT, TAG, TREE, Pack
+from fluxguard.repo.pack import BLOB, COMMIT, TAG, TREE, Pack
 
 # A delta is taken apart where its result is so many times longer: elsewhere looking is quicker than taking apart.
 _WORTH = {TREE: 20}
@@ -25,7 +25,7 @@ class Sieve:
     """Goes through the objects of a forest.
 
     look: 0 where nothing stands in the bytes. overlap: one less than the longest that it looks for. whole: a further look,
-    at an object's start and end. links: takes in what the objects name, where that is wanted.
+    at a blob's start and end. links: takes in what the objects name, where that is wanted.
     """
 
     def __init__(
@@ -51,20 +51,20 @@ class Sieve:
     def suspects(self, roots: Sequence[int]) -> Iterator[tuple[int, bytes]]:
         """The suspects below the given roots: (entry, content). Whole trees of deltas only: a base comes before its deltas."""
         base, kinds, look, whole, overlap = self._base, self._kind, self._look, self._whole, self._overlap
-        suspects = self._suspects
-        join, novel, links = SEAM.join, deltas.novel, self._links
+        suspects, links = self._suspects, self._links
+        join, novel, worth = SEAM.join, deltas.novel, _WORTH.get
         for entry, data, delta in self._forest.walk(roots):
             self.objects += 1
             self.bytes += len(data)
             kind = kinds[entry]
             new = data
-            if delta is not None and len(data) > len(delta) * _WORTH.get(kind, _WORTH_ELSE):
+            if delta is not None and len(data) > len(delta) * worth(kind, _WORTH_ELSE):
                 new = join(novel(delta, data, overlap))
-            if links is not None:
+            if links is not None and kind != BLOB:
                 _note(links, kind, entry, data, new)
             if base[entry] in suspects:
                 new = data
-            if look(new) or (whole is not None and whole(data)):
+            if look(new) or (kind == BLOB and whole is not None and whole(data)):
                 suspects.add(entry)
                 yield entry, data
 

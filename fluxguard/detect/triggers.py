@@ -141,8 +141,15 @@ _SLOW = (
 )  # bytes looked at by `re`, after which hyperscan is worth the time it takes to compile expressions
 
 
+_STARTS = frozenset(
+    (b"\xff\xfe", b"\xfe\xff", b"\x1f\x8b", b"PK", b"\xfd7", b"7z", b"Ra", b"\x28\xb5", b"BZ")
+)
+
+
 def head(data: bytes) -> int:
     """The bits that the start and the end of the content set: what it is packed in, or a byte-order mark."""
+    if data[:2] not in _STARTS and data[257:262] != b"ustar" and data[-22:-18] != b"PK\5\6":
+        return 0
     start = data[:6]
     if start[:2] in (b"\xff\xfe", b"\xfe\xff"):
         return WIDE

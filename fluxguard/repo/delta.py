@@ -63,36 +63,17 @@ def novel(delta: bytes, result: bytes, overlap: int) -> list[bytes]:
         if code & 128:
             at += _OPERANDS[code]
             stop = place + overlap if place else 0
-            place += _copied(code, delta, at)
+            kind = code & 0x70
+            if kind == 0x10:
+                place += delta[at - 1] or 0x10000
+            elif kind == 0x30:
+                place += (delta[at - 2] | delta[at - 1] << 8) or 0x10000
+            else:
+                place += _copied(code, delta, at)
         else:
             at += code
             place += code
             stop = place + overlap
-    if stop > begin:
-        stretches.append(result[begin:stop])
-    return stretches
-
-
-def inserted(delta: bytes, result: bytes, before: int, behind: int) -> list[bytes]:
-    """The stretches of a delta's result that it inserts, each with some of what stands around it."""
-    at = _behind_sizes(delta)
-    end = len(delta)
-    stretches = []
-    place = begin = stop = 0
-    while at < end:
-        code = delta[at]
-        at += 1
-        if code & 128:
-            at += _OPERANDS[code]
-            place += _copied(code, delta, at)
-        else:
-            if place - before > stop:
-                if stop > begin:
-                    stretches.append(result[begin:stop])
-                begin = place - before
-            at += code
-            place += code
-            stop = place + behind
     if stop > begin:
         stretches.append(result[begin:stop])
     return stretches
@@ -113,11 +94,6 @@ _OPERANDS = [(code & 127).bit_count() for code in range(256)]
 
 def _copied(code: int, delta: bytes, at: int) -> int:
     """How many bytes a copy instruction copies; its operands end at `at`, those of the size last."""
-    kind = code & 0x70
-    if kind == 0x10:
-        return delta[at - 1]
-    if kind == 0x30:
-        return delta[at - 2] | delta[at - 1] << 8
     size = 0
     for bit, shift in ((64, 16), (32, 8), (16, 0)):
         if code & bit:

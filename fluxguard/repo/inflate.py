@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable
+from typing import Any
 
 try:
-    from isal import isal_zlib
-
-    _error: tuple[type[Exception], ...] = (zlib.error, isal_zlib.error)
-    _at_once: Callable[[memoryview, int, int], bytes] = isal_zlib.decompress
+    from isal import isal_zlib as library
 except ImportError:  # the same result, more slowly
-    _error = (zlib.error,)
-    _at_once = zlib.decompress
+    library = zlib
 
+_decompress: Any = library.decompress
+_inflater: Any = library.decompressobj
+_error: Any = library.error
 _TRUSTED = 1 << 16  # bytes; deflate makes at most a thousand out of one, so that less than this is no bomb
 
 
@@ -24,14 +23,12 @@ class Damaged(Exception):
 def inflate(packed: memoryview, size: int) -> bytes:
     """The `size` bytes that `packed` holds. Raises Damaged."""
     try:
-        data = _at_once(packed, 15, size or 1) if len(packed) < _TRUSTED else _bounded(packed, size)
+        if len(packed) < _TRUSTED:
+            data: bytes = _decompress(packed, 15, size or 1)
+        else:
+            data = _inflater().decompress(packed, size + 1)
     except _error:
         raise Damaged("its compressed data are damaged") from None
     if len(data) != size:
         raise Damaged("it is not of the size that it should have")
     return data
-
-
-def _bounded(packed: memoryview, size: int) -> bytes:
-    inflater = zlib.decompressobj()
-    return inflater.decompress(packed, size + 1)

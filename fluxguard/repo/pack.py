@@ -69,9 +69,9 @@ def read(path: str, width: int) -> Pack:
     ids, offsets = _index(path[: -len(".pack")] + ".idx", width)
     whole = _mapped(path)
     data = np.frombuffer(whole, dtype=np.uint8)
-    if len(data) < _HEADER + width or whole[:4] != b"PACK" or whole[4:8] not in (b"\0\0\0\2", b"\0\0\0\3"):
+    if len(data) < _HEADER + _HEAD or whole[:4] != b"PACK" or whole[4:8] not in (b"\0\0\0\2", b"\0\0\0\3"):
         raise DamagedPack(f"{path} is no pack, or is cut off.", "Restore it, or fetch its objects again.")
-    order = np.argsort(offsets, kind="stable")
+    order = np.argsort(offsets)
     ids, offsets = ids[order], offsets[order]
     return _Reader(path, whole, data, ids, offsets, width).pack()
 
@@ -180,11 +180,18 @@ class _Reader:
     def _heads(self) -> Bytes:
         """The first bytes of each entry, a row an entry. Read in turns, so that the pack does not fill the memory."""
         heads = np.empty((len(self._offsets), _HEAD), dtype=np.uint8)
-        last = len(self._data) - 1
+        rows = np.lib.stride_tricks.sliding_window_view(self._data, _HEAD)
+        last = len(rows) - 1
         for start in range(0, len(heads), _TURN):
-            rows = self._offsets[start : start + _TURN, None] + np.arange(_HEAD)
-            heads[start : start + _TURN] = self._data[np.clip(rows, 0, last)]
+            offsets = self._offsets[start : start + _TURN]
+            heads[start : start + _TURN] = rows[
+                np.minimum(offsets, last) if int(offsets.max()) > last else offsets
+            ]
             release(self._map)
+        late = np.flatnonzero((self._offsets > last) & self._good)
+        for entry in late.tolist():
+            tail = self._data[self._offsets[entry] :]
+            heads[entry, : len(tail)] = tail
         return heads
 
     def _sizes(self, heads: Bytes) -> tuple[Bytes, Ints, Ints]:
