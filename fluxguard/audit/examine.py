@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 from collections.abc import Iterator
 from dataclasses import astuple, dataclass
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 from fluxguard import display
 from fluxguard.detect import suppress
 from fluxguard.detect.engine import Detection, Detector, Match
+from fluxguard.detect.layers import Places
 from fluxguard.model import Secret
 from fluxguard.repo import links
 
@@ -87,18 +89,23 @@ def _collect(
 ) -> None:
     """Takes over the matches, each key once for each line and column."""
     seen = set()
+    places: dict[int, Places] = {}
     masks = {match.secret.reveal(): match.secret.masked for match in detection.matches}
     for match in detection.matches:
-        sighting = _sighting(match, id, kind, name, masks)
+        text = places.setdefault(builtins.id(match.text), Places(match.text))
+        sighting = _sighting(match, id, kind, name, text, masks)
         if sighting not in seen:
             seen.add(sighting)
             found.append((sighting, match.secret))
     unread += [(display.safe(where, masks), reason) for where, reason in detection.unread]
 
 
-def _sighting(match: Match, id: str, kind: str, name: int, masks: dict[bytes, str]) -> Sighting:
-    line, column = match.text.position(match.start)
-    allowed = suppress.allowed(match.text, match.start, match.end) if kind == "blob" else None
+def _sighting(
+    match: Match, id: str, kind: str, name: int, places: Places, masks: dict[bytes, str]
+) -> Sighting:
+    line, column = places.position(match.start)
+    first, last = places.line_span(match.start, match.end)
+    allowed = suppress.allowed(match.text.data[first:last]) if kind == "blob" else None
     return Sighting(
         id,
         kind,

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
 import zlib
 from typing import Any
 
 try:
-    from isal import isal_zlib as library
+    library: Any = importlib.import_module("isal.isal_zlib")
 except ImportError:  # the same result, more slowly
     library = zlib
 

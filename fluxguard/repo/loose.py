@@ -31,10 +31,30 @@ def mostly(store: str, ids: Sequence[str]) -> bool:
     return 2 * len(there) > len(sample)
 
 
-def blob(store: str, id: str, sha1: Callable[..., Any] | None = None) -> bytes | None:
+class Tools:
+    """What the reading is done with: the fastest there is, each of which takes a moment to import."""
+
+    def __init__(self) -> None:
+        from hashlib import sha1
+
+        self.sha1: Callable[..., Any] = sha1
+        self.zlib = _fast_zlib()
+
+
+def _fast_zlib() -> Any:
+    try:
+        from isal import isal_zlib  # nearly three times as fast
+    except ImportError:
+        import zlib
+
+        return zlib
+    return isal_zlib
+
+
+def blob(store: str, id: str, tools: Tools | None = None) -> bytes | None:
     """The content of a blob; None where it is not loose, not small, damaged, or anything else that git should look at.
 
-    sha1: the way to reckon it, as hashlib has it.
+    tools: worth their import where there are many objects to read.
     """
     if len(id) != 40 or not id.isalnum():
         return None
@@ -48,22 +68,28 @@ def blob(store: str, id: str, sha1: Callable[..., Any] | None = None) -> bytes |
         return None
     finally:
         os.close(fd)
-    return _proved(packed, id, sha1 or _sha1()) if len(packed) <= _PACKED else None
+    return _proved(packed, id, tools) if len(packed) <= _PACKED else None
 
 
-def _proved(packed: bytes, id: str, sha1: Callable[..., Any]) -> bytes | None:
+def _proved(packed: bytes, id: str, tools: Tools | None) -> bytes | None:
     """The content in a loose object's file, if it is a blob with this very id. Format: gitformat-loose(5)."""
-    import zlib
-
+    zlib = tools.zlib if tools else _zlib()
     unpacker = zlib.decompressobj()
     try:
-        whole = unpacker.decompress(packed, _MOST)
+        whole: bytes = unpacker.decompress(packed, _MOST)
     except zlib.error:
         return None
+    sha1 = tools.sha1 if tools else _sha1()
     if not unpacker.eof or sha1(whole, usedforsecurity=False).hexdigest() != id:
         return None
     head, _, data = whole.partition(b"\0")
     return data if head.startswith(b"blob ") else None
+
+
+def _zlib() -> Any:
+    import zlib
+
+    return zlib
 
 
 def _sha1() -> Callable[..., Any]:

@@ -53,9 +53,8 @@ def reader(ids: list[str]) -> Callable[[str], bytes | None] | None:
     store = loose.folder()
     if store is None or not loose.mostly(store, ids):
         return None
-    from hashlib import sha1  # several times as fast as `_sha1`, and for many objects worth its import
-
-    return lambda id: loose.blob(store, id, sha1)
+    tools = loose.Tools()
+    return lambda id: loose.blob(store, id, tools)
 
 
 def _blob(opened: objects.Opened, changed: list[Change], limit: int) -> Iterator[Chunk | Skipped]:
