@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 PIECE = 1 << 20
 MEMBERS = 20_000
+# A file may hold very many small streams, and what lies behind the end of one is copied each time: so it gets little at first.
+_FIRST_STEP = 512
+_LAST_STEP = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,27 +89,24 @@ def _too_large(via: str) -> Closed:
 def _gzip(data: bytes, budget: Budget) -> Iterator[Opened | Closed]:
     parts: list[bytes] = []
     reason = ""
-    rest = data
-    while rest.startswith(b"\x1f\x8b"):
+    at = 0
+    while not reason and data[at : at + 2] == b"\x1f\x8b":
         inflater = zlib.decompressobj(wbits=31)
-        pending = rest
+        step = _FIRST_STEP
         try:
-            while pending and not inflater.eof:
-                part = inflater.decompress(pending, PIECE)
-                pending = inflater.unconsumed_tail
+            while not inflater.eof and not reason:
+                piece = data[at : at + step]
+                part = inflater.decompress(piece, PIECE)
+                at += len(piece) - len(inflater.unconsumed_tail) - len(inflater.unused_data)
+                step = min(2 * step, _LAST_STEP)
                 if not budget.take(len(part)):
                     yield _too_large("gzip")
                     return
                 parts.append(part)
-                if not part and not pending:
-                    break
+                if not part and not piece:
+                    reason = "gzip data that ends early"
         except zlib.error:
             reason = "damaged gzip data"
-            break
-        if not inflater.eof:
-            reason = "gzip data that ends early"
-            break
-        rest = inflater.unused_data
     if parts:
         yield Opened("gzip", b"".join(parts))
     if reason:
@@ -118,25 +118,27 @@ def _stream(
 ) -> Iterator[Opened | Closed]:
     parts: list[bytes] = []
     reason = ""
-    rest = data
-    while rest and not reason:
+    at = streams = 0
+    while at < len(data) and not reason:
         unpacker = decompressor()
-        pending = rest
+        step = _FIRST_STEP
         try:
-            while not unpacker.eof:
-                part = unpacker.decompress(pending, PIECE)
-                pending = b""
+            while not unpacker.eof and not reason:
+                piece = data[at : at + step] if unpacker.needs_input else b""
+                part = unpacker.decompress(piece, PIECE)
+                at += len(piece)
+                step = min(2 * step, _LAST_STEP)
                 if not budget.take(len(part)):
                     yield _too_large(via)
                     return
                 parts.append(part)
-                if not part and unpacker.needs_input:
+                if not part and unpacker.needs_input and at >= len(data):
                     reason = f"{via} data that ends early"
-                    break
         except (OSError, EOFError, ValueError, _lzma_error()):
-            reason = f"damaged {via} data" if not parts else ""
+            reason = f"damaged {via} data" if not streams else ""  # behind a whole one: padding
             break
-        rest = unpacker.unused_data if unpacker.eof else b""
+        streams += 1
+        at -= len(unpacker.unused_data)
     if parts:
         yield Opened(via, b"".join(parts))
     if reason:
