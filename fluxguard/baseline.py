@@ -7,8 +7,9 @@ import os
 
 from fluxguard import settings
 from fluxguard.config import BASELINE_SCHEMA, read_baseline
-from fluxguard.errors import UsageError
+from fluxguard.errors import FluxguardError, UsageError
 from fluxguard.model import Report
+from fluxguard.writing import is_full, whole
 
 
 def write(report: Report, path: str) -> tuple[int, int]:
@@ -32,14 +33,13 @@ def write(report: Report, path: str) -> tuple[int, int]:
             }
         )
     content = json.dumps({"schema": BASELINE_SCHEMA, "findings": entries}, indent=2) + "\n"
-    temporary = f"{path}.{os.getpid()}.tmp"
     try:
-        with open(temporary, "w", encoding="utf-8") as stream:
-            stream.write(content)
-        os.replace(temporary, path)
+        whole(path, lambda stream: stream.write(content))
     except OSError as error:
-        raise UsageError(
-            f"The baseline can't be written to {path}: {error.strerror}.",
-            f"The usual name is {settings.BASELINE}.",
-        ) from None
+        what = f"The baseline can't be written to {path}: {error.strerror}."
+        if is_full(error):
+            raise FluxguardError(
+                what, "Make room, and write it again; what stood there is untouched."
+            ) from None
+        raise UsageError(what, f"The usual name is {settings.BASELINE}.") from None
     return len(entries), left_out

@@ -33,6 +33,7 @@ def main(argv: list[str] | None = None) -> int:
     """Runs fluxguard. Returns the contract's exit code; never raises."""
     arguments = sys.argv[1:] if argv is None else argv
     try:
+        _open_streams()
         code = _dispatch(arguments)
         sys.stdout.flush()
         return code
@@ -44,9 +45,10 @@ def main(argv: list[str] | None = None) -> int:
         return ExitCode.INTERRUPTED
     except BrokenPipeError:
         # Whoever read our output went away. What they did not read they can't call clean.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        _discard()
         return ExitCode.INCOMPLETE
     except OSError as error:
+        _discard()
         _say(f"fluxguard: {error.strerror or 'the operating system refused'}: the run is not finished.")
         return ExitCode.INCOMPLETE
     except (MemoryError, RecursionError):
@@ -59,6 +61,28 @@ def main(argv: list[str] | None = None) -> int:
         return ExitCode.DEFECT
 
 
+def _open_streams() -> None:
+    """Puts /dev/null where a stream was closed before us, lest a file that we open takes its place.
+
+    It is opened for writing alone: who reads from a closed standard input gets an error, not an empty text.
+    """
+    if sys.stdin is not None and sys.stdout is not None and sys.stderr is not None:
+        return
+    while (fd := os.open(os.devnull, os.O_WRONLY)) < 3:
+        pass
+    os.close(fd)
+    sys.stdout = sys.stdout or open(1, "w", closefd=False)  # noqa: SIM115
+    sys.stderr = sys.stderr or open(2, "w", closefd=False)  # noqa: SIM115
+
+
+def _discard() -> None:
+    """What could not be written is dropped, or Python would complain of it at the end."""
+    try:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    except OSError:
+        pass
+
+
 def _dispatch(arguments: list[str]) -> int:
     if arguments == ["scan", "--staged"]:
         return _staged([])
@@ -66,6 +90,7 @@ def _dispatch(arguments: list[str]) -> int:
         return _staged(arguments[2:])
     if arguments[:3] == ["hook", "pre-commit", "--"]:
         return _staged(arguments[3:])
+    sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     args = _parser(arguments).parse_args(arguments)
     code: int = args.run(args)
     return code

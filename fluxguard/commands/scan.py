@@ -7,6 +7,7 @@ import os
 import sys
 import time
 
+from fluxguard.chunk import Skipped
 from fluxguard.commands import output, staged
 from fluxguard.config import Config, load_config
 from fluxguard.errors import UsageError
@@ -78,10 +79,16 @@ def _files(args: argparse.Namespace, config: Config, started: float) -> Report:
 
 
 def _scan_path(scan: Scan, path: str, args: argparse.Namespace, limit: int) -> None:
-    if not os.path.lexists(path):
+    try:
+        os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
         raise UsageError(
             f"{path} does not exist.", "Check the name; a path that begins with - goes behind --."
-        )
+        ) from None
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", "") or "the name is no name of a file"
+        scan.skipped.append(Skipped(os.fsencode(path), f"can't be reached: {reason.lower()}"))
+        return
     if os.path.isdir(path):
         names, skipped = worktree.below(_relative(path), args.no_ignore)
         scan.skipped += skipped
