@@ -53,8 +53,7 @@ def run(args: argparse.Namespace) -> int:
     root = layout.root()
     config = load_config(root, args.config, trust_repository=not args.no_repo_config)
     if args.staged:
-        scan, changed = staged.look([], config)
-        report = staged.report(scan, changed, root, started, args.whole_files)
+        report = staged.report(staged.look([], config), root, started, args.whole_files)
     else:
         report = _files(args, config, started)
     if args.write_baseline is not None:

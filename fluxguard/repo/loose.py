@@ -51,6 +51,11 @@ def _proved(packed: bytes, id: str) -> bytes | None:
     return data if head.startswith(b"blob ") else None
 
 
+def blob_id(data: bytes) -> str:
+    """The id of a blob, as a repository with SHA-1 ids counts it."""
+    return _sha1(b"blob %d\0" % len(data) + data)
+
+
 def _sha1(data: bytes) -> str:
     try:
         from _sha1 import sha1  # what hashlib falls back on; hashlib itself loads OpenSSL, which takes 3 ms

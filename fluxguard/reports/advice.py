@@ -22,7 +22,8 @@ def next_steps(report: Report) -> list[Step]:
     ]
     steps: list[Step] = []
     steps += _take_out(report, places)
-    if any(place.kind in ("staged", "file") for place in places):
+    steps += _committed(places)
+    if any(place.kind in ("staged", "file", "blob") for place in places):
         steps.append(
             (
                 "Keep the key outside the repository: in the environment, or in .fluxloop/.env, which .gitignore has to "
@@ -34,19 +35,43 @@ def next_steps(report: Report) -> list[Step]:
         steps.append(_false_alarm(places))
         steps.append(_leaked(blocking))
     if any(place.known for finding in report.findings for place in finding.locations):
+        known = {place.path for finding in report.findings for place in finding.locations if place.known}
         steps.append(
             (
-                "A key that is at HEAD already stands in the history. See who can read it:",
-                ("fluxguard audit",),
+                "A key that is at HEAD already stands in the history, for all who can read the repository. See since when:",
+                (_history(report, known),),
             )
         )
     return steps
 
 
+def _history(report: Report, paths: set[bytes]) -> str:
+    """The command that shows where a committed key comes from."""
+    from fluxguard.cli import COMMANDS
+
+    if "audit" in COMMANDS:
+        return "fluxguard audit"
+    names = [_quoted(path) for path in sorted(paths)[:5] if not report.names_key(path)]
+    return " ".join(["git log --oneline --all --", *names])
+
+
+def _committed(places: list[Location]) -> list[Step]:
+    if not any(place.kind == "blob" for place in places):
+        return []
+    return [
+        (
+            "It is committed. Take it out of the file and commit that; the history keeps it, so have the key regenerated, too.",
+            (),
+        )
+    ]
+
+
 def _take_out(report: Report, places: list[Location]) -> list[Step]:
     steps: list[Step] = []
-    staged = sorted({place.path for place in places if place.kind in ("staged", "path")})
-    if report.command == "scan --staged" and staged:
+    # A name that holds a key can't be told from one that is committed already, where all kinds of files were named.
+    brought = ("staged", "path") if report.command == "scan --staged" else ("staged",)
+    staged = sorted({place.path for place in places if place.kind in brought})
+    if staged:
         names = [_quoted(path) for path in staged[:5] if not report.names_key(path)]
         command = ("git restore --staged -- " + " ".join(names),) if names and report.born else ()
         if names and not report.born:

@@ -90,6 +90,11 @@ def _headline(report: Report, blocking: list[Finding]) -> Line:
                 "bold red",
                 f"fluxguard: {_count(len(blocking), 'key')} would be committed. The commit is refused.",
             )
+        if report.command == "hook pre-commit":
+            return (
+                "bold red",
+                f"fluxguard: {_count(len(blocking), 'key')} found in the files that were named.",
+            )
         return "bold red", f"fluxguard: {_count(len(blocking), 'key')} found ({looked})."
     if not report.complete:
         return "bold yellow", "fluxguard: not everything could be read, so this is not called clean."
@@ -120,6 +125,8 @@ def _place(place: Location, masks: dict[bytes, str]) -> str:
         "ref-name": f"{path} (the branch's name)",
         "commit-message": f"the commit message, line {place.line}, column {place.column}",
     }.get(place.kind, f"{path}:{place.line}:{place.column}")
+    if place.kind == "blob":
+        shown += " (committed)"
     if place.via:
         shown += f" (inside {' > '.join(display.safe(step, masks) for step in place.via)})"
     return shown + (" (there at HEAD already)" if place.known else "")
