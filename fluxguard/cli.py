@@ -91,7 +91,11 @@ def _dispatch(arguments: list[str]) -> int:
     if arguments[:3] == ["hook", "pre-commit", "--"]:
         return _staged(arguments[3:])
     sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
-    args = _parser(arguments).parse_args(arguments)
+    parser = _parser(arguments)
+    if not arguments:
+        parser.print_help(sys.stderr)
+        return ExitCode.USAGE
+    args = parser.parse_args(arguments)
     code: int = args.run(args)
     return code
 
@@ -133,9 +137,20 @@ def _parser(arguments: list[str]) -> argparse.ArgumentParser:
 def _explain(error: FluxguardError) -> None:
     from fluxguard.display import safe
 
-    _say(f"fluxguard: {safe(error.what)}")
-    if error.hint:
-        _say(f"  {safe(error.hint)}")
+    lines = [f"fluxguard: {safe(error.what)}", *([f"  {safe(error.hint)}"] if error.hint else [])]
+    for line in lines:
+        _say(_folded(line) if sys.stderr.isatty() else line)
+
+
+def _folded(line: str) -> str:
+    """A line for a terminal of 80 columns; in a log it stays whole, so that it can be searched for."""
+    import textwrap
+
+    lead = line[: len(line) - len(line.lstrip())]
+    return textwrap.fill(
+        line.strip(), 80, initial_indent=lead, subsequent_indent="  ",
+        break_long_words=False, break_on_hyphens=False,
+    )  # fmt: skip
 
 
 def _say(text: str) -> None:

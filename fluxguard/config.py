@@ -328,13 +328,24 @@ def _with_baseline(config: Config, root: str) -> Config:
 
 def read_baseline(path: str, shown: str) -> dict[str, str]:
     """Fingerprint to reason, of a baseline file. Raises UsageError where it is none."""
+    entries = read_entries(path, shown)
+    return {fingerprint: entry["reason"] or "in the baseline" for fingerprint, entry in entries.items()}
+
+
+def read_entries(path: str, shown: str) -> dict[str, dict[str, str]]:
+    """A baseline's entries by fingerprint: each with `fingerprint`, `masked`, `rule`, `reason`. Raises UsageError."""
     try:
         content = json.loads(_text(path, shown))
         entries = content["findings"]
         if content["schema"] != BASELINE_SCHEMA:
             raise ValueError
-        return {entry["fingerprint"]: str(entry.get("reason") or "in the baseline") for entry in entries}
-    except (ValueError, KeyError, TypeError, RecursionError):
+        return {
+            str(entry["fingerprint"]): {
+                name: str(entry.get(name) or "") for name in ("fingerprint", "masked", "rule", "reason")
+            }
+            for entry in entries
+        }
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise UsageError(
             f"{shown} is no baseline of fluxguard's.",
             f"Write it anew: fluxguard scan --write-baseline {shown}",

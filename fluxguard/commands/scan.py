@@ -7,6 +7,7 @@ import os
 import sys
 import time
 
+from fluxguard import display
 from fluxguard.chunk import Skipped
 from fluxguard.commands import output, staged
 from fluxguard.config import Config, load_config
@@ -110,8 +111,12 @@ def _write_baseline(report: Report, args: argparse.Namespace, root: str | None) 
     from fluxguard.baseline import write
 
     path = args.write_baseline or os.path.join(root or ".", ".fluxguard-baseline.json")
-    written, left_out = write(report, path)
-    sys.stdout.write(f"fluxguard: {written} key(s) written to {path}. Fill in a `reason` for each.\n")
+    written, left_out = write(report, path, whole=not (args.paths or args.stdin or args.staged))
+    sys.stdout.write(
+        f"fluxguard: the fingerprints of what was found, {written} in all, are in\n"
+        f"  {display.safe(path)}\n"
+        "  Fill in a `reason` for each, and commit that file.\n"
+    )
     if left_out:
         sys.stdout.write(
             f"  {left_out} value(s) were left out: their fingerprints could be guessed back. Allow them with a\n"

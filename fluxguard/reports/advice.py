@@ -8,6 +8,7 @@ import shlex
 from fluxguard.model import Finding, Location, Report
 
 Step = tuple[str, tuple[str, ...]]
+NAMES = 5  # files that a command names
 KEYS_PAGE = "https://app.fluxloop.ai/settings/api-keys"
 
 
@@ -51,8 +52,8 @@ def _history(report: Report, paths: set[bytes]) -> str:
 
     if "audit" in COMMANDS:
         return "fluxguard audit"
-    names = [_quoted(path) for path in sorted(paths)[:5] if not report.names_key(path)]
-    return " ".join(["git log --oneline --all --", *names])
+    names = [_quoted(path) for path in sorted(paths)[:NAMES] if not report.names_key(path)]
+    return " ".join(["git log --oneline --all", *(["--", *names] if names else [])])
 
 
 def _committed(places: list[Location]) -> list[Step]:
@@ -70,17 +71,11 @@ def _take_out(report: Report, places: list[Location]) -> list[Step]:
     steps: list[Step] = []
     # A name that holds a key can't be told from one that is committed already, where all kinds of files were named.
     brought = ("staged", "path") if report.command == "scan --staged" else ("staged",)
-    staged = sorted({place.path for place in places if place.kind in brought})
-    if staged:
-        names = [_quoted(path) for path in staged[:5] if not report.names_key(path)]
-        command = ("git restore --staged -- " + " ".join(names),) if names and report.born else ()
-        if names and not report.born:
-            command = ("git rm --cached -- " + " ".join(names),)
-        steps.append(("Take it out of the commit, then out of the file:", command))
+    steps += _unstage(report, sorted({place.path for place in places if place.kind in brought}))
     if any(place.kind == "path" for place in places):
-        steps.append(("Rename the file: its name is a key, or holds one.", ("git mv -- OLD NEW",)))
+        steps.append(("Rename the file or folder whose name holds the key:", ("git mv -- OLD NEW",)))
     if any(place.kind == "ref-name" for place in places):
-        steps.append(("Rename the branch: its name holds the key.", ("git branch -m NEW-NAME",)))
+        steps.append(("Rename the branch, whose name holds the key:", ("git branch -m NEW-NAME",)))
     if any(place.kind == "commit-message" for place in places):
         steps.append(
             (
@@ -91,9 +86,28 @@ def _take_out(report: Report, places: list[Location]) -> list[Step]:
     return steps
 
 
+def _unstage(report: Report, staged: list[bytes]) -> list[Step]:
+    names = [path for path in staged if not report.names_key(path)]
+    if not names:
+        return []
+    command = "git restore --staged --" if report.born else "git rm -r --cached --"
+    if len(names) > NAMES:
+        text = f"Take them out of the commit (this takes out all {len(names):,} and what else is staged), then out of the files:"
+        return [(text, (f"{command} :/",))]
+    return [
+        ("Take it out of the commit, then out of the file:", (" ".join([command, *map(_quoted, names)]),))
+    ]
+
+
 def _false_alarm(places: list[Location]) -> Step:
-    if all(place.kind in ("commit-message", "ref-name", "path") for place in places):
-        return ("A false alarm? Allow it by fingerprint: fluxguard scan --write-baseline", ())
+    kinds = {place.kind for place in places}
+    if "commit-message" in kinds:
+        return ("A false alarm? Say so on that line of the message:", ("fluxguard:allow why this is no key",))
+    if kinds <= {"ref-name", "path"}:
+        return (
+            "A false alarm? Take it for known, by its fingerprint, and commit that file, too:",
+            ("fluxguard scan --staged --write-baseline",),
+        )
     return (
         "A false alarm? Say so in a comment on the line, or for a whole path with [[allow]] in .fluxguard.toml:",
         ("# fluxguard:allow why this is no key",),
