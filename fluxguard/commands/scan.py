@@ -114,7 +114,7 @@ def _write_baseline(report: Report, args: argparse.Namespace, root: str | None) 
     written, left_out = write(report, path, whole=not (args.paths or args.stdin or args.staged))
     sys.stdout.write(
         f"fluxguard: the fingerprints of what was found, {written} in all, are in\n"
-        f"  {display.safe(path)}\n"
+        f"  {display.safe(os.path.relpath(path))}\n"
         "  Fill in a `reason` for each, and commit that file.\n"
     )
     if left_out:

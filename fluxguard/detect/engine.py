@@ -146,7 +146,8 @@ class _Visit:
             layer = pending.pop(0)
             self._nodes += 1
             if self._nodes > NODES:
-                self._skip(text.via, f"more than {NODES:,} layers: not all of them were looked into")
+                # Said of the container once, not of each of its members.
+                self._skip(text.via[:-1], f"more than {NODES:,} layers: not all of them were looked into")
                 return
             pending += self._layer(layer)
 

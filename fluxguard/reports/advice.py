@@ -102,7 +102,10 @@ def _unstage(report: Report, staged: list[bytes]) -> list[Step]:
 def _false_alarm(places: list[Location]) -> Step:
     kinds = {place.kind for place in places}
     if "commit-message" in kinds:
-        return ("A false alarm? Say so on that line of the message:", ("fluxguard:allow why this is no key",))
+        return (
+            "A false alarm? Say so on that line of the message, behind the key:",
+            ("# fluxguard:allow why this is no key",),
+        )
     if kinds <= {"ref-name", "path"}:
         return (
             "A false alarm? Take it for known, by its fingerprint, and commit that file, too:",
