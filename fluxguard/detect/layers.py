@@ -12,7 +12,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from fluxguard.detect.triggers import escaped_word
+from fluxguard.detect.triggers import DUMPED, HEX_WORDS, escaped_word
 
 WINDOW = 4096  # how far behind its first word a key in escapes, or in pieces, is read
 RUN = 8 << 20  # the longest run of base64 or hex that is decoded in one piece
@@ -206,17 +206,28 @@ def _character(match: re.Match[bytes]) -> bytes | None:
 
 # --- literals joined in source -------------------------------------------------------------------------------------
 
+_OPERATOR = rb"(?:[+.&~*]|\.\.|\+\+|<>|<<|\|\||\.concat\()"
+_QUOTE = rb"""\\{0,3}["'`]"""
+# Also as it stands in JSON: escaped, and in a notebook with the next line as a string of its own.
+_LINE_END = rb"""(?:\r?\n|(?:\\{1,3}r)?\\{1,3}n(?:",\s{0,40}")?)"""
 _JOIN = re.compile(
     # a closing quote, perhaps an operator and a line end, an opening quote: the two literals are one
-    rb"""(?P<quote>["'`])(?P<between>[ \t]*(?:[+.&~,]|\.\.|\+\+|<>|\|\|)?[ \t]*(?:(?:\\|\#[^\n\r]{0,80}|//[^\n\r]{0,80})?\r?\n[ \t]*(?:[+.&~]|\.\.|\+\+|<>|\|\|)?[ \t]*)?)[fFrRbBuU@$]{0,2}["'`]"""
+    rb"(?P<quote>" + _QUOTE + rb")(?P<between>[ \t]*(?:,|" + _OPERATOR + rb")?[ \t]*"
+    rb"(?:(?:[\\`^_]|\#[^\n\r]{0,80}|//[^\n\r]{0,80})?" + _LINE_END + rb"[ \t]*" + _OPERATOR + rb"?[ \t]*)?)"
+    rb"[fFrRbBuU@$]{0,2}" + _QUOTE +
+    # markup between the letters, as a word processor leaves it
+    rb"|(?P<markup>(?:</?[A-Za-z][^<>]{0,200}>){1,16})"
     # a line continued inside a literal, a YAML scalar or a shell word
-    rb"|(?P<continued>\\\r?\n[ \t]*)"
+    rb"|(?P<continued>\\\r?\n[ \t]*\\?)"
     rb"|(?P<escaped>\\\\\r?\\?n[ \t]*)"
 )
 _CUT = re.compile(
-    rb"flux(?:_[a-z0-9]{0,12}(?:_[A-Za-z0-9]*)?)?[\"'`\\]|[\"'`\s](?:lu|u)?x_(?:dev|stg|prod|ci)_"
+    rb"flux(?:_[a-z0-9]{0,12}(?:_[A-Za-z0-9]*)?)?[\"'`\\<]|[\"'`>\s](?:lu|u)?x_(?:dev|stg|prod|ci)_"
+    rb"|fl(?:x|_sk)_[A-Za-z0-9_]{0,40}[\"'`\\<]"
 )
 _PIECE = re.compile(rb"[A-Za-z0-9_]+(?=[\"'`\\])")
+_LETTER = re.compile(rb"[A-Za-z0-9_]")
+_BLOCK = re.compile(rb"</?(?:w:)?(?:t[cdhr]|li|p|div|br|d[dt]|h\d|option)\b", re.IGNORECASE)
 _ALONE = re.compile(rb"flux_[a-z0-9]{2,12}_[A-Za-z0-9]{16,}\Z")
 
 
@@ -237,17 +248,25 @@ def joined(layer: Layer) -> Iterator[Layer]:
 def _belongs_together(data: bytes, match: re.Match[bytes]) -> bool:
     """Whether the text on both sides of a seam is one word.
 
-    A comma, or two literals side by side on a line, also stand between separate values: there the left side must
-    not be a key by itself.
+    A comma, markup, or two literals side by side on a line also stand between separate values: there the left side
+    must not be a key by itself.
     """
+    if match["markup"] is not None:
+        within_word = _LETTER.match(data, match.start() - 1) and _LETTER.match(data, match.end())
+        return bool(within_word) and not _BLOCK.search(match["markup"]) and not _is_whole(data, match.start())
     if match["quote"] is None:
         return True
     if not _PIECE.match(data, match.end()):
         return False
     between = match["between"]
     if between.strip(b" \t") == b"" or b"," in between:
-        return not _ALONE.search(data, max(0, match.start() - 128), match.start())
+        return not _is_whole(data, match.start())
     return True
+
+
+def _is_whole(data: bytes, end: int) -> bool:
+    """Whether a whole key ends here."""
+    return bool(_ALONE.search(data, max(0, end - 128), end))
 
 
 # --- base64 --------------------------------------------------------------------------------------------------------
@@ -365,16 +384,16 @@ _HEX_SPACED = re.compile(
     rb"(?:0x)?[0-9a-fA-F]{2}(?:[ :,;\t\r\n\\-]{1,24}(?:0x)?[0-9a-fA-F]{2}(?![0-9a-fA-F]))+"
 )
 _HEX_PAIR = re.compile(rb"(?:0x)?([0-9a-fA-F]{2})")
-_HEX_HIT = re.compile(rb"666c75785f|66[ :](?:6c)[ :]75[ :]78|0x66, ?0x6c", re.IGNORECASE)
+_HEX_HIT = re.compile(b"|".join(map(re.escape, HEX_WORDS)) + rb"|0x66, ?0x6c", re.IGNORECASE)
 
 
 def hexadecimal(layer: Layer) -> Iterator[Layer]:
-    """Hex digits around each hit, in one run or in pairs with something between."""
+    """Hex digits around each hit, in one run or in pairs with something between, and hex dumps."""
     done = -1
     for hit in _HEX_HIT.finditer(layer.data):
         if hit.start() < done:
             continue
-        pattern = _HEX_PLAIN if hit[0][2:4].lower() == b"6c" else _HEX_SPACED
+        pattern = _HEX_PLAIN if hit[0].isalnum() and hit[0][1:2] != b"x" else _HEX_SPACED
         begin = hit.start()
         if pattern is _HEX_PLAIN:
             while begin >= 2 and hit.start() - begin < RUN and _is_hex(data=layer.data[begin - 2 : begin]):
@@ -384,6 +403,32 @@ def hexadecimal(layer: Layer) -> Iterator[Layer]:
             continue
         done = run.end()
         yield from _hex_layer(layer, run)
+    yield from _dumps(layer)
+
+
+# One row of a hex dump: an offset, groups of digits, and the text beside them.
+_ROW = re.compile(
+    rb"^[ \t]*(?:0x)?[0-9a-fA-F]{4,16}[:h]?[ \t]{1,4}"
+    rb"(?P<digits>(?:[0-9a-fA-F]{2}){1,8}(?:[ ]{1,2}(?:[0-9a-fA-F]{2}){1,8}){0,31})[ \t]{2,40}[^\r\n]{0,80}\r?$",
+    re.MULTILINE,
+)
+_DUMPED = re.compile(DUMPED)
+_ROWS = 8 << 10  # bytes of a dump that are read around a hit
+
+
+def _dumps(layer: Layer) -> Iterator[Layer]:
+    """Hex dumps (`xxd`, `hexdump -C`) around each key that the text beside the digits shows."""
+    done = -1
+    for hit in _DUMPED.finditer(layer.data):
+        if hit.start() < done:
+            continue
+        splice = Splice()
+        begin = max(0, hit.start() - 512)
+        done = min(len(layer.data), hit.end() + _ROWS)
+        for row in _ROW.finditer(layer.data, begin, done):
+            for pair in _HEX_PAIR.finditer(row["digits"]):
+                splice.put(bytes([int(pair[1], 16)]), row.start("digits") + pair.start())
+        yield layer.inside(splice.data(), "hex", splice.locate)
 
 
 def _is_hex(data: bytes) -> bool:

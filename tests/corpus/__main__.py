@@ -5,6 +5,6 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from corpus.measure import main  # noqa: E402
+from corpus.measure import main
 
 main()

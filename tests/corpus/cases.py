@@ -125,9 +125,7 @@ def _uuid(values: Values) -> str:
 
 
 def _bytes(size: int) -> Callable[[Values], str]:
-    return lambda values: base64.b64encode(
-        values.random_source.randbytes(size)
-    ).decode()
+    return lambda values: base64.b64encode(values.random_source.randbytes(size)).decode()
 
 
 VALUES: dict[str, Callable[[Values], str]] = {
@@ -285,7 +283,9 @@ PACKINGS: dict[str, tuple[tuple[str, ...], Callable[[bytes], bytes]]] = {
     "zip lzma": (("zip:a.txt",), lambda data: _zip({"a.txt": data}, zipfile.ZIP_LZMA)),
     "jar": (
         ("zip:application.properties",),
-        lambda data: _zip({"META-INF/MANIFEST.MF": b"Manifest-Version: 1.0\n", "application.properties": data}),
+        lambda data: _zip(
+            {"META-INF/MANIFEST.MF": b"Manifest-Version: 1.0\n", "application.properties": data}
+        ),
     ),
     "whl": (("zip:pkg/settings.py",), lambda data: _zip({"pkg/__init__.py": b"", "pkg/settings.py": data})),
     "docx": (
@@ -368,7 +368,13 @@ class _Parser:
                 inner, inside = self.parse()
                 encoded = encode(inner)
                 marks += [
-                    replace(mark, start=len(text), end=len(text) + len(encoded), via=layers + mark.via, exact=False)
+                    replace(
+                        mark,
+                        start=len(text),
+                        end=len(text) + len(encoded),
+                        via=layers + mark.via,
+                        exact=False,
+                    )
                     for mark in inside
                 ]
                 text += encoded
@@ -377,9 +383,7 @@ class _Parser:
                 piece = value[_number(match["from"]) : _number(match["to"])] if match["piece"] else value
                 if confidence and value.startswith(piece):
                     via = ("concat",) if match["piece"] else ()
-                    marks.append(
-                        _Mark(len(text), len(text) + len(piece), value, via, confidence, exact=True)
-                    )
+                    marks.append(_Mark(len(text), len(text) + len(piece), value, via, confidence, exact=True))
                 text += piece
         text += _plain(self._template[self._at :])
         self._at = len(self._template)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
+from corpus import chance
+from corpus.cases import Case, Expected, load
 from fluxguard.detect.engine import Detector, Match
 from fluxguard.detect.ruleset import built_in
-
-from corpus.cases import Case, Expected, load
 
 
 @dataclass
@@ -44,7 +44,9 @@ def check(detector: Detector, case: Case) -> Result:
             continue
         left.remove(match)
         result.wrong += _differences(match, expected)
-    result.false = [f"false at {_place(match)}: {match.rule.id}, {match.confidence}, {match.via}" for match in left]
+    result.false = [
+        f"false at {_place(match)}: {match.rule.id}, {match.confidence}, {match.via}" for match in left
+    ]
     result.unread = [f"unread: {reason} {where}" for where, reason in detection.unread]
     return result
 
@@ -107,9 +109,14 @@ def _percent(part: int, whole: int) -> str:
 
 
 def main() -> None:
-    """Prints the table and whatever is not as expected."""
+    """Prints the tables, and whatever is not as expected."""
     measured = results()
     print("\n".join(table(measured)))
+    print()
+    print("\n".join(chance.table("random keys", list(chance.recall()), "found")))
+    print()
+    print("\n".join(chance.table("names", list(chance.false_alarms()), "reported")))
+    print()
     for result in measured:
         for failure in result.failures:
             known = f" (known: {result.case.miss})" if result.case.miss else ""
