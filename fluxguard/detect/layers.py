@@ -12,6 +12,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from fluxguard.detect.grade import looks_random
 from fluxguard.detect.triggers import DUMPED, HEX_WORDS, escaped_word
 
 WINDOW = 4096  # how far behind its first word a key in escapes, or in pieces, is read
@@ -150,14 +151,17 @@ _ESCAPE_NAMES = {
     "percent": "percent", "decimal": "html", "hex": "html", "bar": "html",
     "quoted": "quoted-printable", "soft": "quoted-printable",
 }  # fmt: skip
-_ESCAPED = re.compile(
-    escaped_word() + rb"|flux_[a-z0-9]{1,12}_[A-Za-z0-9]*[\\%&=]|flux[\\%&=]|flux_[a-z0-9]{0,12}[\\%&=]"
-)
+_BROKEN_OFF = rb"flux(?:_[a-z0-9]{0,12}(?:_[A-Za-z0-9]*)?)?[\\%&=]"
+_ESCAPED = re.compile(_BROKEN_OFF)
+_ESCAPED_EARLY = re.compile(escaped_word() + rb"|" + _BROKEN_OFF)
 
 
-def escapes(layer: Layer) -> Iterator[Layer]:
-    """Percent, backslash, HTML and quoted-printable escapes, of whatever is near a key's first word."""
-    for start, end in _windows(layer, _ESCAPED):
+def escapes(layer: Layer, early: bool = True) -> Iterator[Layer]:
+    """Percent, backslash, HTML and quoted-printable escapes, of whatever is near a key's first word.
+
+    early: whether the first word itself may be in escapes, which is slower to look for.
+    """
+    for start, end in _windows(layer, _ESCAPED_EARLY if early else _ESCAPED):
         splice = Splice()
         names: set[str] = set()
         at = start
@@ -207,66 +211,66 @@ def _character(match: re.Match[bytes]) -> bytes | None:
 # --- literals joined in source -------------------------------------------------------------------------------------
 
 _OPERATOR = rb"(?:[+.&~*]|\.\.|\+\+|<>|<<|\|\||\.concat\()"
+_LONGEST_WORD = 256
 _QUOTE = rb"""\\{0,3}["'`]"""
 # Also as it stands in JSON: escaped, and in a notebook with the next line as a string of its own.
 _LINE_END = rb"""(?:\r?\n|(?:\\{1,3}r)?\\{1,3}n(?:",\s{0,40}")?)"""
 _JOIN = re.compile(
     # a closing quote, perhaps an operator and a line end, an opening quote: the two literals are one
-    rb"(?P<quote>" + _QUOTE + rb")(?P<between>[ \t]*(?:,|" + _OPERATOR + rb")?[ \t]*"
+    rb"(?<=[A-Za-z0-9_])(?P<quote>" + _QUOTE + rb")(?P<between>[ \t]*(?:,|" + _OPERATOR + rb")?[ \t]*"
     rb"(?:(?:[\\`^_]|\#[^\n\r]{0,80}|//[^\n\r]{0,80})?" + _LINE_END + rb"[ \t]*" + _OPERATOR + rb"?[ \t]*)?)"
     rb"[fFrRbBuU@$]{0,2}" + _QUOTE +
     # markup between the letters, as a word processor leaves it
-    rb"|(?P<markup>(?:</?[A-Za-z][^<>]{0,200}>){1,16})"
+    rb"|(?<=[A-Za-z0-9_])(?P<markup>(?:</?[A-Za-z](?:(?!flux)[^<>]){0,200}>){1,16})(?=[A-Za-z0-9_])"
     # a line continued inside a literal, a YAML scalar or a shell word
     rb"|(?P<continued>\\\r?\n[ \t]*\\?)"
     rb"|(?P<escaped>\\\\\r?\\?n[ \t]*)"
 )
-_CUT = re.compile(
-    rb"flux(?:_[a-z0-9]{0,12}(?:_[A-Za-z0-9]*)?)?[\"'`\\<]|[\"'`>\s](?:lu|u)?x_(?:dev|stg|prod|ci)_"
-    rb"|fl(?:x|_sk)_[A-Za-z0-9_]{0,40}[\"'`\\<]"
-)
+_CUT = re.compile(rb"fl(?:ux(?:_[a-z0-9]{0,12}(?:_[A-Za-z0-9]*)?)?|(?:x|_sk)_[A-Za-z0-9_]{0,40})[\"'`\\<]")
+_CUT_EARLY = re.compile(_CUT.pattern + rb"|[\"'`>\s](?:lu|u)?x_(?:dev|stg|prod|ci)_")
 _PIECE = re.compile(rb"[A-Za-z0-9_]+(?=[\"'`\\])")
-_LETTER = re.compile(rb"[A-Za-z0-9_]")
+_OPERATORS = re.compile(_OPERATOR)
+_COMMENT = re.compile(rb"(?:\#|//)[^\r\n]*")
 _BLOCK = re.compile(rb"</?(?:w:)?(?:t[cdhr]|li|p|div|br|d[dt]|h\d|option)\b", re.IGNORECASE)
 _ALONE = re.compile(rb"flux_[a-z0-9]{2,12}_[A-Za-z0-9]{16,}\Z")
 
 
-def joined(layer: Layer) -> Iterator[Layer]:
-    """String literals that source code puts together: `"flux_dev_" + "..."`, adjacent strings, continued lines."""
-    for start, end in _windows(layer, _CUT):
+def joined(layer: Layer, early: bool = True) -> Iterator[Layer]:
+    """String literals that source code puts together: `"flux_dev_" + "..."`, adjacent strings, continued lines.
+
+    early: whether the seam may lie within the first word, which is slower to look for.
+    """
+    for start, end in _windows(layer, _CUT_EARLY if early else _CUT):
         splice = Splice()
         at = start
+        left = b""  # the end of what is put together already
         for match in _JOIN.finditer(layer.data, start, end):
-            if _belongs_together(layer.data, match):
+            before = (left + layer.data[at : match.start()])[-_LONGEST_WORD:]
+            if _belongs_together(before, layer.data, match):
                 splice.copy(layer.data, at, match.start())
-                at = match.end()
+                at, left = match.end(), before
         if at != start:
             splice.copy(layer.data, at, end)
             yield _spliced(layer, splice, "concat")
 
 
-def _belongs_together(data: bytes, match: re.Match[bytes]) -> bool:
+def _belongs_together(before: bytes, data: bytes, match: re.Match[bytes]) -> bool:
     """Whether the text on both sides of a seam is one word.
 
-    A comma, markup, or two literals side by side on a line also stand between separate values: there the left side
-    must not be a key by itself.
+    Markup, a comma or nothing at all also stands between separate values: there, what is put together so far must not
+    be a key by itself, unless a line end follows and what comes then looks like the rest of one.
     """
     if match["markup"] is not None:
-        within_word = _LETTER.match(data, match.start() - 1) and _LETTER.match(data, match.end())
-        return bool(within_word) and not _BLOCK.search(match["markup"]) and not _is_whole(data, match.start())
+        return not _BLOCK.search(match["markup"]) and not _ALONE.search(before)
     if match["quote"] is None:
         return True
-    if not _PIECE.match(data, match.end()):
+    piece = _PIECE.match(data, match.end())
+    if not piece:
         return False
-    between = match["between"]
-    if between.strip(b" \t") == b"" or b"," in between:
-        return not _is_whole(data, match.start())
-    return True
-
-
-def _is_whole(data: bytes, end: int) -> bool:
-    """Whether a whole key ends here."""
-    return bool(_ALONE.search(data, max(0, end - 128), end))
+    between = _COMMENT.sub(b"", match["between"]).strip(b" \t")
+    if _OPERATORS.search(between) or not _ALONE.search(before):
+        return True
+    return bool(between) and b"," not in between and looks_random(piece[0])
 
 
 # --- base64 --------------------------------------------------------------------------------------------------------
