@@ -16,10 +16,10 @@ from conftest import COMMAND, Mint, Outcome, Repo, Run, call
 
 DEFECT = """
 import sys
-from fluxguard.commands import scan
-def broken(args):
+from fluxguard.commands import files
+def broken(words):
     raise ValueError(sys.argv[2])
-scan.run = broken
+files.check = broken
 from fluxguard.cli import main
 raise SystemExit(main(["scan"]))
 """
