@@ -1,6 +1,7 @@
 """The command line: which command it is, and the one place where an exception becomes an exit code.
 
-The hook's way through here imports no parser: `hook pre-commit` and a bare `scan --staged` go straight to their command.
+The hook's way through here imports no parser: `hook pre-commit` and a bare `scan --staged` go straight to their command,
+and so does `scan` with names of files.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     import argparse
 
 COMMANDS = ("scan", "hook", "rules", "doctor")
+PLAIN_FLAGS = ("--no-repo-config", "--no-ignore", "--quiet", "--no-color")
 
 
 def program() -> int:
@@ -90,6 +92,12 @@ def _dispatch(arguments: list[str]) -> int:
         return _staged(arguments[2:])
     if arguments[:3] == ["hook", "pre-commit", "--"]:
         return _staged(arguments[3:])
+    if arguments[:1] == ["scan"] and _is_plain(arguments[1:]):
+        from fluxguard.commands import files
+
+        done = files.check(arguments[1:])
+        if done is not None:
+            return done
     sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     parser = _parser(arguments)
     if not arguments:
@@ -98,6 +106,11 @@ def _dispatch(arguments: list[str]) -> int:
     args = parser.parse_args(arguments)
     code: int = args.run(args)
     return code
+
+
+def _is_plain(words: list[str]) -> bool:
+    """Whether the words behind `scan` are names of files and the plainest of flags."""
+    return all(word in PLAIN_FLAGS or not word.startswith("-") for word in words)
 
 
 def _staged(names: list[str]) -> int:

@@ -67,14 +67,19 @@ def deliver(report: Report, stream: TextIO, write: Callable[[], None]) -> int:
 
 
 def _to_terminal(report: Report, args: argparse.Namespace) -> int:
-    if args.quiet and report.exit_code == 0 and (args.output or not report.findings):
+    if args.quiet and args.output and report.exit_code == 0:
+        return 0
+    return show(report, args.quiet, args.no_color)
+
+
+def show(report: Report, quiet: bool, no_color: bool) -> int:
+    """Writes the report for a person; returns its exit code."""
+    if quiet and report.exit_code == 0 and not report.findings:
         return 0
     from fluxguard.reports import text
 
-    color = False if args.no_color else None
-    return deliver(
-        report, sys.stdout, lambda: text.write(report, sys.stdout, advice=not args.quiet, color=color)
-    )
+    color = False if no_color else None
+    return deliver(report, sys.stdout, lambda: text.write(report, sys.stdout, advice=not quiet, color=color))
 
 
 def _to_file(report: Report, format: str, path: str) -> None:

@@ -8,15 +8,13 @@ import sys
 import time
 
 from fluxguard import display
-from fluxguard.chunk import Skipped
-from fluxguard.commands import output, staged
+from fluxguard.commands import files, output, staged
 from fluxguard.config import Config, load_config
 from fluxguard.errors import UsageError
 from fluxguard.findings import Collector
 from fluxguard.model import Report, Stats
 from fluxguard.repo import layout
 from fluxguard.scan import Scan
-from fluxguard.sources import worktree
 from fluxguard.sources.stdin import stdin
 
 HELP = "look for keys in files, in what is staged, or in standard input"
@@ -63,48 +61,13 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _files(args: argparse.Namespace, config: Config, started: float) -> Report:
+    if not args.stdin:
+        return files.report(files.look(args.paths, config, args.no_ignore), config, args.paths, started)
     scan = Scan(config)
-    if args.stdin:
-        scan.run(stdin(os.fsencode(args.stdin_name), config.largest))
-        target = args.stdin_name
-    else:
-        targets = args.paths or [layout.root() or "."]
-        target = " ".join(targets) if args.paths else "."
-        for path in targets:
-            _scan_path(scan, path, args, config.largest)
+    scan.run(stdin(os.fsencode(args.stdin_name), config.largest))
     collector = scan.collector or Collector(config)
     stats = Stats(scan.objects, scan.bytes, time.perf_counter() - started)
-    whole = not args.paths and not args.stdin
-    return collector.report("scan", target, scan.skipped, stats, whole)
-
-
-def _scan_path(scan: Scan, path: str, args: argparse.Namespace, limit: int) -> None:
-    try:
-        os.lstat(path)
-    except (FileNotFoundError, NotADirectoryError):
-        raise UsageError(
-            f"{path} does not exist.", "Check the name; a path that begins with - goes behind --."
-        ) from None
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", "") or "the name is no name of a file"
-        scan.skipped.append(Skipped(os.fsencode(path), f"can't be reached: {reason.lower()}"))
-        return
-    if os.path.isdir(path):
-        names, skipped = worktree.below(_relative(path), args.no_ignore)
-        scan.skipped += skipped
-    else:
-        names = [(os.fsencode(os.path.realpath(path)), os.fsencode(path))]
-    scan.names(shown for _, shown in names)
-    scan.run(worktree.contents(names, limit))
-
-
-def _relative(path: str) -> str:
-    """The folder as a person would name it from here, where that is shorter."""
-    here = os.path.realpath(".")
-    real = os.path.realpath(path)
-    if real == here:
-        return "."
-    return os.path.relpath(real, here) if real.startswith(here + os.sep) else path
+    return collector.report("scan", args.stdin_name, scan.skipped, stats, whole=False)
 
 
 def _write_baseline(report: Report, args: argparse.Namespace, root: str | None) -> int:

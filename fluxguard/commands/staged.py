@@ -9,8 +9,9 @@ import time
 from fluxguard import settings
 from fluxguard.errors import GitError
 from fluxguard.repo import index, layout, run
-from fluxguard.scan import Scan
+from fluxguard.scan import FEW, Scan
 from fluxguard.sources import staged
+from fluxguard.words import count, size
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -80,13 +81,29 @@ def look(names: Sequence[bytes], config: Config | None, ahead: Ahead | None = No
 
         seen.changed += named.unchanged(others)
         others = []
-    seen.scan.run(staged.contents(seen.changed, limit))
+    _contents(seen.scan, seen.changed, limit)
     if others:
         from fluxguard.sources import named
 
         seen.whole = True
         seen.scan.run(named.contents(names, seen.changed, _revision(), limit))
     return seen
+
+
+def _contents(scan: Scan, changed: list[index.Change], limit: int) -> None:
+    if len(changed) < FEW:
+        scan.run(staged.contents(changed, limit))
+        return
+    scan.names(change.path for change in changed if change.status != "D")
+    scan.run(staged.unmerged(changed))
+    wanted = staged.blobs(changed)
+    ids = list(wanted)
+    read = staged.reader(ids)
+    if read is not None:
+        paths = [b"\n".join(change.path for change in wanted[id]) for id in ids]
+        left = scan.sift(paths, lambda number: read(ids[number]))
+        wanted = {ids[number]: wanted[ids[number]] for number in left}
+    scan.run(staged.read(wanted, limit))
 
 
 def _merging() -> bool:
@@ -103,18 +120,8 @@ def _revision() -> str:
 
 def clean_line(seen: Look, named: int) -> str:
     """The one line that a clean commit prints. named: how many files the framework named."""
-    what = _count(named, "named file") if seen.whole else _count(len(seen.changed), "staged file")
-    return f"fluxguard: no key in {what} ({_size(seen.scan.bytes)} read).\n"
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}" + ("" if number == 1 else "s")
-
-
-def _size(size: int) -> str:
-    if size < 10_000:
-        return f"{size:,} bytes"
-    return f"{size / 1e3:,.0f} kB" if size < 10_000_000 else f"{size / 1e6:,.0f} MB"
+    what = count(named, "named file") if seen.whole else count(len(seen.changed), "staged file")
+    return f"fluxguard: no key in {what} ({size(seen.scan.bytes)} read).\n"
 
 
 def report(seen: Look, root: str | None, started: float, whole_files: bool = False) -> Report:

@@ -7,7 +7,7 @@ A rule file is TOML with `[[rule]]` tables: `id`, `description`, `pattern` (for 
 
 from __future__ import annotations
 
-import importlib.resources
+import os
 import time
 import tomllib
 from collections.abc import Iterator, Mapping
@@ -16,6 +16,7 @@ from typing import Any
 
 import regex
 
+from fluxguard import rules
 from fluxguard.detect.judge import JUDGES, Verdict
 from fluxguard.errors import UsageError
 
@@ -100,8 +101,14 @@ def covers(glob: regex.Pattern[bytes], path: bytes) -> bool:
 
 def built_in() -> list[Rule]:
     """The rules that come with fluxguard."""
-    text = importlib.resources.files("fluxguard.rules").joinpath("fluxloop.toml").read_text("utf-8")
-    return [load(table, "built-in rule", built_in=True) for table in tomllib.loads(text)["rule"]]
+    return [load(table, "built-in rule", built_in=True) for table in tomllib.loads(_built_in_text())["rule"]]
+
+
+def _built_in_text() -> str:
+    """From wherever the package lies, a zip file too. `importlib.resources` does the same and takes 6 ms to import."""
+    loader: Any = rules.__loader__
+    data: bytes = loader.get_data(os.path.join(os.path.dirname(rules.__file__), "fluxloop.toml"))
+    return data.decode("utf-8")
 
 
 def load(table: Mapping[str, Any], where: str, built_in: bool = False) -> Rule:

@@ -11,6 +11,7 @@ from fluxguard import display
 from fluxguard.detect.ruleset import built_in
 from fluxguard.model import Finding, Location, Report, Unread
 from fluxguard.reports.advice import next_steps
+from fluxguard.words import count, size
 
 WIDTH = 80
 ORANGE = "dark_orange3"  # yellow can't be read on a light background
@@ -73,11 +74,11 @@ def _lines(report: Report, advice: bool) -> Iterator[Line]:
             yield from _why(blocking)
     if warned:
         yield "", ""
-        yield f"bold {ORANGE}", f"Not blocking: {_count(len(warned), 'key')}"
+        yield f"bold {ORANGE}", f"Not blocking: {count(len(warned), 'key')}"
         yield from _findings(warned, masks, ORANGE)
     if suppressed:
         yield "", ""
-        yield "dim", f"Suppressed: {_count(len(suppressed), 'key')}"
+        yield "dim", f"Suppressed: {count(len(suppressed), 'key')}"
         for finding in suppressed:
             reason = finding.suppressed
             shown = display.safe(reason.reason, masks) if reason else ""
@@ -93,25 +94,25 @@ def _lines(report: Report, advice: bool) -> Iterator[Line]:
 
 
 def _headline(report: Report, blocking: list[Finding]) -> Line:
-    looked = f"{_count(report.stats.objects, 'object')}, {_size(report.stats.bytes)}"
+    looked = f"{count(report.stats.objects, 'object')}, {size(report.stats.bytes)}"
     refused = report.command == "scan --staged" or report.command.startswith("hook")
     if blocking:
         if report.command.startswith("hook commit-msg"):
             return (
                 "bold red",
-                f"fluxguard: the commit message holds {_count(len(blocking), 'key')}. The commit is refused.",
+                f"fluxguard: the commit message holds {count(len(blocking), 'key')}. The commit is refused.",
             )
         if report.command == "scan --staged":
             return (
                 "bold red",
-                f"fluxguard: {_count(len(blocking), 'key')} would be committed. The commit is refused.",
+                f"fluxguard: {count(len(blocking), 'key')} would be committed. The commit is refused.",
             )
         if report.command == "hook pre-commit":
             return (
                 "bold red",
-                f"fluxguard: {_count(len(blocking), 'key')} found in the files that were named.",
+                f"fluxguard: {count(len(blocking), 'key')} found in the files that were named.",
             )
-        return "bold red", f"fluxguard: {_count(len(blocking), 'key')} found ({looked})."
+        return "bold red", f"fluxguard: {count(len(blocking), 'key')} found ({looked})."
     if not report.complete and refused:
         return f"bold {ORANGE}", "fluxguard: not everything could be read. The commit is refused."
     if not report.complete:
@@ -136,7 +137,7 @@ def _findings(findings: list[Finding], masks: dict[bytes, str], style: str) -> I
             yield "", f"    and {len(open_places) - PLACES:,} more places (all of them: --format json)"
     if len(findings) > KEYS:
         yield "", ""
-        yield style, f"  and {_count(len(findings) - KEYS, 'more key')} (all of them: --format json)"
+        yield style, f"  and {count(len(findings) - KEYS, 'more key')} (all of them: --format json)"
 
 
 def _place(place: Location, masks: dict[bytes, str]) -> str:
@@ -196,13 +197,3 @@ def _exception(unread: Unread, masks: dict[bytes, str]) -> Iterator[Line]:
     yield "bold", "       [[accept-unread]]"
     yield "bold", f'       path = "{name}"'
     yield "bold", '       reason = "why this is harmless"'
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}" + ("" if number == 1 else "s")
-
-
-def _size(size: int) -> str:
-    if size < 10_000:
-        return f"{size:,} bytes"
-    return f"{size / 1e3:,.0f} kB" if size < 10_000_000 else f"{size / 1e6:,.0f} MB"
