@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 
 PIECE = 1 << 20
 MEMBERS = 20_000
+_TAR_BLOCK = 512
+# A file may hold very many small streams, and what lies behind the end of one is copied each time: so it gets little at first.
+_FIRST_STEP = 512
+_LAST_STEP = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,27 +90,24 @@ def _too_large(via: str) -> Closed:
 def _gzip(data: bytes, budget: Budget) -> Iterator[Opened | Closed]:
     parts: list[bytes] = []
     reason = ""
-    rest = data
-    while rest.startswith(b"\x1f\x8b"):
+    at = 0
+    while not reason and data[at : at + 2] == b"\x1f\x8b":
         inflater = zlib.decompressobj(wbits=31)
-        pending = rest
+        step = _FIRST_STEP
         try:
-            while pending and not inflater.eof:
-                part = inflater.decompress(pending, PIECE)
-                pending = inflater.unconsumed_tail
+            while not inflater.eof and not reason:
+                piece = data[at : at + step]
+                part = inflater.decompress(piece, PIECE)
+                at += len(piece) - len(inflater.unconsumed_tail) - len(inflater.unused_data)
+                step = min(2 * step, _LAST_STEP)
                 if not budget.take(len(part)):
                     yield _too_large("gzip")
                     return
                 parts.append(part)
-                if not part and not pending:
-                    break
+                if not part and not piece:
+                    reason = "gzip data that ends early"
         except zlib.error:
             reason = "damaged gzip data"
-            break
-        if not inflater.eof:
-            reason = "gzip data that ends early"
-            break
-        rest = inflater.unused_data
     if parts:
         yield Opened("gzip", b"".join(parts))
     if reason:
@@ -118,25 +119,27 @@ def _stream(
 ) -> Iterator[Opened | Closed]:
     parts: list[bytes] = []
     reason = ""
-    rest = data
-    while rest and not reason:
+    at = streams = 0
+    while at < len(data) and not reason:
         unpacker = decompressor()
-        pending = rest
+        step = _FIRST_STEP
         try:
-            while not unpacker.eof:
-                part = unpacker.decompress(pending, PIECE)
-                pending = b""
+            while not unpacker.eof and not reason:
+                piece = data[at : at + step] if unpacker.needs_input else b""
+                part = unpacker.decompress(piece, PIECE)
+                at += len(piece)
+                step = min(2 * step, _LAST_STEP)
                 if not budget.take(len(part)):
                     yield _too_large(via)
                     return
                 parts.append(part)
-                if not part and unpacker.needs_input:
+                if not part and unpacker.needs_input and at >= len(data):
                     reason = f"{via} data that ends early"
-                    break
         except (OSError, EOFError, ValueError, _lzma_error()):
-            reason = f"damaged {via} data" if not parts else ""
+            reason = f"damaged {via} data" if not streams else ""  # behind a whole one: padding
             break
-        rest = unpacker.unused_data if unpacker.eof else b""
+        streams += 1
+        at -= len(unpacker.unused_data)
     if parts:
         yield Opened(via, b"".join(parts))
     if reason:
@@ -183,29 +186,44 @@ def _zip_member(
 
 
 def _tar(data: bytes, budget: Budget) -> Iterator[Opened | Closed]:
+    """The members of a tar archive, or of several one behind the other.
+
+    An archive ends in zeros. tarfile takes a broken header for its end, too: what is behind that was not looked into.
+    """
     import tarfile
 
-    try:
-        archive = tarfile.open(fileobj=io.BytesIO(data), mode="r:")  # noqa: SIM115
-    except Exception:
-        yield Closed("", "damaged tar archive")
-        return
-    count = 0
+    stream = io.BytesIO(data)
+    members = MEMBERS
+    at = 0
     while True:
+        count = 0
+        stream.seek(at)
         try:
-            member = archive.next()
-        except Exception:
+            archive = tarfile.open(fileobj=stream, mode="r:")  # noqa: SIM115
+            while (member := archive.next()) is not None:
+                count += 1
+                archive.members = []  # type: ignore[attr-defined]  # tarfile keeps every member it has seen
+                if count > members:
+                    yield Closed("", f"tar archive with more than {MEMBERS:,} members")
+                    return
+                if member.isreg():
+                    yield from _tar_member(archive, member, budget)
+            end = int(archive.offset)
+        except Exception as error:
+            # What describes a member, and none behind it: as `git archive` writes an empty tree.
+            end = stream.tell() if str(error) == "end of file header" else -1
+        members -= count
+        at = _behind_zeros(data, end) if end > at else -1
+        if at < 0 or at == end < len(data):
             yield Closed("", "damaged tar archive")
+        if at < 0 or data[at + 257 : at + 262] != b"ustar":
             return
-        if member is None:
-            return
-        count += 1
-        archive.members = []  # type: ignore[attr-defined]  # tarfile keeps every member it has seen
-        if count > MEMBERS:
-            yield Closed("", f"tar archive with more than {MEMBERS:,} members")
-            return
-        if member.isreg():
-            yield from _tar_member(archive, member, budget)
+
+
+def _behind_zeros(data: bytes, start: int) -> int:
+    """Where the next block begins that is not all zero; the end of the data where there is none."""
+    blocks = range(start, len(data), _TAR_BLOCK)
+    return next((at for at in blocks if data[at : at + _TAR_BLOCK].strip(b"\0")), len(data))
 
 
 def _tar_member(

@@ -6,6 +6,9 @@ Without what is tested here each of the large inputs takes many minutes, some of
 from __future__ import annotations
 
 import base64
+import bz2
+import gzip
+import lzma
 import random
 import string
 import time
@@ -17,6 +20,7 @@ from hypothesis import strategies as st
 
 from fluxguard.chunk import Chunk, Origin
 from fluxguard.detect import engine, suppress
+from fluxguard.detect.containers import Budget, Closed, Opened, unpack
 from fluxguard.detect.engine import Detector, Match, Spans
 from fluxguard.detect.layers import Layer, Places, Text
 from fluxguard.detect.ruleset import built_in
@@ -113,6 +117,24 @@ def test_base64_lines_are_gone_over_once() -> None:
     started = time.perf_counter()
     DETECTOR.detect(lines)
     assert time.perf_counter() - started < LIMIT
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, bz2.compress, lzma.compress])
+def test_very_many_small_streams_in_one_file(pack: Callable[[bytes], bytes]) -> None:
+    data = pack(b"x") * (SIZE // len(pack(b"x")))
+    started = time.perf_counter()
+    (member,) = unpack(data, Budget(1 << 28))
+    assert time.perf_counter() - started < LIMIT
+    assert isinstance(member, Opened)
+    assert member.data == b"x" * (SIZE // len(pack(b"x")))
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, bz2.compress, lzma.compress])
+@pytest.mark.parametrize("size", [100, 70_000])
+def test_a_first_stream_that_is_damaged_is_named(pack: Callable[[bytes], bytes], size: int) -> None:
+    data = bytearray(pack(random.Random(size).randbytes(size)))
+    data[len(data) // 2] ^= 0xFF
+    assert any(isinstance(member, Closed) for member in unpack(bytes(data), Budget(1 << 28)))
 
 
 # --- and what is fast says the same as what is plain ---------------------------------------------------------------
