@@ -35,6 +35,7 @@ def main(argv: list[str] | None = None) -> int:
     """Runs fluxguard. Returns the contract's exit code; never raises."""
     arguments = sys.argv[1:] if argv is None else argv
     try:
+        _open_streams()
         code = _dispatch(arguments)
         sys.stdout.flush()
         return code
@@ -46,9 +47,10 @@ def main(argv: list[str] | None = None) -> int:
         return ExitCode.INTERRUPTED
     except BrokenPipeError:
         # Whoever read our output went away. What they did not read they can't call clean.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        _discard()
         return ExitCode.INCOMPLETE
     except OSError as error:
+        _discard()
         _say(f"fluxguard: {error.strerror or 'the operating system refused'}: the run is not finished.")
         return ExitCode.INCOMPLETE
     except (MemoryError, RecursionError):
@@ -59,6 +61,28 @@ def main(argv: list[str] | None = None) -> int:
 
         _say(record())
         return ExitCode.DEFECT
+
+
+def _open_streams() -> None:
+    """Puts /dev/null where a stream was closed before us, lest a file that we open takes its place.
+
+    It is opened for writing alone: who reads from a closed standard input gets an error, not an empty text.
+    """
+    if sys.stdin is not None and sys.stdout is not None and sys.stderr is not None:
+        return
+    while (fd := os.open(os.devnull, os.O_WRONLY)) < 3:
+        pass
+    os.close(fd)
+    sys.stdout = sys.stdout or open(1, "w", closefd=False)  # noqa: SIM115
+    sys.stderr = sys.stderr or open(2, "w", closefd=False)  # noqa: SIM115
+
+
+def _discard() -> None:
+    """What could not be written is dropped, or Python would complain of it at the end."""
+    try:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    except OSError:
+        pass
 
 
 def _dispatch(arguments: list[str]) -> int:
@@ -74,7 +98,12 @@ def _dispatch(arguments: list[str]) -> int:
         done = files.check(arguments[1:])
         if done is not None:
             return done
-    args = _parser(arguments).parse_args(arguments)
+    sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    parser = _parser(arguments)
+    if not arguments:
+        parser.print_help(sys.stderr)
+        return ExitCode.USAGE
+    args = parser.parse_args(arguments)
     code: int = args.run(args)
     return code
 
@@ -121,9 +150,20 @@ def _parser(arguments: list[str]) -> argparse.ArgumentParser:
 def _explain(error: FluxguardError) -> None:
     from fluxguard.display import safe
 
-    _say(f"fluxguard: {safe(error.what)}")
-    if error.hint:
-        _say(f"  {safe(error.hint)}")
+    lines = [f"fluxguard: {safe(error.what)}", *([f"  {safe(error.hint)}"] if error.hint else [])]
+    for line in lines:
+        _say(_folded(line) if sys.stderr.isatty() else line)
+
+
+def _folded(line: str) -> str:
+    """A line for a terminal of 80 columns; in a log it stays whole, so that it can be searched for."""
+    import textwrap
+
+    lead = line[: len(line) - len(line.lstrip())]
+    return textwrap.fill(
+        line.strip(), 80, initial_indent=lead, subsequent_indent="  ",
+        break_long_words=False, break_on_hyphens=False,
+    )  # fmt: skip
 
 
 def _say(text: str) -> None:

@@ -138,7 +138,7 @@ class Collector:
         texts = {path: None if is_binary(base) else _line_counts(base) for path, base in bases.items()}
         for number, sighting in enumerate(self._sightings):
             counts = texts.get(sighting.location.path)
-            if counts is None or sighting.lines is None or sighting.location.kind == "path":
+            if counts is None or sighting.lines is None or sighting.location.kind in ("path", "blob"):
                 continue
             if sighting.copy <= counts(sighting.lines):
                 self._sightings[number] = replace(sighting, location=replace(sighting.location, known=True))

@@ -7,6 +7,7 @@ import sys
 import time
 
 from fluxguard import settings
+from fluxguard.chunk import Skipped
 from fluxguard.errors import UsageError
 from fluxguard.repo import layout
 from fluxguard.sources import worktree
@@ -43,15 +44,15 @@ def look(paths: Sequence[str], config: Config | None, ignored: bool) -> Scan:
     """Looks at the files and folders named, or at the repository's (else the folder's) own."""
     scan: Scan | None = None
     for path in paths or [layout.root() or "."]:
-        if not os.path.lexists(path):
-            raise UsageError(
-                f"{path} does not exist.", "Check the name; a path that begins with - goes behind --."
-            )
+        unreachable = _unreachable(path)
         listing = worktree.Listing(_relative(path), ignored) if os.path.isdir(path) else None
         if scan is None:
             from fluxguard.scan import Scan  # git is at work by now
 
             scan = Scan(config)
+        if unreachable:
+            scan.skipped.append(Skipped(os.fsencode(path), unreachable))
+            continue
         if listing is not None:
             scan.expect(listing.many)
             names, skipped = listing.files()
@@ -61,6 +62,20 @@ def look(paths: Sequence[str], config: Config | None, ignored: bool) -> Scan:
         _read(scan, names, settings.LARGEST if config is None else config.largest)
     assert scan is not None
     return scan
+
+
+def _unreachable(path: str) -> str:
+    """Why it can't be looked at, "" where it can. Raises UsageError where there is no such thing."""
+    try:
+        os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        raise UsageError(
+            f"{path} does not exist.", "Check the name; a path that begins with - goes behind --."
+        ) from None
+    except (OSError, ValueError) as error:
+        reason: str = getattr(error, "strerror", "") or "the name is no name of a file"
+        return f"can't be reached: {reason.lower()}"
+    return ""
 
 
 def report(scan: Scan, config: Config | None, paths: Sequence[str], started: float) -> Report:

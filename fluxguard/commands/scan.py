@@ -7,6 +7,7 @@ import os
 import sys
 import time
 
+from fluxguard import display
 from fluxguard.commands import files, output, staged
 from fluxguard.config import Config, load_config
 from fluxguard.errors import UsageError
@@ -51,8 +52,7 @@ def run(args: argparse.Namespace) -> int:
     root = layout.root()
     config = load_config(root, args.config, trust_repository=not args.no_repo_config)
     if args.staged:
-        scan, changed = staged.look([], config)
-        report = staged.report(scan, changed, root, started, args.whole_files)
+        report = staged.report(staged.look([], config), root, started, args.whole_files)
     else:
         report = _files(args, config, started)
     if args.write_baseline is not None:
@@ -74,8 +74,12 @@ def _write_baseline(report: Report, args: argparse.Namespace, root: str | None) 
     from fluxguard.baseline import write
 
     path = args.write_baseline or os.path.join(root or ".", ".fluxguard-baseline.json")
-    written, left_out = write(report, path)
-    sys.stdout.write(f"fluxguard: {written} key(s) written to {path}. Fill in a `reason` for each.\n")
+    written, left_out = write(report, path, whole=not (args.paths or args.stdin or args.staged))
+    sys.stdout.write(
+        f"fluxguard: the fingerprints of what was found, {written} in all, are in\n"
+        f"  {display.safe(os.path.relpath(path))}\n"
+        "  Fill in a `reason` for each, and commit that file.\n"
+    )
     if left_out:
         sys.stdout.write(
             f"  {left_out} value(s) were left out: their fingerprints could be guessed back. Allow them with a\n"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from bisect import bisect_left, bisect_right
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
@@ -11,7 +12,7 @@ from dataclasses import dataclass, field
 from fluxguard.detect import layers, triggers
 from fluxguard.detect.containers import Budget, Closed, unpack
 from fluxguard.detect.layers import Layer, Text
-from fluxguard.detect.ruleset import Rule, TooSlow
+from fluxguard.detect.ruleset import PATIENCE, Rule, TooSlow
 from fluxguard.model import Secret
 
 _BASE64_HITS = re.compile(
@@ -55,6 +56,27 @@ class Limits:
     total: int = 4 << 30
 
 
+class Patience:
+    """How much longer configured rules may take: a repository's own could be made to take forever, file by file."""
+
+    def __init__(self) -> None:
+        self._left = PATIENCE
+        self._started = 0.0
+
+    @property
+    def lost(self) -> bool:
+        """Whether their time is used up."""
+        return self._left < 0
+
+    def begin(self) -> None:
+        """A rule sets to work."""
+        self._started = time.monotonic()
+
+    def end(self, size: int) -> None:
+        """It is done with a text of `size` bytes."""
+        self._left += size / 1e6 - (time.monotonic() - self._started)
+
+
 class Detector:
     """The rules, ready to be used on any number of contents."""
 
@@ -67,6 +89,7 @@ class Detector:
         self._limits = limits or Limits()
         self._total = self._limits.total
         self._by_path = [rule for rule in rules if rule.compiled_paths]
+        self._patience = Patience()
 
     def concerned(self, path: bytes) -> bool:
         """Whether a rule wants to see this path's content whatever stands in it."""
@@ -77,6 +100,7 @@ class Detector:
         visit = _Visit(
             self._rules, self._triggers, self._limits, min(self._limits.expanded, self._total), path
         )
+        visit.patience = self._patience
         visit.text(Text(data))
         self._total = max(0, self._total - visit.spent())
         return Detection(_settle(visit.matches), visit.unread)
@@ -101,6 +125,7 @@ class _Visit:
         self._size = budget
         self._budget = Budget(budget)
         self._nodes = 0
+        self.patience = Patience()
         self.matches: list[Match] = []
         self._unread: dict[tuple[str, str], None] = {}
 
@@ -133,7 +158,8 @@ class _Visit:
         for layer in found:
             self._nodes += 1
             if self._nodes > NODES:
-                self._skip(text.via, f"more than {NODES:,} layers: not all of them were looked into")
+                # Said of the container once, not of each of its members.
+                self._skip(text.via[:-1], f"more than {NODES:,} layers: not all of them were looked into")
                 return
             pending.append(layer)
 
@@ -153,9 +179,9 @@ class _Visit:
         if kinds & triggers.PACKED:
             yield from self._unpack(layer)
         if kinds & (triggers.ESCAPE | triggers.PLAIN) and layer.depth < self._limits.depth:
-            yield from layers.escapes(layer)
+            yield from layers.escapes(layer, early=bool(kinds & triggers.ESCAPE))
         if kinds & (triggers.JOINED | triggers.PLAIN) and (not layer.via or layer.via[-1] != "concat"):
-            yield from layers.joined(layer)
+            yield from layers.joined(layer, early=bool(kinds & triggers.JOINED))
         if kinds & triggers.BASE64:
             yield from layers.base64(layer, _BASE64_HITS)
         if kinds & triggers.HEX:
@@ -186,6 +212,10 @@ class _Visit:
 
     def _rules_on(self, layer: Layer) -> None:
         for rule in self._rules:
+            if not rule.built_in and self.patience.lost and rule.looks_into(layer.data):
+                self._skip(layer.via, f"rule {rule.id} was given up: the configured rules take too long")
+                continue
+            self.patience.begin()
             try:
                 for verdict in rule.find(layer.data):
                     if layer.fresh(verdict.start, verdict.end):
@@ -203,6 +233,8 @@ class _Visit:
                         )
             except TooSlow:
                 self._skip(layer.via, f"rule {rule.id} took too long here")
+            if not rule.built_in:
+                self.patience.end(len(layer.data))
 
     def _skip(self, via: Sequence[str], reason: str) -> None:
         entry = (" > ".join(via), reason)

@@ -86,6 +86,12 @@ def _proved(packed: bytes, id: str, tools: Tools | None) -> bytes | None:
     return data if head.startswith(b"blob ") else None
 
 
+def blob_id(data: bytes) -> str:
+    """The id of a blob, as a repository with SHA-1 ids counts it."""
+    id: str = _sha1()(b"blob %d\0" % len(data) + data, usedforsecurity=False).hexdigest()
+    return id
+
+
 def _zlib() -> Any:
     import zlib
 

@@ -206,12 +206,11 @@ def _walk(folder: bytes, skipped: list[Skipped]) -> Iterator[bytes]:
         relative = pending.pop()
         try:
             entries = list(os.scandir(os.path.join(folder, relative) if relative else folder))
+        except FileNotFoundError:
+            continue  # it went away meanwhile, as a file may
         except OSError as error:
-            skipped.append(
-                Skipped(
-                    os.path.join(folder, relative), f"folder can't be read: {(error.strerror or '').lower()}"
-                )
-            )
+            shown = os.path.normpath(os.path.join(folder, relative))
+            skipped.append(Skipped(shown, f"folder can't be read: {(error.strerror or '').lower()}"))
             continue
         for entry in entries:
             name = os.path.join(relative, entry.name)
