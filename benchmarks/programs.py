@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -93,6 +94,10 @@ class Programs:
             "kingfisher": [*self._kingfisher(), "--git-history", "none", "."],
         }
 
+    def control(self) -> bytes:
+        """A file that every program has to find a key in. Put together here, so that none stands in this file."""
+        return b"KEY = '" + b"_".join((b"flux", b"dev", b"q8Wm2Zt6Yb1Nc4Vx9Kd3Lp7R")) + b"'\n"
+
     def _leaks(self, name: str) -> list[str]:
         return [str(self._found(name)), "-c", str(self._toml)]
 
@@ -106,6 +111,14 @@ class Programs:
             *own_rule,
             *flags,
         ]
+
+
+FOUND = {"kingfisher": 200}  # the exit code with which a program says that it found something; all others: 1
+
+
+def found_code(name: str) -> int:
+    """The exit code with which a program says that it found something."""
+    return next((code for program, code in FOUND.items() if name.startswith(program)), 1)
 
 
 def arguments(description: str | None, rounds: int) -> argparse.ArgumentParser:
@@ -128,30 +141,27 @@ def installed(home: Path) -> Programs:
     return programs
 
 
+def checkout(source: Path, folder: Path) -> Path:
+    """The files of a repository's HEAD, made anew, with the git directory beside them: nobody reads history for files."""
+    beside = folder.with_name(folder.name + ".git")
+    for old in (folder, beside):
+        shutil.rmtree(old, ignore_errors=True)
+    git(Path("/"), "clone", "--quiet", "--shared", f"--separate-git-dir={beside}", str(source), str(folder))
+    return folder
+
+
 def repository(folder: Path) -> Path:
     """An empty repository with one commit, made anew."""
-    import shutil
-
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     git(folder, "init", "--quiet")
     (folder / "README").write_text("hello\n")
     git(folder, "add", "README")
-    git(
-        folder,
-        "-c",
-        "user.name=bench",
-        "-c",
-        "user.email=bench@example.com",
-        "commit",
-        "--quiet",
-        "--no-verify",
-        "-m",
-        "start",
-    )
+    who = ("-c", "user.name=bench", "-c", "user.email=bench@example.com")
+    git(folder, *who, "commit", "--quiet", "--no-verify", "-m", "start")
     return folder
 
 
 def git(folder: Path, *words: str) -> None:
-    """Runs git in a folder."""
-    subprocess.run(["git", "-C", str(folder), *words], check=True)
+    """Runs git in a folder, on whatever repository the caller names."""
+    subprocess.run(["git", "-c", "safe.directory=*", "-C", str(folder), *words], check=True)

@@ -1,6 +1,7 @@
 """The command line: which command it is, and the one place where an exception becomes an exit code.
 
-The hook's way through here imports no parser: `hook pre-commit` and a bare `scan --staged` go straight to their command.
+The hook's way through here imports no parser: `hook pre-commit` and a bare `scan --staged` go straight to their command,
+and so does `scan` with names of files.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     import argparse
 
 COMMANDS = ("scan", "hook", "rules", "doctor")
+PLAIN_FLAGS = ("--no-repo-config", "--no-ignore", "--quiet", "--no-color")
 
 
 def program() -> int:
@@ -33,6 +35,7 @@ def main(argv: list[str] | None = None) -> int:
     """Runs fluxguard. Returns the contract's exit code; never raises."""
     arguments = sys.argv[1:] if argv is None else argv
     try:
+        _open_streams()
         code = _dispatch(arguments)
         sys.stdout.flush()
         return code
@@ -44,9 +47,10 @@ def main(argv: list[str] | None = None) -> int:
         return ExitCode.INTERRUPTED
     except BrokenPipeError:
         # Whoever read our output went away. What they did not read they can't call clean.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        _discard()
         return ExitCode.INCOMPLETE
     except OSError as error:
+        _discard()
         _say(f"fluxguard: {error.strerror or 'the operating system refused'}: the run is not finished.")
         return ExitCode.INCOMPLETE
     except (MemoryError, RecursionError):
@@ -59,6 +63,28 @@ def main(argv: list[str] | None = None) -> int:
         return ExitCode.DEFECT
 
 
+def _open_streams() -> None:
+    """Puts /dev/null where a stream was closed before us, lest a file that we open takes its place.
+
+    It is opened for writing alone: who reads from a closed standard input gets an error, not an empty text.
+    """
+    if sys.stdin is not None and sys.stdout is not None and sys.stderr is not None:
+        return
+    while (fd := os.open(os.devnull, os.O_WRONLY)) < 3:
+        pass
+    os.close(fd)
+    sys.stdout = sys.stdout or open(1, "w", closefd=False)  # noqa: SIM115
+    sys.stderr = sys.stderr or open(2, "w", closefd=False)  # noqa: SIM115
+
+
+def _discard() -> None:
+    """What could not be written is dropped, or Python would complain of it at the end."""
+    try:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    except OSError:
+        pass
+
+
 def _dispatch(arguments: list[str]) -> int:
     if arguments == ["scan", "--staged"]:
         return _staged([])
@@ -66,9 +92,25 @@ def _dispatch(arguments: list[str]) -> int:
         return _staged(arguments[2:])
     if arguments[:3] == ["hook", "pre-commit", "--"]:
         return _staged(arguments[3:])
-    args = _parser(arguments).parse_args(arguments)
+    if arguments[:1] == ["scan"] and _is_plain(arguments[1:]):
+        from fluxguard.commands import files
+
+        done = files.check(arguments[1:])
+        if done is not None:
+            return done
+    sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    parser = _parser(arguments)
+    if not arguments:
+        parser.print_help(sys.stderr)
+        return ExitCode.USAGE
+    args = parser.parse_args(arguments)
     code: int = args.run(args)
     return code
+
+
+def _is_plain(words: list[str]) -> bool:
+    """Whether the words behind `scan` are names of files and the plainest of flags."""
+    return all(word in PLAIN_FLAGS or not word.startswith("-") for word in words)
 
 
 def _staged(names: list[str]) -> int:
@@ -108,9 +150,20 @@ def _parser(arguments: list[str]) -> argparse.ArgumentParser:
 def _explain(error: FluxguardError) -> None:
     from fluxguard.display import safe
 
-    _say(f"fluxguard: {safe(error.what)}")
-    if error.hint:
-        _say(f"  {safe(error.hint)}")
+    lines = [f"fluxguard: {safe(error.what)}", *([f"  {safe(error.hint)}"] if error.hint else [])]
+    for line in lines:
+        _say(_folded(line) if sys.stderr.isatty() else line)
+
+
+def _folded(line: str) -> str:
+    """A line for a terminal of 80 columns; in a log it stays whole, so that it can be searched for."""
+    import textwrap
+
+    lead = line[: len(line) - len(line.lstrip())]
+    return textwrap.fill(
+        line.strip(), 80, initial_indent=lead, subsequent_indent="  ",
+        break_long_words=False, break_on_hyphens=False,
+    )  # fmt: skip
 
 
 def _say(text: str) -> None:

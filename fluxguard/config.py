@@ -10,14 +10,15 @@ from __future__ import annotations
 
 import json
 import os
+import time
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from fluxguard import settings
 from fluxguard.detect.engine import Limits
-from fluxguard.detect.ruleset import Rule, glob_pattern, load
+from fluxguard.detect.ruleset import PATIENCE, Rule, covers, glob_pattern, load
 from fluxguard.errors import UsageError
 from fluxguard.model import Suppression
 
@@ -27,6 +28,7 @@ CONFIDENCES = ("high", "medium", "low")
 BASELINE_SCHEMA = "fluxguard.baseline/1"
 _TOP = {"severity", "allow", "baseline", "accept-unread", "limits", "rules"}
 _LARGEST_FILE = 1 << 20
+_MOST_DOTS = 2_000  # in a line: what tomllib takes for a dotted key grows with their square
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +43,7 @@ class Allowed:
     def covers(self, path: bytes, rule: str) -> bool:
         """Whether a finding of `rule` at `path` is suppressed."""
         return (not self.rules or rule in self.rules) and any(
-            matcher.fullmatch(path) for matcher in self.matchers
+            covers(matcher, path) for matcher in self.matchers
         )
 
 
@@ -58,7 +60,7 @@ class Accepted:
         """Whether it is about what stands at `where` with the id `object`."""
         if self.object:
             return bool(object) and object == self.object
-        return self.matcher is not None and bool(self.matcher.fullmatch(where))
+        return self.matcher is not None and covers(self.matcher, where)
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,8 +148,11 @@ def _text(path: str, shown: str) -> bytes:
 
 def _read(path: str, shown: str = "") -> dict[str, Any]:
     shown = shown or path
+    text = _text(path, shown)
+    if any(line.count(b".") > _MOST_DOTS for line in text.splitlines()):
+        raise UsageError(f"{shown} has a line with more than {_MOST_DOTS:,} dots.", "Break it up.")
     try:
-        return tomllib.loads(_text(path, shown).decode("utf-8"))
+        return tomllib.loads(text.decode("utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         detail = str(error) if isinstance(error, tomllib.TOMLDecodeError) else "it is not UTF-8 text"
         place = detail[detail.rfind("(") :] if "(at" in detail else ""
@@ -162,7 +167,7 @@ def _merge(config: Config, table: Mapping[str, Any], where: str, from_repository
         raise UsageError(
             f"{where}: unknown setting {unknown[0]!r}.", f"There are: {', '.join(sorted(_TOP))}."
         )
-    rules = tuple(load(entry, where) for entry in _tables(table, "rules", where))
+    rules = tuple(_rules(table, where))
     repeated = {rule.id for rule in config.rules} & {rule.id for rule in rules}
     if repeated:
         raise UsageError(f"{where}: there is already a rule {repeated.pop()}.", "Give it another id.")
@@ -179,6 +184,18 @@ def _merge(config: Config, table: Mapping[str, Any], where: str, from_repository
     if from_repository:
         _refuse_from_repository(table, where, {rule.id for rule in rules})
     return _limited(merged, _one(table, "limits", dict, where) or {}, where, from_repository)
+
+
+def _rules(table: Mapping[str, Any], where: str) -> Iterator[Rule]:
+    """Each rule, proved. All of it takes a bounded time, whatever the examples are."""
+    started = time.monotonic()
+    for entry in _tables(table, "rules", where):
+        if time.monotonic() - started > PATIENCE:
+            raise UsageError(
+                f"{where}: its rules take more than {PATIENCE:.0f} seconds to be proved.",
+                "Make them simpler.",
+            )
+        yield load(entry, where)
 
 
 def _tables(table: Mapping[str, Any], name: str, where: str) -> list[Mapping[str, Any]]:
@@ -282,10 +299,10 @@ def _refuse_from_repository(table: Mapping[str, Any], where: str, own_rules: set
             raise UsageError(f"{where}: severity of {name!r} may not be lowered here.", hint)
     for entry in table.get("allow", []):
         for glob in entry["paths"]:
-            if all(glob_pattern(glob).fullmatch(probe) for probe in _PROBES):
+            if all(covers(glob_pattern(glob), probe) for probe in _PROBES):
                 raise UsageError(f"{where}: [[allow]] path {glob!r} would allow everything.", hint)
     for entry in table.get("accept-unread", []):
-        if entry.get("path") and all(glob_pattern(entry["path"]).fullmatch(probe) for probe in _PROBES):
+        if entry.get("path") and all(covers(glob_pattern(entry["path"]), probe) for probe in _PROBES):
             raise UsageError(
                 f"{where}: [[accept-unread]] path {entry['path']!r} would accept everything.", hint
             )
@@ -311,13 +328,24 @@ def _with_baseline(config: Config, root: str) -> Config:
 
 def read_baseline(path: str, shown: str) -> dict[str, str]:
     """Fingerprint to reason, of a baseline file. Raises UsageError where it is none."""
+    entries = read_entries(path, shown)
+    return {fingerprint: entry["reason"] or "in the baseline" for fingerprint, entry in entries.items()}
+
+
+def read_entries(path: str, shown: str) -> dict[str, dict[str, str]]:
+    """A baseline's entries by fingerprint: each with `fingerprint`, `masked`, `rule`, `reason`. Raises UsageError."""
     try:
         content = json.loads(_text(path, shown))
         entries = content["findings"]
         if content["schema"] != BASELINE_SCHEMA:
             raise ValueError
-        return {entry["fingerprint"]: str(entry.get("reason") or "in the baseline") for entry in entries}
-    except (ValueError, KeyError, TypeError, RecursionError):
+        return {
+            str(entry["fingerprint"]): {
+                name: str(entry.get(name) or "") for name in ("fingerprint", "masked", "rule", "reason")
+            }
+            for entry in entries
+        }
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise UsageError(
             f"{shown} is no baseline of fluxguard's.",
             f"Write it anew: fluxguard scan --write-baseline {shown}",

@@ -30,6 +30,14 @@ class FluxguardError(Exception):
         self.hint = hint
 
 
+class Undelivered(FluxguardError):
+    """A report that could not be written. Where it says that a key was found, the exit code still says so."""
+
+    def __init__(self, what: str, hint: str, code: int) -> None:
+        super().__init__(what, hint)
+        self.exit_code = code or ExitCode.INCOMPLETE
+
+
 class UsageError(FluxguardError):
     """The command line or the configuration is wrong."""
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 
@@ -9,7 +11,7 @@ from fluxguard.chunk import Chunk, Skipped
 from fluxguard.config import Config
 from fluxguard.detect import suppress
 from fluxguard.detect.engine import Detector, Match
-from fluxguard.detect.layers import Text
+from fluxguard.detect.layers import Places, Text
 from fluxguard.detect.ruleset import built_in
 from fluxguard.detect.triggers import MARKER, Triggers
 from fluxguard.model import Finding, Location, Report, Secret, Stats, Suppression, Unread
@@ -26,6 +28,34 @@ class _Sighting:
     lines: bytes | None
     copy: int
     offset: int
+
+
+class _View:
+    """What the matches of one chunk share, so that each of many in a long line does not go over all of it again."""
+
+    def __init__(self, chunk: Chunk) -> None:
+        self.binary = is_binary(chunk.data)
+        self._places: dict[int, Places] = {}
+        self._copies: dict[bytes, dict[int, int]] = {}
+        self._last: tuple[int, int, int] = (0, 0, 0)
+        self._lines: tuple[bytes, Suppression | None] = (b"", None)
+
+    def places(self, text: Text) -> Places:
+        """The lines and columns of a text; the matches hold on to it."""
+        return self._places.setdefault(id(text), Places(text))
+
+    def lines(self, text: Text, first: int, last: int) -> tuple[bytes, Suppression | None]:
+        """text.data[first:last], which are whole lines, and the allow comment in them."""
+        if (id(text), first, last) != self._last:
+            lines = text.data[first:last]
+            self._last = (id(text), first, last)
+            self._lines = (lines, suppress.allowed(lines))
+        return self._lines
+
+    def copy(self, lines: bytes, first: int) -> int:
+        """The how-manieth of their kind these lines are, which begin at `first`."""
+        standing = self._copies.setdefault(lines, {})
+        return standing.setdefault(first, len(standing) + 1)
 
 
 class Collector:
@@ -47,10 +77,10 @@ class Collector:
     def add(self, chunk: Chunk) -> list[Skipped]:
         """Looks into one chunk; what could not be looked into comes back."""
         detection = self._detector.detect(chunk.data, chunk.origin.path)
-        copies: dict[bytes, list[int]] = {}
+        view = _View(chunk)
         used: set[int] = set()
         for match in detection.matches:
-            sighting = self._sighting(chunk, match, copies)
+            sighting = self._sighting(chunk, match, view)
             used.update(
                 range(
                     sighting.location.line,
@@ -65,23 +95,21 @@ class Collector:
             self._note_stale(chunk, used)
         return [_skipped(chunk, where, reason) for where, reason in detection.unread]
 
-    def _sighting(self, chunk: Chunk, match: Match, copies: dict[bytes, list[int]]) -> _Sighting:
-        line, column = match.text.position(match.start)
+    def _sighting(self, chunk: Chunk, match: Match, view: _View) -> _Sighting:
+        places = view.places(match.text)
+        line, column = places.position(match.start)
         raw = not match.text.via
         if raw and chunk.start:
             line, column = (
                 (line + chunk.line - 1, column) if line > 1 else (chunk.line, column + chunk.column - 1)
             )
+        first, last = places.line_span(match.start, match.end)
+        whole, allowed = view.lines(match.text, first, last)
         lines = None
         copy = 0
-        if raw and not is_binary(chunk.data):
-            first, last = match.text.line_span(match.start, match.end)
-            lines = match.text.data[first:last]
-            standing = copies.setdefault(lines, [])
-            if first not in standing:
-                standing.append(first)
-            copy = standing.index(first) + 1
-        allowed = suppress.allowed(match.text, match.start, match.end)
+        if raw and not view.binary:
+            lines = whole
+            copy = view.copy(lines, first)
         place = Location(
             chunk.origin.kind,
             chunk.origin.path,
@@ -110,7 +138,7 @@ class Collector:
         texts = {path: None if is_binary(base) else _line_counts(base) for path, base in bases.items()}
         for number, sighting in enumerate(self._sightings):
             counts = texts.get(sighting.location.path)
-            if counts is None or sighting.lines is None or sighting.location.kind == "path":
+            if counts is None or sighting.lines is None or sighting.location.kind in ("path", "blob"):
                 continue
             if sighting.copy <= counts(sighting.lines):
                 self._sightings[number] = replace(sighting, location=replace(sighting.location, known=True))
@@ -199,14 +227,19 @@ def is_binary(data: bytes) -> bool:
 
 def _line_counts(base: bytes) -> Callable[[bytes], int]:
     """How often certain lines stand in a text, one after another; line ends make no difference."""
-    text = b"\n" + _unix(base) + b"\n"
+    text = _unix(base)
+    single = Counter(text.split(b"\n"))
+    around = b"\n" + text + b"\n"
 
+    @functools.cache
     def count(lines: bytes) -> int:
-        wanted = b"\n" + _unix(lines) + b"\n"
-        found, at = 0, text.find(wanted)
+        wanted = _unix(lines)
+        if b"\n" not in wanted:
+            return single[wanted]
+        found, at = 0, around.find(b"\n" + wanted + b"\n")
         while at >= 0:
             found += 1
-            at = text.find(wanted, at + 1)
+            at = around.find(b"\n" + wanted + b"\n", at + 1)
         return found
 
     return count

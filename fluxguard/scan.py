@@ -9,12 +9,16 @@ from __future__ import annotations
 from fluxguard.chunk import Chunk, Skipped
 from fluxguard.detect.triggers import Triggers
 
+FEW = 48  # contents, from which on the fast engine is worth its start
+MANY = 300  # and from which on a second process is
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from fluxguard.config import Config
     from fluxguard.findings import Collector
+    from fluxguard.second import Tally
 
     Bases = Callable[[set[bytes]], Mapping[bytes, bytes]]
 
@@ -47,6 +51,59 @@ class Scan:
             self.bytes += len(item.data)
             if kinds(item.data) or is_fluxloop_path(item.origin.path):
                 self._look(item)
+
+    def expect(self, many: Callable[[int], bool]) -> None:
+        """Gets ready for a long look, if `many` says that there will be at least so many contents."""
+        if many(FEW):
+            self._triggers.hurry()
+
+    def sift(self, paths: Sequence[bytes], read: Callable[[int], bytes | None]) -> list[int]:
+        """Looks at many contents, in two processes where that pays. Returns the numbers of those not cleared by it.
+
+        read: number -> content, which stands at paths[number]; None where it has to be come by in the ordinary way.
+        What comes back is to be looked at again with `run`: something may stand there.
+        """
+        everything = range(len(paths))
+        self.expect(lambda count: len(paths) >= count)
+        if len(paths) < MANY:
+            return self._sift(everything, paths, read)
+        from fluxguard.second import Second, pays
+
+        if not pays():
+            return self._sift(everything, paths, read)
+        try:
+            second = Second(lambda: self._sifted(everything[1::2], paths, read))
+        except OSError:
+            return self._sift(everything, paths, read)
+        try:
+            left = self._sift(everything[::2], paths, read)
+            tally = second.tally()
+        finally:
+            second.stop()
+        if tally is None:
+            return sorted(left + self._sift(everything[1::2], paths, read))
+        self.objects += tally[0]
+        self.bytes += tally[1]
+        return sorted(left + tally[2])
+
+    def _sift(self, numbers: range, paths: Sequence[bytes], read: Callable[[int], bytes | None]) -> list[int]:
+        count, size, left = self._sifted(numbers, paths, read)
+        self.objects += count
+        self.bytes += size
+        return left
+
+    def _sifted(self, numbers: range, paths: Sequence[bytes], read: Callable[[int], bytes | None]) -> Tally:
+        kinds = self._triggers.kinds
+        count = size = 0
+        left = []
+        for number in numbers:
+            data = read(number)
+            if data is None or kinds(data) or is_fluxloop_path(paths[number]):
+                left.append(number)
+            else:
+                count += 1
+                size += len(data)
+        return count, size, left
 
     def names(self, paths: Iterable[bytes]) -> None:
         """Looks at the names of files; one look for all of them, for hardly ever is there anything in one."""

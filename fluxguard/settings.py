@@ -35,6 +35,8 @@ def project_table(root: str) -> bool:
     """Whether pyproject.toml speaks of fluxguard."""
     try:
         fd = os.open(os.path.join(root, PROJECT), os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+    except PermissionError:
+        return True  # whoever reads it in earnest will say so
     except OSError:
         return False
     try:

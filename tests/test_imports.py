@@ -29,6 +29,7 @@ OURS = {
     "fluxguard.sources.staged",
     "fluxguard.sources.windows",
     "fluxguard.sources.worktree",
+    "fluxguard.words",
 }
 # Of the standard library: C modules, and what Python itself has loaded on most systems.
 THEIRS = {"__future__", "_sha1", "binascii", "select", "time", "zlib"}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 
+from fluxguard.commands.output import deliver
 from fluxguard.model import Report
 from fluxguard.reports import text
 
@@ -11,5 +12,4 @@ from fluxguard.reports import text
 def show(report: Report, hook: bool, format: str = "text") -> int:
     """Prints the report where the person looks, and returns its exit code."""
     stream = sys.stderr if hook else sys.stdout
-    text.write(report, stream, advice=True)
-    return report.exit_code
+    return deliver(report, stream, lambda: text.write(report, stream, advice=True))

@@ -6,7 +6,10 @@ import argparse
 import importlib.metadata
 import json
 import os
+import re
+import shlex
 import shutil
+import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,9 +21,18 @@ from fluxguard.detect.ruleset import built_in, prove
 from fluxguard.errors import FluxguardError
 from fluxguard.repo import layout
 from fluxguard.repo import run as git
+from fluxguard.reports import text
 
 HELP = "what is installed, which hooks run, what is missing"
 HOOKS = ("pre-commit", "pre-merge-commit", "pre-applypatch", "commit-msg")
+NEEDED = ("pre-commit", "commit-msg")  # without the others, some ways to commit are not covered
+FRAMEWORK = ".pre-commit-config.yaml"
+FRAMEWORK_IDS = {
+    "pre-commit": "fluxguard",
+    "pre-merge-commit": "fluxguard",
+    "commit-msg": "fluxguard-commit-msg",
+}  # the framework has no pre-applypatch
+_STYLES = {"ok": "green", "warn": text.ORANGE, "bad": "bold red"}
 OLDEST_GIT = (2, 31)
 
 
@@ -50,24 +62,42 @@ def run(args: argparse.Namespace) -> int:
         )
         sys.stdout.write("\n")
     else:
-        for check in checks:
-            sys.stdout.write(f"{check.state:4}  {check.name}: {display.safe(check.what)}\n")
-            if check.mend:
-                sys.stdout.write(f"        {display.safe(check.mend)}\n")
+        text.write_lines(_lines(checks), sys.stdout)
     return 1 if any(check.state == "bad" for check in checks) else 0
+
+
+def _lines(checks: list[Check]) -> Iterator[text.Line]:
+    for check in checks:
+        first, *more = text.wrapped(f"{check.state:4}  {check.name}: {display.safe(check.what)}", " " * 6)
+        yield _STYLES[check.state], first
+        for line in more:
+            yield "", line
+        if check.mend:
+            mend = f"{' ' * 6}{display.safe(check.mend)}"
+            # A command stays in one piece, so that it can be copied; a sentence ends with a full stop.
+            for line in text.wrapped(mend, " " * 6) if mend.endswith(".") else [mend]:
+                yield "bold", line
+    bad = sum(check.state == "bad" for check in checks)
+    if bad:
+        what = "one thing does" if bad == 1 else f"{bad} things do"
+        yield "", ""
+        yield "bold red", f"fluxguard does not guard every commit here yet: {what} not work (bad)."
 
 
 def _checks() -> Iterator[Check]:
     version = ".".join(map(str, sys.version_info[:3]))
     yield Check("fluxguard", "ok", f"{fluxguard.__version__} on Python {version}, {sys.executable}")
     yield _on_path()
-    yield _git()
+    found = _git()
+    yield found
     yield _speed()
     yield _rules()
+    if found.state == "bad":
+        return
     root = layout.root()
     if root is None:
         yield Check(
-            "repository", "warn", "not inside a repository", "Run doctor inside one to see its hooks."
+            "repository", "warn", "not inside a working tree", "Run doctor inside one to see its hooks."
         )
         return
     yield Check("repository", "ok", root)
@@ -83,6 +113,15 @@ def _on_path() -> Check:
             "bad",
             "fluxguard is not on PATH, so plain git hooks can't call it",
             "Install it so that it is: pipx install fluxguard",
+        )
+    try:
+        answer = subprocess.run([found, "--version"], capture_output=True, check=False, timeout=20)
+        starts = answer.returncode == 0 and answer.stdout.startswith(b"fluxguard ")
+    except (OSError, subprocess.TimeoutExpired):
+        starts = False
+    if not starts:
+        return Check(
+            "command", "bad", f"{found} does not start", "Install it anew: pipx install --force fluxguard"
         )
     return Check("command", "ok", found)
 
@@ -139,53 +178,71 @@ def _hooks(root: str) -> Iterator[Check]:
     folder = os.path.join(root, configured or os.path.join(common, "hooks"))
     if configured:
         yield Check("core.hooksPath", "ok", f"hooks are looked for in {configured}")
-    framework = os.path.exists(os.path.join(root, ".pre-commit-config.yaml"))
+    framework = _read(os.path.join(root, FRAMEWORK))
     for name in HOOKS:
         yield _hook(folder, name, framework)
 
 
 def _configured_hooks_path(root: str) -> str:
-    """What the repository says of core.hooksPath; our own git calls switch it off."""
-    import subprocess
-
-    answer = subprocess.run(
-        ["git", "-C", root, "config", "--path", "core.hooksPath"], capture_output=True, check=False
-    )
-    return os.fsdecode(answer.stdout.rstrip(b"\n"))
+    """What is configured for core.hooksPath; the last value is the one with which our own calls switch hooks off."""
+    raw = git.try_output("config", "--path", "-z", "--get-all", "core.hooksPath", cwd=root) or b""
+    values = raw.split(b"\0")[:-2]
+    return os.fsdecode(values[-1]) if values else ""
 
 
-def _hook(folder: str, name: str, framework: bool) -> Check:
-    path = os.path.join(folder, name)
-    mend = (
-        "pre-commit install -t " + name
-        if framework
-        else f"copy hooks/{name} of fluxguard to {path}, or set core.hooksPath to that folder"
-    )
+def _read(path: str) -> bytes | None:
+    """The beginning of a plain file; None where there is none that can be read."""
     try:
-        with open(path, "rb") as stream:
-            script = stream.read(1 << 16)
+        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
     except OSError:
-        return Check(name, "bad" if name in ("pre-commit", "commit-msg") else "warn", "no such hook", mend)
+        return None
+    try:
+        return os.read(fd, 1 << 20)
+    except OSError:
+        return None
+    finally:
+        os.close(fd)
+
+
+def _hook(folder: str, name: str, framework: bytes | None) -> Check:
+    path = os.path.join(folder, name)
+    script = _read(path)
+    mend = _mend(path, name, framework)
+    if script is None:
+        why = "the hook can't be read" if os.path.lexists(path) else "no such hook"
+        return Check(name, "bad" if name in NEEDED else "warn", why, mend)
     if not os.access(path, os.X_OK):
-        return Check(name, "bad", "the hook is not executable: git passes over it", f"chmod +x {path}")
+        return Check(
+            name, "bad", "the hook is not executable: git passes over it", f"chmod +x {shlex.quote(path)}"
+        )
     if b"fluxguard" in script:
         return Check(name, "ok", path)
-    if b"pre-commit" in script and framework:
-        return _framework_hook(folder, name)
+    if b"pre-commit" in script and framework is not None:
+        return _framework_hook(name, framework)
     return Check(name, "warn", f"{path} does not call fluxguard itself; whatever it calls may do so", mend)
 
 
-def _framework_hook(folder: str, name: str) -> Check:
-    try:
-        with open(os.path.join(layout.root() or ".", ".pre-commit-config.yaml"), "rb") as stream:
-            configured = b"fluxguard" in stream.read(1 << 20)
-    except OSError:
-        configured = False
-    if configured:
-        return Check(name, "ok", "the pre-commit framework runs, and its configuration names fluxguard")
+def _mend(path: str, name: str, framework: bytes | None) -> str:
+    if framework is not None and name in FRAMEWORK_IDS:
+        return f"pre-commit install -t {name}"
+    return f"cp {shlex.quote(os.path.join(_scripts(), name))} {shlex.quote(path)}"
+
+
+def _scripts() -> str:
+    """Where fluxguard's own hook scripts lie: in the package, or beside it in a clone."""
+    package = os.path.dirname(fluxguard.__file__)
+    inside = os.path.join(package, "hooks")
+    return inside if os.path.isdir(inside) else os.path.join(os.path.dirname(package), "hooks")
+
+
+def _framework_hook(name: str, configuration: bytes) -> Check:
+    id = FRAMEWORK_IDS[name]
+    lines = [line.partition(b"#")[0] for line in configuration.splitlines()]
+    if any(re.search(rb"\bid:\s*[\"']?%s(?![\w-])" % id.encode(), line) for line in lines):
+        return Check(name, "ok", f"the pre-commit framework runs, and calls {id}")
     return Check(
         name,
         "bad",
-        "the pre-commit framework runs, but its configuration does not name fluxguard",
-        "Add fluxguard to .pre-commit-config.yaml: see README",
+        f"the pre-commit framework runs, but its configuration does not name {id}",
+        f"Add `- id: {id}` to {FRAMEWORK}: see README.",
     )

@@ -5,11 +5,13 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from collections.abc import Callable
 from typing import TextIO
 
-from fluxguard.errors import UsageError
+from fluxguard.errors import ExitCode, Undelivered, UsageError
 from fluxguard.model import Report
 from fluxguard.reports import FORMATS, writer
+from fluxguard.writing import is_full, whole
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
@@ -36,43 +38,55 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 def emit(report: Report, args: argparse.Namespace) -> int:
     """Writes the report as the flags say; returns its exit code."""
     if args.output:
-        _to_file(report, args.format, args.output)
-        if args.quiet and report.exit_code == 0:
-            return 0
-        _to_terminal(report, args)
-    elif args.format == "text":
-        _to_terminal(report, args)
-    else:
-        writer(args.format)(report, sys.stdout)
+        try:
+            _to_file(report, args.format, args.output)
+        finally:
+            code = _to_terminal(report, args)
+        return code
+    if args.format == "text":
+        return _to_terminal(report, args)
+    return deliver(report, sys.stdout, lambda: writer(args.format)(report, sys.stdout))
+
+
+def deliver(report: Report, stream: TextIO, write: Callable[[], None]) -> int:
+    """Has `write` write the report to `stream`, and returns its exit code: never 0 where it did not get through."""
+    try:
+        write()
+        stream.flush()
+    except OSError as error:
+        # What is still in the stream's buffer goes nowhere, or Python would complain of it at the end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+        if isinstance(error, BrokenPipeError):  # whoever read went away, as `head` does
+            return report.exit_code or ExitCode.INCOMPLETE
+        raise Undelivered(
+            f"The report could not be written in full: {error.strerror}.",
+            "Run it again with more room; what it did not say does not count as clean.",
+            report.exit_code,
+        ) from None
     return report.exit_code
 
 
-def _to_terminal(report: Report, args: argparse.Namespace) -> None:
-    if args.quiet and report.exit_code == 0 and not report.findings:
-        return
+def _to_terminal(report: Report, args: argparse.Namespace) -> int:
+    if args.quiet and args.output and report.exit_code == 0:
+        return 0
+    return show(report, args.quiet, args.no_color)
+
+
+def show(report: Report, quiet: bool, no_color: bool) -> int:
+    """Writes the report for a person; returns its exit code."""
+    if quiet and report.exit_code == 0 and not report.findings:
+        return 0
     from fluxguard.reports import text
 
-    text.write(report, sys.stdout, advice=not args.quiet, color=False if args.no_color else None)
+    color = False if no_color else None
+    return deliver(report, sys.stdout, lambda: text.write(report, sys.stdout, advice=not quiet, color=color))
 
 
 def _to_file(report: Report, format: str, path: str) -> None:
-    """Writes beside the file and renames, so that a full disk leaves no half report."""
-    temporary = f"{path}.{os.getpid()}.tmp"
     try:
-        with open(temporary, "w", encoding="utf-8", errors="backslashreplace", newline="\n") as stream:
-            _write(report, format, stream)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(temporary, path)
+        whole(path, lambda stream: writer(format)(report, stream))
     except OSError as error:
-        try:
-            os.unlink(temporary)
-        except OSError:
-            pass
-        raise UsageError(
-            f"The report can't be written to {path}: {error.strerror}.", "Name another file with --output."
-        ) from None
-
-
-def _write(report: Report, format: str, stream: TextIO) -> None:
-    writer(format)(report, stream)
+        what = f"The report can't be written to {path}: {error.strerror}."
+        if is_full(error):
+            raise Undelivered(what, "Make room, and run it again.", report.exit_code) from None
+        raise UsageError(what, "Name another file with --output.") from None

@@ -7,14 +7,14 @@ import os
 import sys
 import time
 
-from fluxguard.commands import output, staged
+from fluxguard import display
+from fluxguard.commands import files, output, staged
 from fluxguard.config import Config, load_config
 from fluxguard.errors import UsageError
 from fluxguard.findings import Collector
 from fluxguard.model import Report, Stats
 from fluxguard.repo import layout
 from fluxguard.scan import Scan
-from fluxguard.sources import worktree
 from fluxguard.sources.stdin import stdin
 
 HELP = "look for keys in files, in what is staged, or in standard input"
@@ -52,8 +52,7 @@ def run(args: argparse.Namespace) -> int:
     root = layout.root()
     config = load_config(root, args.config, trust_repository=not args.no_repo_config)
     if args.staged:
-        scan, changed = staged.look([], config)
-        report = staged.report(scan, changed, root, started, args.whole_files)
+        report = staged.report(staged.look([], config), root, started, args.whole_files)
     else:
         report = _files(args, config, started)
     if args.write_baseline is not None:
@@ -62,50 +61,25 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _files(args: argparse.Namespace, config: Config, started: float) -> Report:
+    if not args.stdin:
+        return files.report(files.look(args.paths, config, args.no_ignore), config, args.paths, started)
     scan = Scan(config)
-    if args.stdin:
-        scan.run(stdin(os.fsencode(args.stdin_name), config.largest))
-        target = args.stdin_name
-    else:
-        targets = args.paths or [layout.root() or "."]
-        target = " ".join(targets) if args.paths else "."
-        for path in targets:
-            _scan_path(scan, path, args, config.largest)
+    scan.run(stdin(os.fsencode(args.stdin_name), config.largest))
     collector = scan.collector or Collector(config)
     stats = Stats(scan.objects, scan.bytes, time.perf_counter() - started)
-    whole = not args.paths and not args.stdin
-    return collector.report("scan", target, scan.skipped, stats, whole)
-
-
-def _scan_path(scan: Scan, path: str, args: argparse.Namespace, limit: int) -> None:
-    if not os.path.lexists(path):
-        raise UsageError(
-            f"{path} does not exist.", "Check the name; a path that begins with - goes behind --."
-        )
-    if os.path.isdir(path):
-        names, skipped = worktree.below(_relative(path), args.no_ignore)
-        scan.skipped += skipped
-    else:
-        names = [(os.fsencode(os.path.realpath(path)), os.fsencode(path))]
-    scan.names(shown for _, shown in names)
-    scan.run(worktree.contents(names, limit))
-
-
-def _relative(path: str) -> str:
-    """The folder as a person would name it from here, where that is shorter."""
-    here = os.path.realpath(".")
-    real = os.path.realpath(path)
-    if real == here:
-        return "."
-    return os.path.relpath(real, here) if real.startswith(here + os.sep) else path
+    return collector.report("scan", args.stdin_name, scan.skipped, stats, whole=False)
 
 
 def _write_baseline(report: Report, args: argparse.Namespace, root: str | None) -> int:
     from fluxguard.baseline import write
 
     path = args.write_baseline or os.path.join(root or ".", ".fluxguard-baseline.json")
-    written, left_out = write(report, path)
-    sys.stdout.write(f"fluxguard: {written} key(s) written to {path}. Fill in a `reason` for each.\n")
+    written, left_out = write(report, path, whole=not (args.paths or args.stdin or args.staged))
+    sys.stdout.write(
+        f"fluxguard: the fingerprints of what was found, {written} in all, are in\n"
+        f"  {display.safe(os.path.relpath(path))}\n"
+        "  Fill in a `reason` for each, and commit that file.\n"
+    )
     if left_out:
         sys.stdout.write(
             f"  {left_out} value(s) were left out: their fingerprints could be guessed back. Allow them with a\n"

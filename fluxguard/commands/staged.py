@@ -7,15 +7,15 @@ import sys
 import time
 
 from fluxguard import settings
-from fluxguard.chunk import Chunk, Origin, Skipped
 from fluxguard.errors import GitError
 from fluxguard.repo import index, layout, run
-from fluxguard.scan import Scan
+from fluxguard.scan import FEW, Scan
 from fluxguard.sources import staged
+from fluxguard.words import count, size
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from fluxguard.config import Config
     from fluxguard.model import Report
@@ -27,13 +27,13 @@ def check(names: Sequence[bytes], ahead: Ahead | None = None) -> int:
     root = layout.root()
     config = _configured(root)
     started = time.perf_counter()
-    scan, changed = look(names, config, ahead)
-    if scan.clean:
-        sys.stdout.write(clean_line(scan, len(changed)))
+    seen = look(names, config, ahead)
+    if seen.scan.clean:
+        sys.stdout.write(clean_line(seen, len(names)))
         return 0
     from fluxguard.commands.blocked import show
 
-    return show(report(scan, changed, root, started), hook=True)
+    return show(report(seen, root, started), hook=True)
 
 
 def _configured(root: str | None) -> Config | None:
@@ -44,88 +44,101 @@ def _configured(root: str | None) -> Config | None:
     return load_config(root)
 
 
-def look(
-    names: Sequence[bytes], config: Config | None, ahead: Ahead | None = None
-) -> tuple[Scan, list[index.Change]]:
+class Look:
+    """What a staged scan looked at. whole: the framework named files beside those, as with `run --all-files`."""
+
+    def __init__(self, config: Config | None) -> None:
+        self.config = config
+        self.scan = Scan(config)
+        self.changed: list[index.Change] = []
+        self.whole = False
+
+
+def look(names: Sequence[bytes], config: Config | None, ahead: Ahead | None = None) -> Look:
     """Looks at the staged changes, and at the files that the framework names beside them."""
     limit = settings.LARGEST if config is None else config.largest
-    scan = Scan(config)
+    seen = Look(config)
     try:
-        changed = index.changes(started=ahead)
+        seen.changed = index.changes(started=ahead)
     except GitError:
-        # The framework's hosted service may run on files without a repository around them.
         if not names or layout.root() is not None:
             raise
-        changed = []
-    else:
-        if layout.root() is None:
-            raise GitError(
-                "This repository is bare: nothing is ever staged in it.", "Scan a clone of it instead."
-            )
-    scan.run(staged.branch_name())
-    scan.run(staged.contents(changed, limit))
-    if names:
-        covered = {change.path for change in changed if change.status != "D"}
-        others = [name for name in names if name not in covered]
-        scan.run(named(others, limit))
-    return scan, changed
+        # The framework's hosted service may run on files without a repository around them.
+        from fluxguard.sources import named
+
+        seen.whole = True
+        seen.scan.run(named.on_disk(names, limit))
+        return seen
+    if layout.root() is None:
+        raise GitError(
+            "This repository is bare: nothing is ever staged in it.", "Scan a clone of it instead."
+        )
+    seen.scan.run(staged.branch_name())
+    covered = {change.path for change in seen.changed if change.status != "D"} if names else set()
+    others = [name for name in names if name not in covered]
+    if others and _merging():
+        from fluxguard.sources import named
+
+        seen.changed += named.unchanged(others)
+        others = []
+    _contents(seen.scan, seen.changed, limit)
+    if others:
+        from fluxguard.sources import named
+
+        seen.whole = True
+        seen.scan.run(named.contents(names, seen.changed, _revision(), limit))
+    return seen
 
 
-def named(names: Sequence[bytes], limit: int) -> Iterator[Chunk | Skipped]:
-    """The files that the framework names (`run --all-files`, `--files`, `--from-ref`): as committed, and as on disk."""
-    wanted = set(names)
-    entries: list[index.Change] = []
-    if layout.root() is not None and names:
-        entries = [
-            index.Change("A", path, mode, id, "", "0")
-            for mode, id, stage, path in index.tracked()
-            if path in wanted and stage == 0
-        ]
-        revision = os.environ.get("PRE_COMMIT_TO_REF")
-        if revision and not revision.startswith("-") and revision.strip("0"):
-            have = {(entry.path, entry.id) for entry in entries}
-            entries += [
-                index.Change("A", path, mode, id, "", "0")
-                for mode, id, path in index.tree_entries(revision, list(names))
-                if (path, id) not in have
-            ]
-    yield from staged.contents(entries, limit)
-    in_index = {entry.path for entry in entries}
-    from fluxguard.sources import worktree
-
-    yield from worktree.contents(((name, name) for name in names), limit)
-    for name in wanted - in_index:
-        yield Chunk(name, Origin("path", name))
+def _contents(scan: Scan, changed: list[index.Change], limit: int) -> None:
+    if len(changed) < FEW:
+        scan.run(staged.contents(changed, limit))
+        return
+    scan.names(change.path for change in changed if change.status != "D")
+    scan.run(staged.unmerged(changed))
+    wanted = staged.blobs(changed)
+    ids = list(wanted)
+    read = staged.reader(ids)
+    if read is not None:
+        paths = [b"\n".join(change.path for change in wanted[id]) for id in ids]
+        left = scan.sift(paths, lambda number: read(ids[number]))
+        wanted = {ids[number]: wanted[ids[number]] for number in left}
+    scan.run(staged.read(wanted, limit))
 
 
-def clean_line(scan: Scan, changes: int) -> str:
-    """The one line that a clean commit prints."""
-    return f"fluxguard: no key in {_count(changes, 'staged file')} ({_size(scan.bytes)} read).\n"
+def _merging() -> bool:
+    """Whether git is about to commit a merge: then all that is named has to do with that commit."""
+    hooked = "GIT_INDEX_FILE" in os.environ
+    return hooked and run.try_output("rev-parse", "--verify", "--quiet", "MERGE_HEAD") is not None
 
 
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}" + ("" if number == 1 else "s")
+def _revision() -> str:
+    """The commit up to which the framework was asked to look (`--to-ref`), if it was."""
+    revision = os.environ.get("PRE_COMMIT_TO_REF", "")
+    return revision if revision.strip("0") else ""
 
 
-def _size(size: int) -> str:
-    if size < 10_000:
-        return f"{size:,} bytes"
-    return f"{size / 1e3:,.0f} kB" if size < 10_000_000 else f"{size / 1e6:,.0f} MB"
+def clean_line(seen: Look, named: int) -> str:
+    """The one line that a clean commit prints. named: how many files the framework named."""
+    what = count(named, "named file") if seen.whole else count(len(seen.changed), "staged file")
+    return f"fluxguard: no key in {what} ({size(seen.scan.bytes)} read).\n"
 
 
-def report(
-    scan: Scan, changed: Sequence[index.Change], root: str | None, started: float, whole_files: bool = False
-) -> Report:
+def report(seen: Look, root: str | None, started: float, whole_files: bool = False) -> Report:
     """The report of a staged scan that found or skipped something."""
     from dataclasses import replace
 
     from fluxguard.findings import Collector
     from fluxguard.model import Stats
 
-    collector = scan.collector or Collector(None)
+    scan = seen.scan
+    collector = scan.collector or Collector(seen.config)
     if not whole_files:
-        suspects = [change for change in changed if change.path in collector.paths() and change.status != "D"]
+        suspects = [
+            change for change in seen.changed if change.path in collector.paths() and change.status != "D"
+        ]
         collector.forget_known(staged.base_of(suspects))
     stats = Stats(scan.objects, scan.bytes, time.perf_counter() - started)
-    found = collector.report("scan --staged", root or "", scan.skipped, stats, whole=False)
+    command = "hook pre-commit" if seen.whole else "scan --staged"
+    found = collector.report(command, root or "", scan.skipped, stats, whole=False)
     return replace(found, born=run.try_output("rev-parse", "--verify", "--quiet", "HEAD") is not None)

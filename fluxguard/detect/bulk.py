@@ -2,16 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import hyperscan
 
 
-def scanner(literals: Mapping[bytes, int], expressions: Mapping[bytes, int]) -> Callable[[bytes], int]:
-    """A function that answers as `Triggers.find` does: the bits of all the triggers that stand in its argument."""
-    patterns = [b"".join(b"\\x%02x" % byte for byte in literal) for literal in literals]
-    patterns += expressions
-    bits = [*literals.values(), *expressions.values()]
+def literals(sure: Mapping[bytes, int], hints: Iterable[bytes]) -> Callable[[bytes], tuple[int, list[bytes]]]:
+    """A function that answers with the bits of all the sure literals in its argument, and with the hints in it."""
+    listed = list(hints)
+    patterns = [b"".join(b"\\x%02x" % byte for byte in literal) for literal in (*sure, *listed)]
+    scan = _scanner(patterns)
+    bits = list(sure.values())
+
+    def look(data: bytes) -> tuple[int, list[bytes]]:
+        found = 0
+        hinted = []
+        for number in scan(data):
+            if number < len(bits):
+                found |= bits[number]
+            else:
+                hinted.append(listed[number - len(bits)])
+        return found, hinted
+
+    return look
+
+
+def expressions(patterns: Mapping[int, bytes]) -> Callable[[bytes, int], int]:
+    """A function that answers with the bits, of those wanted, whose expression matches in its argument."""
+    bits = list(patterns)
+    scan = _scanner(list(patterns.values()))
+
+    def search(data: bytes, wanted: int) -> int:
+        found = 0
+        for number in scan(data):
+            found |= bits[number]
+        return found & wanted
+
+    return search
+
+
+def _scanner(patterns: list[bytes]) -> Callable[[bytes], list[int]]:
+    """A function that lists the numbers of the patterns in its argument."""
     database = hyperscan.Database()
     database.compile(
         patterns,
@@ -20,17 +51,16 @@ def scanner(literals: Mapping[bytes, int], expressions: Mapping[bytes, int]) -> 
         flags=hyperscan.HS_FLAG_SINGLEMATCH | hyperscan.HS_FLAG_DOTALL,
     )
     database.scratch = hyperscan.Scratch(database)
-    found = 0
+    found: list[int] = []
 
     def on_match(id: int, start: int, end: int, flags: int, context: object) -> None:
-        nonlocal found
-        found |= bits[id]
+        found.append(id)
 
-    def kinds(data: bytes) -> int:
-        nonlocal found
-        found = 0
-        if data:
-            database.scan(data, match_event_handler=on_match)
+    def scan(data: bytes) -> list[int]:
+        if not data:
+            return []
+        found.clear()
+        database.scan(data, match_event_handler=on_match)
         return found
 
-    return kinds
+    return scan

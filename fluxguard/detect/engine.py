@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+import time
+from bisect import bisect_left, bisect_right
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from fluxguard.detect import layers, triggers
 from fluxguard.detect.containers import Budget, Closed, unpack
 from fluxguard.detect.layers import Layer, Text
-from fluxguard.detect.ruleset import Rule, TooSlow
+from fluxguard.detect.ruleset import PATIENCE, Rule, TooSlow
 from fluxguard.model import Secret
 
 _BASE64_HITS = re.compile(
@@ -53,6 +56,27 @@ class Limits:
     total: int = 4 << 30
 
 
+class Patience:
+    """How much longer configured rules may take: a repository's own could be made to take forever, file by file."""
+
+    def __init__(self) -> None:
+        self._left = PATIENCE
+        self._started = 0.0
+
+    @property
+    def lost(self) -> bool:
+        """Whether their time is used up."""
+        return self._left < 0
+
+    def begin(self) -> None:
+        """A rule sets to work."""
+        self._started = time.monotonic()
+
+    def end(self, size: int) -> None:
+        """It is done with a text of `size` bytes."""
+        self._left += size / 1e6 - (time.monotonic() - self._started)
+
+
 class Detector:
     """The rules, ready to be used on any number of contents."""
 
@@ -65,6 +89,7 @@ class Detector:
         self._limits = limits or Limits()
         self._total = self._limits.total
         self._by_path = [rule for rule in rules if rule.compiled_paths]
+        self._patience = Patience()
 
     def concerned(self, path: bytes) -> bool:
         """Whether a rule wants to see this path's content whatever stands in it."""
@@ -75,6 +100,7 @@ class Detector:
         visit = _Visit(
             self._rules, self._triggers, self._limits, min(self._limits.expanded, self._total), path
         )
+        visit.patience = self._patience
         visit.text(Text(data))
         self._total = max(0, self._total - visit.spent())
         return Detection(_settle(visit.matches), visit.unread)
@@ -99,8 +125,14 @@ class _Visit:
         self._size = budget
         self._budget = Budget(budget)
         self._nodes = 0
+        self.patience = Patience()
         self.matches: list[Match] = []
-        self.unread: list[tuple[str, str]] = []
+        self._unread: dict[tuple[str, str], None] = {}
+
+    @property
+    def unread(self) -> list[tuple[str, str]]:
+        """What could not be looked into, each once, in the order in which it was met."""
+        return list(self._unread)
 
     def spent(self) -> int:
         """The bytes that were unpacked."""
@@ -116,16 +148,22 @@ class _Visit:
                 marked = Text(decoded, (*text.via, encoding))
         if marked is not None:
             text = marked
-        pending = [Layer.of(text, depth)]
+        pending: deque[Layer] = deque()
+        self._queue([Layer.of(text, depth)], pending, text)
         while pending:
-            layer = pending.pop(0)
+            self._queue(self._layer(pending.popleft()), pending, text)
+
+    def _queue(self, found: Iterable[Layer], pending: deque[Layer], text: Text) -> None:
+        """Layers are made only as long as they will be looked at."""
+        for layer in found:
             self._nodes += 1
             if self._nodes > NODES:
-                self._skip(text.via, f"more than {NODES:,} layers: not all of them were looked into")
+                # Said of the container once, not of each of its members.
+                self._skip(text.via[:-1], f"more than {NODES:,} layers: not all of them were looked into")
                 return
-            pending += self._layer(layer)
+            pending.append(layer)
 
-    def _layer(self, layer: Layer) -> list[Layer]:
+    def _layer(self, layer: Layer) -> Iterable[Layer]:
         """Looks at one layer; the layers inside it."""
         kinds = self._triggers.kinds(layer.data)
         if not kinds and not self._always:
@@ -135,7 +173,7 @@ class _Visit:
         if kinds & _DECODED and layer.depth >= self._limits.depth:
             self._skip(layer.via, f"nested in more than {self._limits.depth} layers")
             return []
-        return list(self._inside(layer, kinds))
+        return self._inside(layer, kinds)
 
     def _inside(self, layer: Layer, kinds: int) -> Iterator[Layer]:
         if kinds & triggers.PACKED:
@@ -174,6 +212,10 @@ class _Visit:
 
     def _rules_on(self, layer: Layer) -> None:
         for rule in self._rules:
+            if not rule.built_in and self.patience.lost and rule.looks_into(layer.data):
+                self._skip(layer.via, f"rule {rule.id} was given up: the configured rules take too long")
+                continue
+            self.patience.begin()
             try:
                 for verdict in rule.find(layer.data):
                     if layer.fresh(verdict.start, verdict.end):
@@ -191,55 +233,105 @@ class _Visit:
                         )
             except TooSlow:
                 self._skip(layer.via, f"rule {rule.id} took too long here")
+            if not rule.built_in:
+                self.patience.end(len(layer.data))
 
     def _skip(self, via: Sequence[str], reason: str) -> None:
         entry = (" > ".join(via), reason)
-        if entry not in self.unread:
-            self.unread.append(entry)
+        self._unread[entry] = None
 
 
 _RANK = {"high": 0, "medium": 1, "low": 2}
 
 
 def _settle(matches: list[Match]) -> list[Match]:
-    """Each key once for each place: what another match explains better is dropped."""
-    kept: list[Match] = []
+    """Each key once for each place: what another match explains better is dropped. Nearly linear in the matches."""
+    longer = _Longer(matches)
+    inner = _inner_places(matches)
+    kept = _Kept()
     for match in sorted(
         matches, key=lambda match: (match.rule.judge == "value", _RANK[match.confidence], len(match.via))
     ):
-        if not (
-            _cut_short(match, matches) or _unpacked(match, matches) or any(_explains(b, match) for b in kept)
-        ):
-            kept.append(match)
-    kept.sort(key=lambda match: (match.text.via, match.start))
-    return kept
+        # The bytes of an uncompressed archive only show what one of its members shows better.
+        unpacked = match.text.via in inner[match.secret]
+        if not (longer.cuts_short(match) or unpacked or kept.explains(match)):
+            kept.add(match)
+    return sorted(kept.matches, key=lambda match: (match.text.via, match.start))
 
 
-def _explains(better: Match, match: Match) -> bool:
-    if better.text is not match.text or not (better.start < match.end and match.start < better.end):
-        return False
-    return better.secret == match.secret or match.rule.judge == "value"
+def _inner_places(matches: list[Match]) -> dict[Secret, set[tuple[str, ...]]]:
+    """For each key, the containers around the texts in which it was found."""
+    places: dict[Secret, set[tuple[str, ...]]] = {}
+    for match in matches:
+        around = places.setdefault(match.secret, set())
+        via = match.text.via
+        around.update(via[:depth] for depth in range(len(via)))
+    return places
 
 
-def _unpacked(match: Match, matches: list[Match]) -> bool:
-    """Whether the bytes of an uncompressed archive only show what one of its members shows better."""
-    depth = len(match.text.via)
-    return any(
-        other.secret == match.secret
-        and len(other.text.via) > depth
-        and other.text.via[:depth] == match.text.via
-        for other in matches
-    )
+class _Longer:
+    """Answers whether another match, read on over a seam, begins at the same place and goes further."""
+
+    def __init__(self, matches: list[Match]) -> None:
+        self._values: dict[tuple[int, int, str], list[bytes]] = {}
+        for match in matches:
+            self._values.setdefault(self._place(match), []).append(match.secret.reveal())
+        for values in self._values.values():
+            values.sort()
+
+    @staticmethod
+    def _place(match: Match) -> tuple[int, int, str]:
+        return id(match.text), match.start, match.rule.judge
+
+    def cuts_short(self, match: Match) -> bool:
+        if match.confidence == "high":
+            return False
+        value = match.secret.reveal()
+        values = self._values[self._place(match)]
+        # In sorted order, what begins with a value comes right behind it.
+        next = bisect_right(values, value)
+        return next < len(values) and values[next].startswith(value)
 
 
-def _cut_short(match: Match, matches: list[Match]) -> bool:
-    """Whether another match, read on over a seam, begins at the same place and goes further."""
-    value = match.secret.reveal()
-    return match.confidence != "high" and any(
-        other.text is match.text
-        and other.start == match.start
-        and other.rule.judge == match.rule.judge
-        and len(other.secret.reveal()) > len(value)
-        and other.secret.reveal().startswith(value)
-        for other in matches
-    )
+class _Kept:
+    """The matches that stand, and whether one of them explains another: overlaps it, with the same key or better."""
+
+    def __init__(self) -> None:
+        self.matches: list[Match] = []
+        self._same: dict[tuple[int, Secret], Spans] = {}
+        self._any: dict[int, Spans] = {}
+
+    def add(self, match: Match) -> None:
+        self.matches.append(match)
+        self._same.setdefault((id(match.text), match.secret), Spans()).add(match.start, match.end)
+        self._any.setdefault(id(match.text), Spans()).add(match.start, match.end)
+
+    def explains(self, match: Match) -> bool:
+        spans = (
+            self._any.get(id(match.text))
+            if match.rule.judge == "value"
+            else self._same.get((id(match.text), match.secret))
+        )
+        return spans is not None and spans.meet(match.start, match.end)
+
+
+class Spans:
+    """Stretches of a text, joined where they overlap; adding and asking take the logarithm of their number."""
+
+    def __init__(self) -> None:
+        self._starts: list[int] = []
+        self._ends: list[int] = []
+
+    def add(self, start: int, end: int) -> None:
+        """Takes in [start, end)."""
+        first = bisect_right(self._ends, start)
+        last = bisect_left(self._starts, end)
+        if first < last:
+            start, end = min(start, self._starts[first]), max(end, self._ends[last - 1])
+        self._starts[first:last] = [start]
+        self._ends[first:last] = [end]
+
+    def meet(self, start: int, end: int) -> bool:
+        """Whether a stretch overlaps [start, end)."""
+        at = bisect_right(self._ends, start)
+        return at < len(self._starts) and self._starts[at] < end

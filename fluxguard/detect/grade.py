@@ -253,6 +253,9 @@ _STRONG = frozenset(_WORDS) - {
     "go",
     "id",
 }
+_BY_LETTER: dict[int, list[tuple[bytes, bool]]] = {}
+for _word in _WORDS:
+    _BY_LETTER.setdefault(ord(_word[0]), []).append((_word.encode(), _word in _STRONG))
 _FILLER = re.compile(rb"([a-z0-9])\1{2,}")
 
 
@@ -291,15 +294,21 @@ def _is_words(body: bytes) -> bool:
     if len(body) - len(numbered) > 10 or not numbered:
         return False
     reach: dict[int, bool] = {0: False}  # position -> whether a strong word was used on the way
+    furthest = run_end = 0
     for position in range(len(numbered)):
+        if position > furthest:
+            return False
         if position not in reach:
             continue
-        strong = reach[position]
-        for word in _WORDS:
-            if numbered.startswith(word.encode(), position):
+        strong = reach.pop(position)
+        for word, is_strong in _BY_LETTER.get(numbered[position], ()):
+            if numbered.startswith(word, position):
                 end = position + len(word)
-                reach[end] = reach.get(end, False) or strong or word in _STRONG
-        filler = _FILLER.match(numbered, position)
-        if filler:
-            reach[filler.end()] = reach.get(filler.end(), False) or strong
+                reach[end] = reach.get(end, False) or strong or is_strong
+        if position >= run_end:  # within a run, each position leads to the same end
+            filler = _FILLER.match(numbered, position)
+            run_end = filler.end() if filler else position
+        if run_end - position >= 3:
+            reach[run_end] = reach.get(run_end, False) or strong
+        furthest = max(reach, default=0)
     return reach.get(len(numbered), False)

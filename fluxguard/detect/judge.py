@@ -5,6 +5,7 @@ A judge takes the data and the match, and answers with a Verdict, or None for wh
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -83,12 +84,17 @@ def _clean_left(data: bytes, start: int) -> bool:
     )
 
 
+@functools.lru_cache(maxsize=1)  # a text may hold very many such keys
+def _names_fluxloop(data: bytes) -> bool:
+    return b"fluxloop" in data.lower()
+
+
 def judge_legacy(data: bytes, match: Match) -> Verdict | None:
     """`flx_` and `fl_sk_` keys: only where the body may be random; surer where FluxLoop is named in the same text."""
     body = match.group("body")
     if grade.is_placeholder(body) or not (grade.may_be_random(body) or grade.alternates(body)):
         return None
-    at_home = b"fluxloop" in data.lower()
+    at_home = _names_fluxloop(data)
     whole = data[match.start() : match.end()]
     documented = whole.startswith(
         (b"flx_api_", b"flx_sa_", b"flx_dev_", b"flx_staging_", b"flx_prod_", b"flx_refresh_", b"fl_sk_")

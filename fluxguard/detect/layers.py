@@ -7,13 +7,15 @@ Each decoder takes a layer and yields the layers inside it; none raises on any i
 from __future__ import annotations
 
 import binascii
+import codecs
+import functools
 import re
 from bisect import bisect_right
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from fluxguard.detect.grade import looks_random
-from fluxguard.detect.triggers import DUMPED, HEX_WORDS, escaped_word
+from fluxguard.detect.triggers import DUMPED, HEX_WORDS, HINTS, JOINED, around, escaped_word
 
 WINDOW = 4096  # how far behind its first word a key in escapes, or in pieces, is read
 RUN = 8 << 20  # the longest run of base64 or hex that is decoded in one piece
@@ -78,6 +80,54 @@ class Layer:
         )
 
 
+class Places:
+    """Lines and columns of many places in a text. Asked in ascending order, all answers together take one pass."""
+
+    def __init__(self, text: Text) -> None:
+        self._data = text.data
+        self._restart()
+
+    def _restart(self) -> None:
+        self._at = self._begin = 0
+        self._line = 1
+        self._columns = 0  # characters between the line's begin and `_at`
+        self._decoder = _utf8()
+        self._breaks = {b"\n": -1, b"\r": -1}  # the next of each behind the place that was asked for last
+
+    def position(self, offset: int) -> tuple[int, int]:
+        """As Text.position."""
+        if offset < self._at:
+            self._restart()
+        data, at = self._data, self._at
+        self._line += data.count(b"\n", at, offset) + data.count(b"\r", at, offset)
+        self._line -= data.count(b"\r\n", max(at - 1, 0), offset)
+        begin = max(data.rfind(b"\n", at, offset), data.rfind(b"\r", at, offset)) + 1
+        if begin > 0:
+            self._begin, self._columns, self._decoder = begin, 0, _utf8()
+            at = begin
+        self._columns += len(self._decoder.decode(data[at:offset]))
+        self._at = offset
+        rest = len(self._decoder.getstate()[0].decode("utf-8", "replace"))
+        splits = offset > 0 and data[offset - 1 : offset + 1] == b"\r\n"
+        return self._line - splits, self._columns + rest + 1
+
+    def line_span(self, start: int, end: int) -> tuple[int, int]:
+        """As Text.line_span."""
+        if start != self._at:
+            self.position(start)
+        return self._begin, min(self._break(b"\n", end), self._break(b"\r", end))
+
+    def _break(self, mark: bytes, end: int) -> int:
+        last = self._breaks[mark]
+        if last < end:
+            found = self._data.find(mark, end)
+            last = self._breaks[mark] = found if found >= 0 else len(self._data)
+        return last
+
+
+_utf8 = functools.partial(codecs.getincrementaldecoder("utf-8"), errors="replace")
+
+
 class Splice:
     """Text put together from pieces of other text, some of them replaced; knows where each byte comes from."""
 
@@ -123,10 +173,13 @@ class Splice:
         return first != last or not self._copied[first]
 
 
-def _windows(layer: Layer, anchor: re.Pattern[bytes]) -> Iterator[tuple[int, int]]:
-    """The stretches of a layer around each match of `anchor`, merged where they overlap."""
+def _windows(layer: Layer, anchor: re.Pattern[bytes], hints: list[bytes]) -> Iterator[tuple[int, int]]:
+    """The stretches of a layer around each match of `anchor`, merged where they overlap.
+
+    hints: literals, one of which lies in each match or right beside it. They are found much faster.
+    """
     begin = end = -1
-    for match in anchor.finditer(layer.data):
+    for match in _matches(layer.data, anchor, hints):
         start, stop = max(0, match.start() - 64), min(len(layer.data), match.end() + WINDOW)
         if start > end:
             if end >= 0:
@@ -135,6 +188,14 @@ def _windows(layer: Layer, anchor: re.Pattern[bytes]) -> Iterator[tuple[int, int
         end = stop
     if end >= 0:
         yield begin, end
+
+
+def _matches(data: bytes, anchor: re.Pattern[bytes], hints: list[bytes]) -> Iterator[re.Match[bytes]]:
+    for start, end in around(data, hints):
+        for match in anchor.finditer(data, start, end + WINDOW):
+            if match.start() >= end:
+                break
+            yield match
 
 
 # --- escapes -------------------------------------------------------------------------------------------------------
@@ -152,8 +213,7 @@ _ESCAPE_NAMES = {
     "quoted": "quoted-printable", "soft": "quoted-printable",
 }  # fmt: skip
 _BROKEN_OFF = rb"flux(?:_[a-z0-9]{0,12}(?:_[A-Za-z0-9]*)?)?[\\%&=]"
-_ESCAPED = re.compile(_BROKEN_OFF)
-_ESCAPED_EARLY = re.compile(escaped_word() + rb"|" + _BROKEN_OFF)
+_ESCAPED_EARLY = escaped_word() + rb"|" + _BROKEN_OFF
 
 
 def escapes(layer: Layer, early: bool = True) -> Iterator[Layer]:
@@ -161,7 +221,8 @@ def escapes(layer: Layer, early: bool = True) -> Iterator[Layer]:
 
     early: whether the first word itself may be in escapes, which is slower to look for.
     """
-    for start, end in _windows(layer, _ESCAPED_EARLY if early else _ESCAPED):
+    anchor, hints = (_ESCAPED_EARLY, list(HINTS)) if early else (_BROKEN_OFF, [b"flux"])
+    for start, end in _windows(layer, re.compile(anchor), hints):
         splice = Splice()
         names: set[str] = set()
         at = start
@@ -235,12 +296,15 @@ _BLOCK = re.compile(rb"</?(?:w:)?(?:t[cdhr]|li|p|div|br|d[dt]|h\d|option)\b", re
 _ALONE = re.compile(rb"flux_[a-z0-9]{2,12}_[A-Za-z0-9]{16,}\Z")
 
 
+_SEAMS = [*(hint for hint, bits in HINTS.items() if bits & JOINED), b"flx_", b"fl_sk_"]
+
+
 def joined(layer: Layer, early: bool = True) -> Iterator[Layer]:
     """String literals that source code puts together: `"flux_dev_" + "..."`, adjacent strings, continued lines.
 
     early: whether the seam may lie within the first word, which is slower to look for.
     """
-    for start, end in _windows(layer, _CUT_EARLY if early else _CUT):
+    for start, end in _windows(layer, _CUT_EARLY if early else _CUT, _SEAMS):
         splice = Splice()
         at = start
         left = b""  # the end of what is put together already
@@ -277,7 +341,7 @@ def _belongs_together(before: bytes, data: bytes, match: re.Match[bytes]) -> boo
 
 _B64 = rb"A-Za-z0-9+/_\-"
 _B64_RIGHT = re.compile(rb"[%s]*={0,2}" % _B64)
-_B64_LEFT = re.compile(rb"[%s]*\Z" % _B64)
+_B64_BYTES = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/_-"
 _WRAP = re.compile(rb"(?:\\[nr]|\\?\r?\n)+[ \t>#*|\"'+]{0,80}")
 _WRAP_END = re.compile(rb"[ \t\"',+\\]*(?=\r?\n|\\n|\Z|<)")
 _URL = bytes.maketrans(b"-_", b"+/")
@@ -290,21 +354,22 @@ def base64(layer: Layer, hits: re.Pattern[bytes]) -> Iterator[Layer]:
     for hit in hits.finditer(layer.data):
         if hit.start() < done:
             continue
-        run = _base64_run(layer.data, hit.start())
+        run = _base64_run(layer.data, hit.start(), done)
         done = run[-1][1]
         yield from _base64_layers(layer, run)
 
 
-def _base64_run(data: bytes, hit: int) -> list[tuple[int, int]]:
-    """The stretches of base64 characters, one a line, that belong to the one at `hit`."""
+def _base64_run(data: bytes, hit: int, floor: int) -> list[tuple[int, int]]:
+    """The stretches of base64 characters, one a line, that belong to the one at `hit`; what lies before `floor` was seen."""
     left = _left(data, hit)
     right = _B64_RIGHT.match(data, hit)
     run = [(left, right.end() if right else hit)]
-    while run[0][0] > 0 and hit - run[0][0] < RUN:
-        before = _line_before(data, run[0][0])
+    while run[-1][0] > floor and hit - run[-1][0] < RUN:
+        before = _line_before(data, run[-1][0])
         if before is None or before[1] - before[0] < _NARROWEST:
             break
-        run.insert(0, before)
+        run.append(before)
+    run.reverse()
     width = max(end - start for start, end in run) if len(run) > 1 else run[0][1] - run[0][0]
     while (
         run[-1][1] - hit < RUN
@@ -326,8 +391,8 @@ def _base64_run(data: bytes, hit: int) -> list[tuple[int, int]]:
 def _left(data: bytes, hit: int) -> int:
     begin = hit
     while begin > 0 and hit - begin < RUN:
-        found = _B64_LEFT.search(data[max(0, begin - 1024) : begin])
-        size = len(found[0]) if found else 0
+        before = data[max(0, begin - 1024) : begin]
+        size = len(before) - len(before.rstrip(_B64_BYTES))
         begin -= size
         if size < 1024:
             break

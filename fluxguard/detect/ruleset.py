@@ -7,7 +7,8 @@ A rule file is TOML with `[[rule]]` tables: `id`, `description`, `pattern` (for 
 
 from __future__ import annotations
 
-import importlib.resources
+import os
+import time
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -15,9 +16,11 @@ from typing import Any
 
 import regex
 
+from fluxguard import rules
 from fluxguard.detect.judge import JUDGES, Verdict
 from fluxguard.errors import UsageError
 
+PATIENCE = 30.0  # seconds that all configured rules together may take, and one more for each MB they look at
 TIMEOUT = 5.0  # seconds that one pattern may take on one text
 PROOF_TIMEOUT = 1.0
 NOTHING = "¦"
@@ -44,14 +47,18 @@ class Rule:
     built_in: bool = False
     compiled_paths: tuple[regex.Pattern[bytes], ...] = field(default=())
 
-    def find(self, data: bytes) -> Iterator[Verdict]:
-        """The keys in `data`. Raises TooSlow."""
-        if not any(literal in data for literal in self.literals):
+    def looks_into(self, data: bytes) -> bool:
+        """Whether one of its literals stands there."""
+        return any(literal in data for literal in self.literals)
+
+    def find(self, data: bytes, timeout: float | None = None) -> Iterator[Verdict]:
+        """The keys in `data`. Raises TooSlow after `timeout` seconds of work (TIMEOUT by default)."""
+        if not self.looks_into(data):
             return
         decide = JUDGES[self.judge]
         at = 0
         try:
-            for match in self.pattern.finditer(data, timeout=TIMEOUT):
+            for match in self.pattern.finditer(data, timeout=timeout or TIMEOUT):
                 if match.start() < at:
                     continue
                 verdict = decide(data, match)
@@ -63,7 +70,7 @@ class Rule:
 
     def concerns(self, path: bytes) -> bool:
         """Whether the rule looks into files of this path."""
-        return not self.compiled_paths or any(glob.fullmatch(path) for glob in self.compiled_paths)
+        return not self.compiled_paths or any(covers(glob, path) for glob in self.compiled_paths)
 
 
 def glob_pattern(glob: str) -> regex.Pattern[bytes]:
@@ -81,10 +88,27 @@ def glob_pattern(glob: str) -> regex.Pattern[bytes]:
     return regex.compile(text.encode("utf-8", "surrogateescape"), regex.DOTALL)
 
 
+def covers(glob: regex.Pattern[bytes], path: bytes) -> bool:
+    """Whether a path glob matches. Raises UsageError where it takes too long: a repository may have made it so."""
+    try:
+        return glob.fullmatch(path, timeout=PROOF_TIMEOUT) is not None
+    except TimeoutError:
+        raise UsageError(
+            "A path pattern of the configuration takes too long: it has too many stars.",
+            "Look through `paths` and `path` in .fluxguard.toml; --no-repo-config ignores that file.",
+        ) from None
+
+
 def built_in() -> list[Rule]:
     """The rules that come with fluxguard."""
-    text = importlib.resources.files("fluxguard.rules").joinpath("fluxloop.toml").read_text("utf-8")
-    return [load(table, "built-in rule", built_in=True) for table in tomllib.loads(text)["rule"]]
+    return [load(table, "built-in rule", built_in=True) for table in tomllib.loads(_built_in_text())["rule"]]
+
+
+def _built_in_text() -> str:
+    """From wherever the package lies, a zip file too. `importlib.resources` does the same and takes 6 ms to import."""
+    loader: Any = rules.__loader__
+    data: bytes = loader.get_data(os.path.join(os.path.dirname(rules.__file__), "fluxloop.toml"))
+    return data.decode("utf-8")
 
 
 def load(table: Mapping[str, Any], where: str, built_in: bool = False) -> Rule:
@@ -131,6 +155,8 @@ def _compile(table: Mapping[str, Any], where: str) -> regex.Pattern[bytes]:
         pattern = regex.compile(text.encode())
     except regex.error as error:
         raise UsageError(f"{where}: the pattern is no regular expression: {error}.") from None
+    except (RecursionError, OverflowError, MemoryError):
+        raise UsageError(f"{where}: the pattern is nested too deeply.", "Make it simpler.") from None
     if pattern.search(b"", timeout=PROOF_TIMEOUT) is not None:
         raise UsageError(
             f"{where}: the pattern matches the empty text.", "It would match everywhere: make it longer."
@@ -173,10 +199,14 @@ def _refuse_unproved(rule: Rule, where: str) -> None:
 
 def prove(rule: Rule) -> Iterator[str]:
     """What is wrong with a rule, by its own examples; nothing where it holds. Says which example, never its text."""
-    for number, example in enumerate(rule.examples, 1):
-        yield from _prove_one(rule, example, f"example {number}", wanted=True)
-    for number, example in enumerate(rule.lookalikes, 1):
-        yield from _prove_one(rule, example, f"look-alike {number}", wanted=False)
+    texts = [(example, f"example {number}", True) for number, example in enumerate(rule.examples, 1)]
+    texts += [(example, f"look-alike {number}", False) for number, example in enumerate(rule.lookalikes, 1)]
+    started = time.monotonic()
+    for example, name, wanted in texts:
+        if time.monotonic() - started > TIMEOUT:
+            yield f"its examples take more than {TIMEOUT:.0f} seconds"
+            return
+        yield from _prove_one(rule, example, name, wanted)
 
 
 def _prove_one(rule: Rule, example: str, name: str, wanted: bool) -> Iterator[str]:
@@ -185,7 +215,7 @@ def _prove_one(rule: Rule, example: str, name: str, wanted: bool) -> Iterator[st
         yield f"{name} holds none of the rule's literals"
         return
     try:
-        found = any(True for _ in rule.find(data))
+        found = any(True for _ in rule.find(data, PROOF_TIMEOUT))
         # Something long that nearly matches shows a pattern that backtracks.
         rule.pattern.search((data + b" ") * 50 + data[:-1] * 20 + b"!" * 50, timeout=PROOF_TIMEOUT)
     except (TooSlow, TimeoutError):

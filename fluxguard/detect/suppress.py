@@ -7,26 +7,32 @@ import re
 from fluxguard.detect.layers import Text
 from fluxguard.model import Suppression
 
-_MARKER = re.compile(
-    rb"(?:\#|//|/\*|--|;|<!--|\{\#|%|\*|'|\bREM\b|\bdnl\b|\"\"\"|^[ \t]*\").*?"
-    rb"(?P<marker>fluxguard:allow|gitleaks:allow|pragma: ?allowlist secret)(?P<reason>[^\n\r]*)",
+_OPENER = re.compile(
+    rb"\#|//|/\*|--|;|<!--|\{\#|%|\*|'|\bREM\b|\bdnl\b|\"\"\"|^[ \t]*\"",
     re.IGNORECASE,
 )
+_MARKER = re.compile(rb"fluxguard:allow|gitleaks:allow|pragma: ?allowlist secret", re.IGNORECASE)
 _END = re.compile(r"(?:\*/|-->|\#\}|\"\"\"|\*\))\s*$")
-_OURS = re.compile(rb"(?:\#|//|/\*|--|;|<!--)[ \t]*fluxguard:allow\b[^\"'`)]*$")
+_OURS = re.compile(rb"(?:\#|//|/\*|--|;|<!--)[ \t]*fluxguard:allow\b")
+_QUOTES = (b'"', b"'", b"`", b")")
 
 
-def allowed(text: Text, start: int, end: int) -> Suppression | None:
-    """The allow comment on one of the lines of text.data[start:end], or None."""
-    first, last = text.line_span(start, end)
-    for line in text.data[first:last].splitlines():
-        marker = _MARKER.search(line)
+def allowed(lines: bytes) -> Suppression | None:
+    """The allow comment on one of these whole lines, or None."""
+    for line in lines.splitlines():
+        # In two steps: one expression would go over the rest of the line for every sign that may open a comment.
+        opener = _OPENER.search(line)
+        marker = _MARKER.search(line, opener.end()) if opener else None
         if marker:
-            reason = _END.sub("", marker["reason"].decode("utf-8", "replace")).strip(" :\t-")
-            return Suppression("allow-comment", reason or marker["marker"].decode())
+            reason = _END.sub("", line[marker.end() :].decode("utf-8", "replace")).strip(" :\t-")
+            return Suppression("allow-comment", reason or marker[0].decode())
     return None
 
 
 def markers(text: Text) -> list[int]:
-    """The lines, from 1, that carry a comment which begins with `fluxguard:allow`."""
-    return [number for number, line in enumerate(text.data.splitlines(), 1) if _OURS.search(line)]
+    """The lines, from 1, that carry a comment which begins with `fluxguard:allow`, and no quote or bracket behind it."""
+    return [number for number, line in enumerate(text.data.splitlines(), 1) if _is_ours(line)]
+
+
+def _is_ours(line: bytes) -> bool:
+    return b"fluxguard:allow" in line and bool(_OURS.search(line, max(map(line.rfind, _QUOTES)) + 1))

@@ -6,16 +6,17 @@ content in pieces needs that much overlap. Beside them stand the marks of a cont
 start or end of the content only (`head`).
 
 Two engines answer alike, which a test holds: plain `bytes.find`, which needs no import and serves the hook, and
-hyperscan (several GB/s) once there is more to look at than `BULK` bytes.
+hyperscan (several GB/s) once there is more to look at than `BULK` bytes. Both look for literals alone, which compile
+in 2 ms; what a literal only hints at is confirmed by an expression, in the stretch around it.
 """
 
 from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
-BULK = 1 << 19
+BULK = 96 << 10
 LONGEST = 96
 
 # Each bit stands for one way on.
@@ -129,15 +130,26 @@ _SURE: tuple[tuple[int, Sequence[bytes]], ...] = (
     (WIDE, (b"f\0l\0u\0x", b"f\0\0\0l\0\0\0u")),
     (MARKER, MARKER_WORDS[:1]),
 )
-# A short literal first, then the expression that says whether it counts.
-_HINTS = (
-    *((b"flux", PLAIN | JOINED | ESCAPE | HEX) for _ in range(1)),
-    *((b"x_" + name + b"_", JOINED | HEX) for name in ENVIRONMENTS),
-    *((hint, ESCAPE) for hint in (
-        b"%66", b"%6c", b"%6C", b"%75", b"%78", b"%25", b"%u00", b"\\u00", b"\\U0000", b"\\u{", b"\\x6", b"\\x7", b"\\x{",
-        b"\\146", b"\\154", b"\\165", b"\\170", b"\\0", b"&#", b"&amp;#", b"=66", b"=6C", b"=75", b"=78")),
+# Short literals, one of which stands in all that the expressions below match, with the bits that it may lead to.
+_NUMBERS = (b"102", b"108", b"117", b"120", b"0", b"x0", b"x6", b"x7", b"X0", b"X6", b"X7")
+_ESCAPED = (
+    b"%66", b"%6c", b"%6C", b"%75", b"%78", b"%25", b"%u00", b"\\u00", b"\\U0000", b"\\u{", b"\\x6", b"\\x7", b"\\x{",
+    b"\\146", b"\\154", b"\\165", b"\\170", b"\\0146", b"\\0154", b"\\0165", b"\\0170", b"=66", b"=6C", b"=75", b"=78",
+    *(start + digits for start in (b"&#", b"amp;#") for digits in _NUMBERS),
 )  # fmt: skip
-_EXPRESSIONS = ((PLAIN, _KEY), (JOINED, _CUT), (ESCAPE, escaped_word()), (HEX, DUMPED))
+HINTS: dict[bytes, int] = {
+    b"flux": PLAIN | JOINED | ESCAPE | HEX,
+    **{b"x_" + name + b"_": JOINED | HEX for name in ENVIRONMENTS},
+    **dict.fromkeys(_ESCAPED, ESCAPE),
+}
+EXPRESSIONS: dict[int, bytes] = {PLAIN: _KEY, JOINED: _CUT, HEX: DUMPED, ESCAPE: escaped_word()}
+# For `re`, which takes 11 ms to compile the escaped word: the word in any way of writing, the plain one among them.
+_PLAIN_EXPRESSIONS = ((PLAIN, _KEY), (JOINED, _CUT), (HEX, DUMPED))
+_WORD = b"".join(b"(?:%c|%s)" % (letter, _escapes_of(letter)) for letter in b"flux_")
+_MANY = 256  # stretches around hints in one content; beyond them the whole of it is looked at
+_SLOW = (
+    1 << 20
+)  # bytes looked at by `re`, after which hyperscan is worth the time it takes to compile expressions
 
 
 def head(data: bytes) -> int:
@@ -172,44 +184,96 @@ class Triggers:
         for bit, literals in (*_SURE, (PLAIN, tuple(extra))):
             for literal in literals:
                 self.literals[literal] = self.literals.get(literal, 0) | bit
-        self.expressions: Mapping[bytes, int] = {expression: bit for bit, expression in _EXPRESSIONS}
         self.longest = max(LONGEST, *map(len, self.literals))
         self._seen = 0
-        self._scan: Callable[[bytes], int] = self.find
+        self._confirmed = 0
+        self._first: Callable[[bytes], tuple[int, list[bytes]]] = self._plain
+        self._search: Callable[[bytes, int], int] = _search
 
     def kinds(self, data: bytes) -> int:
         """The bits of all the triggers in `data`; 0 means that nothing can be found there."""
         if self._seen >= 0:
-            self._seen += len(data)
-            if self._seen > BULK:
-                self._seen = -1
-                self._scan = self._bulk()
-        return self._scan(data) | head(data)
+            if self._seen + len(data) > BULK:
+                self.hurry()
+            else:
+                self._seen += len(data)
+        return self.find(data) | head(data)
+
+    def hurry(self) -> None:
+        """There will be much to look at: brings in the fast engine at once, where there is one."""
+        if self._seen < 0:
+            return
+        self._seen = -1
+        try:
+            from fluxguard.detect import bulk
+        except ImportError:
+            return
+        self._first = bulk.literals(self.literals, HINTS)
 
     def find(self, data: bytes) -> int:
-        """The plain engine."""
+        """As `kinds`, for what stands anywhere in the content."""
+        bits, hints = self._first(data)
+        return bits | self._confirm(data, hints) if hints else bits
+
+    def _plain(self, data: bytes) -> tuple[int, list[bytes]]:
         bits = 0
         for literal, bit in self.literals.items():
             if literal in data:
                 bits |= bit
+        return bits, [hint for hint in HINTS if hint in data]
+
+    def _confirm(self, data: bytes, hints: list[bytes]) -> int:
+        """The bits of the expressions that match; each lies within LONGEST bytes of a hint."""
         wanted = 0
-        for hint, bit in _HINTS:
-            if wanted & bit != bit and hint in data:
-                wanted |= bit
-        return bits | self._confirm(data, wanted) if wanted else bits
-
-    def _confirm(self, data: bytes, wanted: int) -> int:
-        import re
-
+        for hint in hints:
+            wanted |= HINTS[hint]
         bits = 0
-        for expression, bit in self.expressions.items():
-            if wanted & bit and re.search(expression, data):
-                bits |= bit
+        for start, end in around(data, hints):
+            self._confirmed += end - start
+            if self._confirmed > _SLOW and self._search is _search:
+                self._search = _compiled()
+            bits |= self._search(data[start:end], wanted & ~bits)
         return bits
 
-    def _bulk(self) -> Callable[[bytes], int]:
-        try:
-            from fluxguard.detect.bulk import scanner
-        except ImportError:
-            return self.find
-        return scanner(self.literals, self.expressions)
+
+def around(data: bytes, hints: Iterable[bytes]) -> list[tuple[int, int]]:
+    """The stretches of `data` around the hints in it, joined where they meet."""
+    places: list[int] = []
+    for hint in hints:
+        at = data.find(hint)
+        while at >= 0:
+            places.append(at)
+            if len(places) > _MANY:
+                return [(0, len(data))]
+            at = data.find(hint, at + 1)
+    stretches: list[tuple[int, int]] = []
+    for at in sorted(places):
+        start, end = max(0, at - LONGEST), at + 2 * LONGEST
+        if stretches and start <= stretches[-1][1]:
+            start = stretches.pop()[0]
+        stretches.append((start, end))
+    return stretches
+
+
+def _search(data: bytes, wanted: int) -> int:
+    import re
+
+    bits = 0
+    for bit, expression in _PLAIN_EXPRESSIONS:
+        if wanted & bit and re.search(expression, data):
+            bits |= bit
+    if wanted & ESCAPE and any(word[0] != b"flux_" for word in re.finditer(_WORD, data)):
+        bits |= ESCAPE
+    return bits
+
+
+def _compiled() -> Callable[[bytes, int], int]:
+    try:
+        from fluxguard.detect import bulk
+    except ImportError:
+        return _slowly
+    return bulk.expressions(EXPRESSIONS)
+
+
+def _slowly(data: bytes, wanted: int) -> int:
+    return _search(data, wanted)

@@ -27,6 +27,6 @@ class Ahead:
     def close(self) -> None:
         """Ends what was not used."""
         if self.staged is not None:
-            self.staged.readall()
+            self.staged.kill()
             self.staged.finish()
             self.staged = None

@@ -116,12 +116,18 @@ def tracked(cwd: str | None = None) -> list[tuple[str, str, int, bytes]]:
     return [_entry(line) for line in raw.split(b"\0") if line]
 
 
+def deleted(cwd: str | None = None) -> list[bytes]:
+    """The paths that are in the index, but not on disk; without those that a sparse checkout leaves out."""
+    raw = run.output("ls-files", "--deleted", "-z", "--full-name", cwd=cwd)
+    return [path for path in raw.split(b"\0") if path]
+
+
 def tree_entries(revision: str, paths: list[bytes], cwd: str | None = None) -> list[tuple[str, str, bytes]]:
-    """The blobs that stand at `paths` in a commit: (mode, id, path)."""
-    raw = run.try_output("ls-tree", "-r", "-z", "--full-tree", revision, cwd=cwd)
+    """The blobs that stand at `paths` in a commit: (mode, id, path). Raises GitError where there is no such commit."""
+    raw = run.output("ls-tree", "-r", "-z", "--full-tree", "--end-of-options", revision, cwd=cwd)
     wanted = set(paths)
     found = []
-    for line in (raw or b"").split(b"\0"):
+    for line in raw.split(b"\0"):
         head, _, path = line.partition(b"\t")
         fields = head.decode("ascii", "replace").split(" ")
         if len(fields) == 3 and path in wanted:

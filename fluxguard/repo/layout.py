@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from fluxguard.errors import GitError
 from fluxguard.repo import run
 
 
@@ -15,7 +16,10 @@ def root(cwd: str | None = None) -> str | None:
     if cwd is None and ("GIT_DIR" in os.environ or "GIT_WORK_TREE" in os.environ):
         top = run.try_output("rev-parse", "--show-toplevel")
         return os.fsdecode(top[:-1]) if top else None
-    folder = os.path.realpath(cwd or ".")
+    try:
+        folder = os.path.realpath(cwd or os.getcwd())
+    except FileNotFoundError:
+        raise GitError("The folder that this runs in is gone.", "Change into another one.") from None
     while True:
         if os.path.lexists(os.path.join(folder, ".git")):
             return folder

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import select
 import sys
+import time
 
 from fluxguard.errors import GitError
 
@@ -108,12 +109,16 @@ class Running:
 
     def _more(self, size: int = 1 << 16) -> bytes:
         if self._poll is not None and not self._poll.poll(SILENCE * 1000):
-            self.kill()
-            raise GitError(
-                f"git {self.arguments[0]} said nothing for {SILENCE:.0f} seconds and was stopped.",
-                "The repository may be damaged or made to hang git. Check it with: git fsck",
-            )
+            raise self._hung()
         return os.read(self._stdout, size)
+
+    def _hung(self) -> GitError:
+        """Stops git, and says why."""
+        self.kill()
+        return GitError(
+            f"git {self.arguments[0]} said nothing for {SILENCE:.0f} seconds and was stopped.",
+            "The repository may be damaged or made to hang git. Check it with: git fsck",
+        )
 
     def read(self, size: int) -> bytes:
         """Exactly `size` bytes, fewer only at the end of the output."""
@@ -155,11 +160,24 @@ class Running:
     def finish(self) -> tuple[int, str]:
         """Waits for the end: (exit code, what it wrote to standard error, shortened)."""
         os.close(self._stdout)
-        code = os.waitstatus_to_exitcode(os.waitpid(self._pid, 0)[1])
+        code = os.waitstatus_to_exitcode(self._wait())
         os.lseek(self._stderr, 0, os.SEEK_SET)
         text = os.read(self._stderr, 4096).decode("utf-8", "replace").strip()
         os.close(self._stderr)
         return code, text
+
+    def _wait(self) -> int:
+        """The status with which git ended. One that has closed its output and goes on is given no longer than a silent one."""
+        deadline = time.monotonic() + SILENCE
+        pause = 0.0002
+        while True:
+            pid, status = os.waitpid(self._pid, os.WNOHANG)
+            if pid:
+                return status
+            if time.monotonic() > deadline:
+                raise self._hung()
+            time.sleep(pause)
+            pause = min(pause * 2, 0.05)
 
     def kill(self) -> None:
         """Ends the process, whatever it does."""
@@ -240,6 +258,16 @@ def failure(command: str, code: int, text: str) -> GitError:
         return GitError(
             "git does not trust this repository: it belongs to another user.",
             "If you trust it: git config --global --add safe.directory <its path>",
+        )
+    if "Permission denied" in text:
+        return GitError(
+            f"git may not read this repository: {first}",
+            "Look at who owns the files below .git, and their modes.",
+        )
+    if "not a git repository" in text and os.path.lexists(".git"):
+        return GitError(
+            "There is a .git here that git does not take for a repository: it is damaged, or may not be read.",
+            "Look at who owns the files below .git, then: git fsck",
         )
     if "not a git repository" in text:
         return GitError(

@@ -8,6 +8,7 @@ import shlex
 from fluxguard.model import Finding, Location, Report
 
 Step = tuple[str, tuple[str, ...]]
+NAMES = 5  # files that a command names
 KEYS_PAGE = "https://app.fluxloop.ai/settings/api-keys"
 
 
@@ -22,7 +23,8 @@ def next_steps(report: Report) -> list[Step]:
     ]
     steps: list[Step] = []
     steps += _take_out(report, places)
-    if any(place.kind in ("staged", "file") for place in places):
+    steps += _committed(places)
+    if any(place.kind in ("staged", "file", "blob") for place in places):
         steps.append(
             (
                 "Keep the key outside the repository: in the environment, or in .fluxloop/.env, which .gitignore has to "
@@ -34,28 +36,46 @@ def next_steps(report: Report) -> list[Step]:
         steps.append(_false_alarm(places))
         steps.append(_leaked(blocking))
     if any(place.known for finding in report.findings for place in finding.locations):
+        known = {place.path for finding in report.findings for place in finding.locations if place.known}
         steps.append(
             (
-                "A key that is at HEAD already stands in the history. See who can read it:",
-                ("fluxguard audit",),
+                "A key that is at HEAD already stands in the history, for all who can read the repository. See since when:",
+                (_history(report, known),),
             )
         )
     return steps
 
 
+def _history(report: Report, paths: set[bytes]) -> str:
+    """The command that shows where a committed key comes from."""
+    from fluxguard.cli import COMMANDS
+
+    if "audit" in COMMANDS:
+        return "fluxguard audit"
+    names = [_quoted(path) for path in sorted(paths)[:NAMES] if not report.names_key(path)]
+    return " ".join(["git log --oneline --all", *(["--", *names] if names else [])])
+
+
+def _committed(places: list[Location]) -> list[Step]:
+    if not any(place.kind == "blob" for place in places):
+        return []
+    return [
+        (
+            "It is committed. Take it out of the file and commit that; the history keeps it, so have the key regenerated, too.",
+            (),
+        )
+    ]
+
+
 def _take_out(report: Report, places: list[Location]) -> list[Step]:
     steps: list[Step] = []
-    staged = sorted({place.path for place in places if place.kind in ("staged", "path")})
-    if report.command == "scan --staged" and staged:
-        names = [_quoted(path) for path in staged[:5] if not report.names_key(path)]
-        command = ("git restore --staged -- " + " ".join(names),) if names and report.born else ()
-        if names and not report.born:
-            command = ("git rm --cached -- " + " ".join(names),)
-        steps.append(("Take it out of the commit, then out of the file:", command))
+    # A name that holds a key can't be told from one that is committed already, where all kinds of files were named.
+    brought = ("staged", "path") if report.command == "scan --staged" else ("staged",)
+    steps += _unstage(report, sorted({place.path for place in places if place.kind in brought}))
     if any(place.kind == "path" for place in places):
-        steps.append(("Rename the file: its name is a key, or holds one.", ("git mv -- OLD NEW",)))
+        steps.append(("Rename the file or folder whose name holds the key:", ("git mv -- OLD NEW",)))
     if any(place.kind == "ref-name" for place in places):
-        steps.append(("Rename the branch: its name holds the key.", ("git branch -m NEW-NAME",)))
+        steps.append(("Rename the branch, whose name holds the key:", ("git branch -m NEW-NAME",)))
     if any(place.kind == "commit-message" for place in places):
         steps.append(
             (
@@ -66,9 +86,31 @@ def _take_out(report: Report, places: list[Location]) -> list[Step]:
     return steps
 
 
+def _unstage(report: Report, staged: list[bytes]) -> list[Step]:
+    names = [path for path in staged if not report.names_key(path)]
+    if not names:
+        return []
+    command = "git restore --staged --" if report.born else "git rm -r --cached --"
+    if len(names) > NAMES:
+        text = f"Take them out of the commit (this takes out all {len(names):,} and what else is staged), then out of the files:"
+        return [(text, (f"{command} :/",))]
+    return [
+        ("Take it out of the commit, then out of the file:", (" ".join([command, *map(_quoted, names)]),))
+    ]
+
+
 def _false_alarm(places: list[Location]) -> Step:
-    if all(place.kind in ("commit-message", "ref-name", "path") for place in places):
-        return ("A false alarm? Allow it by fingerprint: fluxguard scan --write-baseline", ())
+    kinds = {place.kind for place in places}
+    if "commit-message" in kinds:
+        return (
+            "A false alarm? Say so on that line of the message, behind the key:",
+            ("# fluxguard:allow why this is no key",),
+        )
+    if kinds <= {"ref-name", "path"}:
+        return (
+            "A false alarm? Take it for known, by its fingerprint, and commit that file, too:",
+            ("fluxguard scan --staged --write-baseline",),
+        )
     return (
         "A false alarm? Say so in a comment on the line, or for a whole path with [[allow]] in .fluxguard.toml:",
         ("# fluxguard:allow why this is no key",),

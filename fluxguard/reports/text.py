@@ -9,10 +9,13 @@ from typing import TextIO
 
 from fluxguard import display
 from fluxguard.detect.ruleset import built_in
-from fluxguard.model import Finding, Location, Report
+from fluxguard.model import Finding, Location, Report, Unread
 from fluxguard.reports.advice import next_steps
+from fluxguard.words import count, size
 
 WIDTH = 80
+ORANGE = "dark_orange3"  # yellow can't be read on a light background
+KEYS = 30  # keys listed before the rest is only counted
 PLACES = 10  # places listed for one key before the rest is only counted
 _CONFIDENCE = {"high": "the checksum proves it", "medium": "the format fits", "low": "it may be one"}
 
@@ -21,7 +24,11 @@ Line = tuple[str, str]  # rich style, text
 
 def write(report: Report, stream: TextIO, advice: bool = True, color: bool | None = None) -> None:
     """Writes the report. color: None decides by the stream, NO_COLOR and TERM."""
-    lines = list(_lines(report, advice))
+    write_lines(_lines(report, advice), stream, color)
+
+
+def write_lines(lines: Iterable[Line], stream: TextIO, color: bool | None = None) -> None:
+    """Writes lines with their styles; color as for `write`."""
     if color is None:
         color = stream.isatty() and "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb"
     if color:
@@ -30,6 +37,15 @@ def write(report: Report, stream: TextIO, advice: bool = True, color: bool | Non
         for _, text in lines:
             stream.write(_encodable(text, stream) + "\n")
     stream.flush()
+
+
+def wrapped(text: str, indent: str) -> list[str]:
+    """`text` in lines of at most 80 columns, the further ones indented; what has no space in it stays whole."""
+    lead = text[: len(text) - len(text.lstrip())]
+    return textwrap.wrap(
+        text.strip(), WIDTH, initial_indent=lead, subsequent_indent=indent,
+        break_long_words=False, break_on_hyphens=False,
+    ) or [""]  # fmt: skip
 
 
 def _encodable(text: str, stream: TextIO) -> str:
@@ -58,11 +74,11 @@ def _lines(report: Report, advice: bool) -> Iterator[Line]:
             yield from _why(blocking)
     if warned:
         yield "", ""
-        yield "bold yellow", f"Not blocking: {_count(len(warned), 'key')}"
-        yield from _findings(warned, masks, "yellow")
+        yield f"bold {ORANGE}", f"Not blocking: {count(len(warned), 'key')}"
+        yield from _findings(warned, masks, ORANGE)
     if suppressed:
         yield "", ""
-        yield "dim", f"Suppressed: {_count(len(suppressed), 'key')}"
+        yield "dim", f"Suppressed: {count(len(suppressed), 'key')}"
         for finding in suppressed:
             reason = finding.suppressed
             shown = display.safe(reason.reason, masks) if reason else ""
@@ -70,7 +86,7 @@ def _lines(report: Report, advice: bool) -> Iterator[Line]:
             yield "dim", f"    {_place(finding.locations[0], masks)}"
     yield from _unread(report, masks)
     for text in report.stale:
-        yield "yellow", f"Note: {display.safe(text, masks)}"
+        yield ORANGE, f"Note: {display.safe(text, masks)}"
     for text in report.notes:
         yield "dim", f"Note: {display.safe(text, masks)}"
     if advice and (blocking or warned):
@@ -78,27 +94,35 @@ def _lines(report: Report, advice: bool) -> Iterator[Line]:
 
 
 def _headline(report: Report, blocking: list[Finding]) -> Line:
-    looked = f"{_count(report.stats.objects, 'object')}, {_size(report.stats.bytes)}"
+    looked = f"{count(report.stats.objects, 'object')}, {size(report.stats.bytes)}"
+    refused = report.command == "scan --staged" or report.command.startswith("hook")
     if blocking:
         if report.command.startswith("hook commit-msg"):
             return (
                 "bold red",
-                f"fluxguard: the commit message holds {_count(len(blocking), 'key')}. The commit is refused.",
+                f"fluxguard: the commit message holds {count(len(blocking), 'key')}. The commit is refused.",
             )
         if report.command == "scan --staged":
             return (
                 "bold red",
-                f"fluxguard: {_count(len(blocking), 'key')} would be committed. The commit is refused.",
+                f"fluxguard: {count(len(blocking), 'key')} would be committed. The commit is refused.",
             )
-        return "bold red", f"fluxguard: {_count(len(blocking), 'key')} found ({looked})."
+        if report.command == "hook pre-commit":
+            return (
+                "bold red",
+                f"fluxguard: {count(len(blocking), 'key')} found in the files that were named.",
+            )
+        return "bold red", f"fluxguard: {count(len(blocking), 'key')} found ({looked})."
+    if not report.complete and refused:
+        return f"bold {ORANGE}", "fluxguard: not everything could be read. The commit is refused."
     if not report.complete:
-        return "bold yellow", "fluxguard: not everything could be read, so this is not called clean."
+        return f"bold {ORANGE}", "fluxguard: not everything could be read, so this is not called clean."
     return "green", f"fluxguard: no key found that blocks ({looked}, {report.stats.seconds:.1f} s)."
 
 
 def _findings(findings: list[Finding], masks: dict[bytes, str], style: str) -> Iterator[Line]:
     descriptions = {rule.id: rule.description for rule in built_in()}
-    for finding in findings:
+    for finding in findings[:KEYS]:
         what = descriptions.get(finding.rule, finding.rule)
         environment = f", {finding.environment}" if finding.environment else ""
         yield "", ""
@@ -108,9 +132,12 @@ def _findings(findings: list[Finding], masks: dict[bytes, str], style: str) -> I
             finding.locations
         )
         for place in open_places[:PLACES]:
-            yield "cyan", f"    {_place(place, masks)}"
+            yield "bold", f"    {_place(place, masks)}"
         if len(open_places) > PLACES:
             yield "", f"    and {len(open_places) - PLACES:,} more places (all of them: --format json)"
+    if len(findings) > KEYS:
+        yield "", ""
+        yield style, f"  and {count(len(findings) - KEYS, 'more key')} (all of them: --format json)"
 
 
 def _place(place: Location, masks: dict[bytes, str]) -> str:
@@ -120,6 +147,8 @@ def _place(place: Location, masks: dict[bytes, str]) -> str:
         "ref-name": f"{path} (the branch's name)",
         "commit-message": f"the commit message, line {place.line}, column {place.column}",
     }.get(place.kind, f"{path}:{place.line}:{place.column}")
+    if place.kind == "blob":
+        shown += " (committed)"
     if place.via:
         shown += f" (inside {' > '.join(display.safe(step, masks) for step in place.via)})"
     return shown + (" (there at HEAD already)" if place.known else "")
@@ -138,7 +167,7 @@ def _steps(report: Report) -> Iterator[Line]:
     yield "", ""
     yield "bold", "What to do now"
     for number, (text, commands) in enumerate(next_steps(report), 1):
-        for line in textwrap.wrap(text, WIDTH - 6, initial_indent=f"  {number}. ", subsequent_indent="     "):
+        for line in wrapped(f"  {number}. {text}", "     "):
             yield "", line
         for command in commands:
             yield "bold", f"       {command}"
@@ -149,21 +178,22 @@ def _unread(report: Report, masks: dict[bytes, str]) -> Iterator[Line]:
     accepted = len(report.skipped) - len(refused)
     if refused:
         yield "", ""
-        yield "bold yellow", f"Not read: {len(refused):,}"
+        yield f"bold {ORANGE}", f"Not read: {len(refused):,}"
         for unread in refused[:PLACES]:
-            yield "yellow", f"  {display.path(unread.where, masks)}: {display.safe(unread.reason, masks)}"
+            yield ORANGE, f"  {display.path(unread.where, masks)}: {display.safe(unread.reason, masks)}"
         if len(refused) > PLACES:
-            yield "yellow", f"  and {len(refused) - PLACES:,} more (all of them: --format json)"
-        yield "", "  What can't be read can be accepted, with a reason, in .fluxguard.toml: [[accept-unread]]"
+            yield ORANGE, f"  and {len(refused) - PLACES:,} more (all of them: --format json)"
+        yield "", "  What can't be read can be accepted, with a reason, in .fluxguard.toml:"
+        yield from _exception(refused[0], masks)
     if accepted:
         yield "dim", f"Accepted as unread by the configuration: {accepted:,}"
 
 
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}" + ("" if number == 1 else "s")
-
-
-def _size(size: int) -> str:
-    if size < 10_000:
-        return f"{size:,} bytes"
-    return f"{size / 1e3:,.0f} kB" if size < 10_000_000 else f"{size / 1e6:,.0f} MB"
+def _exception(unread: Unread, masks: dict[bytes, str]) -> Iterator[Line]:
+    """The entry that accepts it, ready to be copied; not where the name holds a key or can't be written down."""
+    name = unread.where.decode("utf-8", "replace")
+    if display.path(unread.where, masks) != name or '"' in name or "\\" in name:
+        name = "PATH"
+    yield "bold", "       [[accept-unread]]"
+    yield "bold", f'       path = "{name}"'
+    yield "bold", '       reason = "why this is harmless"'

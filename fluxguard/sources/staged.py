@@ -4,53 +4,83 @@ from __future__ import annotations
 
 from fluxguard.chunk import Chunk, Origin, Skipped
 from fluxguard.errors import GitError
-from fluxguard.repo import index, layout, objects
+from fluxguard.repo import index, layout, loose, objects
 from fluxguard.sources.windows import WHOLE, windows
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from fluxguard.repo.index import Change
 
 
-def contents(changed: list[Change], limit: int, cwd: str | None = None) -> Iterator[Chunk | Skipped]:
-    """Names and staged contents of the given changes, deletions left out; `limit` is the largest size that is read.
+def contents(
+    changed: list[Change], limit: int, cwd: str | None = None, kind: str = "staged"
+) -> Iterator[Chunk | Skipped]:
+    """Names and contents of the given changes, deletions left out; `limit` is the largest size that is read.
 
     Chunks carry no base: what stood there before is asked for only where something was found (see `base_of`).
     """
-    wanted: dict[str, list[Change]] = {}
     for change in changed:
-        if change.status == "D":
-            continue
-        yield Chunk(change.path, Origin("path", change.path, ""))
+        if change.status != "D":
+            yield Chunk(change.path, Origin("path", change.path, ""))
+    yield from unmerged(changed)
+    yield from read(blobs(changed), limit, cwd, kind)
+
+
+def unmerged(changed: list[Change]) -> Iterator[Skipped]:
+    """The paths that have no content yet."""
+    for change in changed:
         if change.status == "U":
             yield Skipped(change.path, "unmerged: resolve the conflict and add the file")
-        elif change.mode != index.SUBMODULE:
+
+
+def blobs(changed: list[Change]) -> dict[str, list[Change]]:
+    """The contents that the changes bring, by id, each with its places."""
+    wanted: dict[str, list[Change]] = {}
+    for change in changed:
+        if change.status not in ("D", "U") and change.mode != index.SUBMODULE:
             wanted.setdefault(change.id, []).append(change)
+    return wanted
+
+
+def read(
+    wanted: dict[str, list[Change]], limit: int, cwd: str | None = None, kind: str = "staged"
+) -> Iterator[Chunk | Skipped]:
+    """The contents with these ids."""
     for opened in objects.read(list(wanted), cwd):
-        yield from _blob(opened, wanted[opened.id], limit)
+        yield from _blob(opened, wanted[opened.id], limit, kind)
 
 
-def _blob(opened: objects.Opened, changed: list[Change], limit: int) -> Iterator[Chunk | Skipped]:
+def reader(ids: list[str]) -> Callable[[str], bytes | None] | None:
+    """A way to the content of small loose objects without git; None where few of `ids` are."""
+    store = loose.folder()
+    if store is None or not loose.mostly(store, ids):
+        return None
+    tools = loose.Tools()
+    return lambda id: loose.blob(store, id, tools)
+
+
+def _blob(opened: objects.Opened, changed: list[Change], limit: int, kind: str) -> Iterator[Chunk | Skipped]:
     reason = ""
+    noun = "staged object" if kind == "staged" else "committed object"
     if opened.kind == "missing":
-        reason = "the staged object is missing or damaged"
+        reason = f"the {noun} is missing or damaged"
     elif opened.size > limit:
         reason = f"larger than the limit of {limit:,} bytes"
     elif opened.size > WHOLE:
         # One pass for all the places: what is long is not held in memory.
         try:
-            yield from windows(opened.pieces(), Origin("staged", changed[0].path, opened.id))
+            yield from windows(opened.pieces(), Origin(kind, changed[0].path, opened.id))
         except GitError:
-            reason = "the staged object is damaged"
+            reason = f"the {noun} is damaged"
     else:
         try:
             data = b"".join(opened.pieces())
             for change in changed:
-                yield Chunk(data, Origin("staged", change.path, opened.id))
+                yield Chunk(data, Origin(kind, change.path, opened.id))
         except GitError:
-            reason = "the staged object is damaged"
+            reason = f"the {noun} is damaged"
     if reason:
         for change in changed:
             yield Skipped(change.path, reason, opened.id)

@@ -28,6 +28,25 @@ def contents(paths: Iterable[tuple[bytes, bytes]], limit: int) -> Iterator[Chunk
         yield from _file(name, shown, limit)
 
 
+def plain(name: bytes, limit: int) -> bytes | None:
+    """The content of an ordinary file of ordinary size; None for all else, which `contents` has more to say about."""
+    try:
+        fd = os.open(name, _OPEN | _NOFOLLOW)
+    except OSError:
+        return None
+    try:
+        state = os.fstat(fd)
+        size = state.st_size
+        if not stat.S_ISREG(state.st_mode) or size > limit or size > WHOLE:
+            return None
+        data = os.read(fd, size + 1)
+        return data if len(data) == size else None
+    except OSError:
+        return None
+    finally:
+        os.close(fd)
+
+
 def _file(name: bytes, shown: bytes, limit: int) -> Iterator[Chunk | Skipped]:
     try:
         fd = os.open(name, _OPEN | _NOFOLLOW)
@@ -86,54 +105,98 @@ def below(folder: str, ignored: bool = False) -> tuple[list[tuple[bytes, bytes]]
     repositories and submodules too; `ignored` adds the ignored ones. Elsewhere it is every file.
     A `.git` directory is never entered: what is in there is for `audit`.
     """
-    skipped: list[Skipped] = []
-    start = os.fsencode(folder)
-    names = list(_walk(start, skipped)) if ignored else _listed(start, skipped, 0)
-    base = b"" if start == b"." else start.rstrip(b"/") + b"/"
-    return sorted((base + name, base + name) for name in set(names)), skipped
+    return Listing(folder, ignored).files()
 
 
-def _listed(folder: bytes, skipped: list[Skipped], depth: int) -> list[bytes]:
+class Listing:
+    """The list of `below`, which git begins to make when this is created."""
+
+    def __init__(self, folder: str, ignored: bool = False) -> None:
+        self._start = os.fsencode(folder)
+        self._asked = None if ignored else _Asked(folder)
+
+    def many(self, count: int) -> bool:
+        """Whether there will be at least `count` tracked files; known before the list is complete."""
+        return self._asked is not None and self._asked.tracked().count(b"\0") >= count
+
+    def files(self) -> tuple[list[tuple[bytes, bytes]], list[Skipped]]:
+        """As `below` returns it."""
+        skipped: list[Skipped] = []
+        start = self._start
+        names = _listed(start, skipped, 0, self._asked) if self._asked else list(_walk(start, skipped))
+        base = b"" if start == b"." else start.rstrip(b"/") + b"/"
+        return [(base + name, base + name) for name in sorted(set(names))], skipped
+
+
+class _Asked:
+    """Three git processes side by side: where the working tree is, what is tracked in it, and what is not."""
+
+    def __init__(self, folder: str, nested: bool = False) -> None:
+        self._nested = nested
+        self._entries: bytes | None = None
+        self._read = False
+        self._here = os.path.realpath(os.fsencode(folder))
+        self._top = run.start("rev-parse", "--show-toplevel", cwd=folder, isolated=True)
+        self._tracked = run.start("ls-files", "-z", "--stage", cwd=folder, isolated=True)
+        self._others = run.start(
+            "ls-files", "-z", "--others", "--exclude-standard", cwd=folder, isolated=True
+        )
+
+    def tracked(self) -> bytes:
+        """The entries of the index; git is still looking for what is not in it."""
+        if not self._read:
+            self._read, self._entries = True, _answer(self._tracked)
+        return self._entries or b""
+
+    def answer(self) -> tuple[list[bytes], list[bytes]] | None:
+        """Files, and folders that are repositories of their own; None where it is no working tree, or one that lies elsewhere.
+
+        A repository's `core.worktree` may point anywhere: then git's list is not about this folder. Nor is it where a
+        submodule was never fetched: there the repository around it answers.
+        """
+        tracked = self.tracked()
+        top, others = _answer(self._top), _answer(self._others)
+        if top is None or others is None or self._entries is None:
+            return None
+        root = os.path.realpath(top.rstrip(b"\n"))
+        if self._here != root and (self._nested or not self._here.startswith(root.rstrip(b"/") + b"/")):
+            return None
+        files: list[bytes] = []
+        folders: list[bytes] = []
+        for entry in tracked.split(b"\0"):
+            head, _, name = entry.partition(b"\t")
+            if name:
+                (folders if head.startswith(_SUBMODULE) else files).append(name)
+        for name in others.split(b"\0"):
+            if name:
+                (folders if name.endswith(b"/") else files).append(name)
+        return files, folders
+
+
+_SUBMODULE = b"160000 "
+
+
+def _answer(running: run.Running) -> bytes | None:
+    data = running.readall()
+    return data if running.finish()[0] == 0 else None
+
+
+def _listed(folder: bytes, skipped: list[Skipped], depth: int, asked: _Asked | None = None) -> list[bytes]:
     """Names relative to `folder`, as git lists them; by walking where it is not in a working tree of its own."""
-    listing = _git_list(os.fsdecode(folder)) if depth < 32 else None
-    if listing is None:
+    if depth >= 32:
         return list(_walk(folder, skipped))
-    names: list[bytes] = []
-    for name in listing:
-        path = os.path.join(folder, name)
-        if name.endswith(b"/") or (os.path.isdir(path) and not os.path.islink(path)):
-            nested = name.rstrip(b"/")
-            names += [
-                nested + b"/" + inner for inner in _listed(os.path.join(folder, nested), skipped, depth + 1)
-            ]
-        else:
-            names.append(name)
+    answer = (asked or _Asked(os.fsdecode(folder), nested=True)).answer()
+    if answer is None:
+        return list(_walk(folder, skipped))
+    names, folders = answer
+    for name in folders:
+        path = os.path.join(folder, name).rstrip(b"/")
+        if os.path.islink(path) or not os.path.isdir(path):
+            names.append(name.rstrip(b"/"))
+            continue
+        nested = name.rstrip(b"/")
+        names += [nested + b"/" + inner for inner in _listed(path, skipped, depth + 1)]
     return names
-
-
-def _git_list(folder: str) -> list[bytes] | None:
-    """What git calls the files below a folder; None where it is no working tree, or one that lies elsewhere.
-
-    A repository's `core.worktree` may point anywhere: then git's list is not about this folder.
-    """
-    top = run.try_output("rev-parse", "--show-toplevel", cwd=folder, isolated=True)
-    if top is None:
-        return None
-    root = os.path.realpath(top.rstrip(b"\n"))
-    here = os.path.realpath(os.fsencode(folder))
-    if here != root and not here.startswith(root.rstrip(b"/") + b"/"):
-        return None
-    raw = run.try_output(
-        "ls-files",
-        "-z",
-        "--cached",
-        "--others",
-        "--exclude-standard",
-        "--deduplicate",
-        cwd=folder,
-        isolated=True,
-    )
-    return None if raw is None else [name for name in raw.split(b"\0") if name]
 
 
 def _walk(folder: bytes, skipped: list[Skipped]) -> Iterator[bytes]:
@@ -143,12 +206,11 @@ def _walk(folder: bytes, skipped: list[Skipped]) -> Iterator[bytes]:
         relative = pending.pop()
         try:
             entries = list(os.scandir(os.path.join(folder, relative) if relative else folder))
+        except FileNotFoundError:
+            continue  # it went away meanwhile, as a file may
         except OSError as error:
-            skipped.append(
-                Skipped(
-                    os.path.join(folder, relative), f"folder can't be read: {(error.strerror or '').lower()}"
-                )
-            )
+            shown = os.path.normpath(os.path.join(folder, relative))
+            skipped.append(Skipped(shown, f"folder can't be read: {(error.strerror or '').lower()}"))
             continue
         for entry in entries:
             name = os.path.join(relative, entry.name)

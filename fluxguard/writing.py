@@ -1,0 +1,47 @@
+"""Files that are written whole, or not at all: a full disk or a kill leaves what was there before."""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+import stat
+from collections.abc import Callable
+from typing import TextIO
+
+
+def whole(path: str, write: Callable[[TextIO], object]) -> None:
+    """Has `write` fill a new file beside `path`, and renames it there. Raises OSError, and then leaves nothing behind.
+
+    A device or a pipe is written to directly. A symbolic link is replaced, never followed to another file: the
+    repository under scan may have put it there.
+    """
+    if _takes_a_stream(path):
+        with open(path, "w", encoding="utf-8", errors="backslashreplace", newline="\n") as stream:
+            write(stream)
+        return
+    temporary = f"{path}.{secrets.token_hex(6)}.tmp"
+    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0), 0o666)
+    try:
+        with os.fdopen(fd, "w", encoding="utf-8", errors="backslashreplace", newline="\n") as stream:
+            write(stream)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+
+
+def is_full(error: OSError) -> bool:
+    """Whether the place was right, but has no room (or no working disk): nothing that the person typed is wrong."""
+    return error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+
+
+def _takes_a_stream(path: str) -> bool:
+    """Whether `path` is, or leads to, something that is no file: a terminal, /dev/stdout, a named pipe."""
+    try:
+        mode = os.stat(path).st_mode
+    except OSError:
+        return False
+    return stat.S_ISCHR(mode) or stat.S_ISFIFO(mode)
