@@ -18,7 +18,12 @@ from fluxguard.repo.pack import BLOB, COMMIT, TAG, TREE, Pack
 _WORTH = {TREE: 20}
 _WORTH_ELSE = 60
 
+# So much is looked at together, so that most objects cost no call of their own.
+_BATCH = 64  # objects
+_HELD = 1 << 20  # bytes of their contents
+
 Look = Callable[[bytes], int]
+Step = tuple[int, bytes, bytes]  # entry, content, what of it is new
 
 
 class Sieve:
@@ -50,21 +55,45 @@ class Sieve:
 
     def suspects(self, roots: Sequence[int]) -> Iterator[tuple[int, bytes]]:
         """The suspects below the given roots: (entry, content). Whole trees of deltas only: a base comes before its deltas."""
-        base, kinds, look, whole, overlap = self._base, self._kind, self._look, self._whole, self._overlap
-        suspects, links = self._suspects, self._links
+        kinds, whole, overlap, links = self._kind, self._whole, self._overlap, self._links
         join, novel, worth = SEAM.join, deltas.novel, _WORTH.get
+        suspects = self._suspects
+        batch: list[Step] = []
+        held, sure = 0, False
         for entry, data, delta in self._forest.walk(roots):
-            self.objects += 1
-            self.bytes += len(data)
             kind = kinds[entry]
             new = data
             if delta is not None and len(data) > len(delta) * worth(kind, _WORTH_ELSE):
                 new = join(novel(delta, data, overlap))
-            if links is not None and kind != BLOB:
-                _note(links, kind, entry, data, new)
-            if base[entry] in suspects:
-                new = data
-            if look(new) or (kind == BLOB and whole is not None and whole(data)):
+            if kind != BLOB:
+                if links is not None:
+                    _note(links, kind, entry, data, new)
+            elif whole is not None and whole(data):
+                suspects.add(entry)
+                sure = True
+            batch.append((entry, data, new))
+            held += len(data)
+            if held > _HELD or len(batch) == _BATCH:
+                yield from self._settle(batch, held, sure)
+                batch, held, sure = [], 0, False
+        yield from self._settle(batch, held, sure)
+
+    def _settle(self, batch: list[Step], size: int, sure: bool) -> Iterator[tuple[int, bytes]]:
+        """The suspects of a batch, of which mostly there is none: then one look is enough for all of it.
+
+        sure: some of them are suspects already, by a further look.
+        """
+        self.objects += len(batch)
+        self.bytes += size
+        base, suspects, look = self._base, self._suspects, self._look
+        if not (
+            sure
+            or look(SEAM.join([new for _, _, new in batch]))
+            or (suspects and any(base[entry] in suspects for entry, _, _ in batch))
+        ):
+            return
+        for entry, data, new in batch:
+            if entry in suspects or look(data if base[entry] in suspects else new):
                 suspects.add(entry)
                 yield entry, data
 

@@ -25,6 +25,10 @@ Ints = npt.NDArray[np.int64]
 Step = tuple[int, bytes, bytes | None]
 
 
+class TooLarge(Exception):
+    """An entry's content is not to be held in memory."""
+
+
 class Forest:
     """All entries of certain kinds, as trees of deltas.
 
@@ -86,30 +90,34 @@ class Forest:
         """Every entry below the given roots: (entry, content, the delta that it was made by or None)."""
         view = memoryview(self._pack.map)
         begin, end, size, first, last = self._begin, self._end, self._size, self._first, self._last
+        children = self._children
         touched = 0
         for root in roots:
             pending: list[tuple[int, bytes | None]] = [(root, None)]
             while pending:
                 entry, base = pending.pop()
-                packed = view[begin[entry] : end[entry]]
-                touched += len(packed)
-                if size[entry] > IN_MEMORY:
-                    self.large += self.below(entry)
-                    continue
+                start, stop = begin[entry], end[entry]
+                touched += stop - start
                 try:
-                    data = inflate(packed, size[entry])
-                    if base is None:
-                        made = None
-                    else:
+                    if size[entry] > IN_MEMORY:
+                        raise TooLarge
+                    data = inflate(view[start:stop], size[entry])
+                    made = None
+                    if base is not None:
                         made = data
-                        if deltas.result_size(made) > IN_MEMORY:
-                            self.large += self.below(entry)
-                            continue
+                        if len(made) * len(base) > IN_MEMORY and deltas.result_size(made) > IN_MEMORY:
+                            raise TooLarge
                         data = deltas.apply(base, made)
                 except Damaged as damage:
                     self._fail(entry, str(damage))
                     continue
-                if last[entry] > first[entry]:
+                except TooLarge:
+                    self.large += self.below(entry)
+                    continue
+                count = last[entry] - first[entry]
+                if count == 1:
+                    pending.append((children[first[entry]], data))
+                elif count:
                     pending += self._next(entry, data)
                 yield entry, data, made
                 if touched > _RELEASE:
@@ -119,10 +127,9 @@ class Forest:
     def _next(self, entry: int, data: bytes) -> list[tuple[int, bytes | None]]:
         """The deltas of an entry, the one with the most below it first, for the list is taken from its end."""
         children = self._children[self._first[entry] : self._last[entry]].tolist()
-        if len(children) > 1:
-            heaviest = max(children, key=self._weight.__getitem__)
-            children.remove(heaviest)
-            children.insert(0, heaviest)
+        heaviest = max(children, key=self._weight.__getitem__)
+        children.remove(heaviest)
+        children.insert(0, heaviest)
         return [(child, data) for child in children]
 
     def below(self, entry: int) -> list[int]:

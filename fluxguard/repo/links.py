@@ -9,6 +9,7 @@ Formats: gitformat-pack(5); a tree is a row of `mode SP name NUL id`.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
@@ -21,6 +22,7 @@ _BITS = 20
 SEAM = b"10"  # between stretches; looks like the mode of a next entry
 
 SUBMODULE = b"160000"
+_HEX = re.compile(rb"[0-9a-f]+")
 
 
 class Present:
@@ -86,10 +88,7 @@ class Links:
         self._named(entry, data[7 : 7 + 2 * self._width])
 
     def _named(self, entry: int, id: bytes) -> None:
-        try:
-            self._ids.append(bytes.fromhex(id[:16].decode("ascii")))
-        except ValueError:
-            return
+        self._ids.append(id[:16])
         self._from.append(entry)
         if len(self._ids) > 100_000:
             self._flush_names()
@@ -101,10 +100,18 @@ class Links:
 
     def _flush_names(self) -> None:
         if self._ids:
-            wanted = np.frombuffer(b"".join(self._ids), dtype=">u8").astype(np.uint64)
+            if not _HEX.fullmatch(b"".join(self._ids)) or any(len(id) != 16 for id in self._ids):
+                self._drop_nonsense()
+            wanted = np.frombuffer(bytes.fromhex(b"".join(self._ids).decode()), dtype=">u8").astype(np.uint64)
             each = np.arange(len(wanted))
             self._note(wanted, each, each, np.array(self._from))
         self._ids, self._from = [], []
+
+    def _drop_nonsense(self) -> None:
+        """What a damaged commit or tag has in the place of an id names nothing."""
+        good = [number for number, id in enumerate(self._ids) if len(id) == 16 and _HEX.fullmatch(id)]
+        self._ids = [self._ids[number] for number in good]
+        self._from = [self._from[number] for number in good]
 
     def _flush_trees(self) -> None:
         if self._parts:
@@ -137,6 +144,10 @@ def _modes() -> npt.NDArray[np.bool_]:
 _IS_MODE = _modes()
 
 
+_LONGEST_ENTRY = 4096
+_ENTRY = re.compile(rb"(?:100644|100755|40000|120000|160000|1006[0-7]{2}|0?40000) [^\0/]+\0")
+
+
 def entries(data: bytes, width: int) -> Iterator[tuple[bytes, bytes, bytes]]:
     """The entries of a tree: (mode, name, id). A damaged tree ends where it can't be read on."""
     at = 0
@@ -162,9 +173,23 @@ def lost(
         by_owner.setdefault(owner, set()).add(prefix)
     for owner, wanted in by_owner.items():
         kind, data = content(owner)
+        if kind == "tree" and not any(_may_name(data, prefix, width) for prefix in wanted):
+            continue
         for id in _named_by(kind, data, width):
             if int.from_bytes(id[:8], "big") in wanted:
                 yield id.hex(), owner
+
+
+def _may_name(data: bytes, prefix: int, width: int) -> bool:
+    """Whether a tree may have an entry with this id: at one of its places the bytes before it begin like an entry."""
+    wanted = prefix.to_bytes(8, "big")
+    at = data.find(wanted)
+    while at >= 0:
+        for match in _ENTRY.finditer(data, max(0, at - _LONGEST_ENTRY), at):
+            if match.end() == at and (match.start() <= 0 or data[match.start() - width - 1] == 0):
+                return True
+        at = data.find(wanted, at + 1)
+    return False
 
 
 def _named_by(kind: str, data: bytes, width: int) -> Iterator[bytes]:
