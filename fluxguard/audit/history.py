@@ -57,7 +57,7 @@ class History:
             kind, data = self._depots.content(id)
         except (KeyError, Damaged, TooLarge, ValueError):
             return None
-        match = re.match(rb"object ([0-9a-f]{40,64})\n", data) if kind == "tag" else None
+        match = re.match(rb"object ([0-9a-f]{40}|[0-9a-f]{64})\n", data) if kind == "tag" else None
         return match[1].decode() if match else None
 
     # --- reading -------------------------------------------------------------------------------------------------

@@ -93,7 +93,9 @@ class Sieve:
         ):
             return
         for entry, data, new in batch:
-            if entry in suspects or look(data if base[entry] in suspects else new):
+            seen = data if base[entry] in suspects else new
+            # What is joined may look like more than it was: only the content itself makes a suspect.
+            if entry in suspects or (look(seen) and (seen is data or look(data))):
                 suspects.add(entry)
                 yield entry, data
 

@@ -14,7 +14,7 @@ from fluxguard.repo.refs import Ref
 from fluxguard.scan import Scan
 from fluxguard.sources import metadata, worktree
 
-_LINE = re.compile(rb"(?m)^([0-9a-f]{40,64}) ([0-9a-f]{40,64}) ")
+_LINE = re.compile(rb"(?m)^([0-9a-f]{40}|[0-9a-f]{64}) ([0-9a-f]{40}|[0-9a-f]{64}) ")
 _LARGEST_LOG = 256 << 20
 
 

@@ -38,7 +38,7 @@ def apply(base: bytes, delta: bytes) -> bytes:
     """What a delta makes of its base. Raises Damaged."""
     try:
         parts = apply_delta(base, delta)
-    except (ApplyDeltaError, MemoryError):
+    except ApplyDeltaError:
         raise Damaged("its delta does not fit its base") from None
     return parts[0] if len(parts) == 1 else b"".join(parts)
 

@@ -15,10 +15,14 @@ from fluxguard.repo import delta as deltas
 from fluxguard.repo.inflate import Damaged, inflate
 from fluxguard.repo.pack import Pack, release
 
+TOO_MUCH = "more is made of the deltas around it than can be read in reasonable time"
 IN_MEMORY = 32 << 20  # bytes; larger objects, and what is made from them, are left to be read in pieces
 TOO_LARGE = "it is too large to be held in memory"
 _RELEASE = 64 << 20  # packed bytes, after which the pages of the pack are given back
 _SHARE = 2 << 20  # bytes of contents and deltas
+_MOST_MADE = (
+    256 << 30
+)  # bytes of contents below the roots of one walk; a few bytes of delta can ask for 32 MiB each
 _EACH = 600  # bytes; what an entry costs beside its size
 
 Ints = npt.NDArray[np.int64]
@@ -61,7 +65,7 @@ class Forest:
 
     def _weighed(self, derived: Ints) -> Ints:
         """How many bytes, about, each entry and all that hangs on it come to: summed from the ends of the chains."""
-        weight = self._pack.size + _EACH
+        weight = np.minimum(self._pack.size, IN_MEMORY) + _EACH
         hanging = self._pack.base < 0
         levels = []
         while len(derived):
@@ -91,11 +95,14 @@ class Forest:
         view = memoryview(self._pack.map)
         begin, end, size, first, last = self._begin, self._end, self._size, self._first, self._last
         children = self._children
-        touched = 0
+        touched = made_in_all = 0
         for root in roots:
             pending: list[tuple[int, bytes | None]] = [(root, None)]
             while pending:
                 entry, base = pending.pop()
+                if made_in_all > _MOST_MADE:
+                    self.broken.update(dict.fromkeys(self.below(entry), TOO_MUCH))
+                    continue
                 start, stop = begin[entry], end[entry]
                 touched += stop - start
                 try:
@@ -111,9 +118,10 @@ class Forest:
                 except Damaged as damage:
                     self._fail(entry, str(damage))
                     continue
-                except TooLarge:
+                except (TooLarge, MemoryError):
                     self.large += self.below(entry)
                     continue
+                made_in_all += len(data)
                 count = last[entry] - first[entry]
                 if count == 1:
                     pending.append((children[first[entry]], data))
@@ -147,6 +155,8 @@ class Forest:
 
     def content(self, entry: int) -> bytes:
         """The content of one entry, whatever its kind. Raises Damaged, also where it is too large for the memory."""
+        if entry in self._pack.broken:
+            raise Damaged(self._pack.broken[entry])
         chain = [entry]
         while self._pack.base[chain[-1]] >= 0:
             chain.append(int(self._pack.base[chain[-1]]))

@@ -27,7 +27,10 @@ def inflate(packed: memoryview, size: int) -> bytes:
         if len(packed) < _TRUSTED:
             data: bytes = _decompress(packed, 15, size or 1)
         else:
-            data = _inflater().decompress(packed, size + 1)
+            inflater = _inflater()
+            data = inflater.decompress(packed, size + 1)
+            if not inflater.eof:
+                raise Damaged("it ends early, or is larger than it should be")
     except _error:
         raise Damaged("its compressed data are damaged") from None
     if len(data) != size:

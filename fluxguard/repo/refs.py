@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -91,13 +92,13 @@ def _loose(folder: str, name: bytes, depth: int) -> Iterator[tuple[bytes, str]]:
 
 
 def small_file(path: str, limit: int = 1 << 16) -> bytes:
-    """The first `limit` bytes of a file; nothing where it can't be read. Never waits on a pipe."""
+    """The first `limit` bytes of a plain file; nothing where it can't be read. Never waits on a pipe or drains a device."""
     try:
         fd = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
     except OSError:
         return b""
     try:
         with os.fdopen(fd, "rb") as stream:
-            return stream.read(limit)
+            return stream.read(limit) if stat.S_ISREG(os.fstat(fd).st_mode) else b""
     except OSError:
         return b""

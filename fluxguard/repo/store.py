@@ -56,7 +56,10 @@ def _add(found: dict[str, Store], path: str, name: str, width: int, depth: int) 
     if real in found or depth > _MOST_ALTERNATES:
         return
     store = found[real] = survey(real, name, width)
-    for line in small_file(os.path.join(real, "info", "alternates"), _ALTERNATES).splitlines():
+    listed = os.path.join(real, "info", "alternates")
+    if os.path.lexists(listed) and not os.path.isfile(listed):
+        store.problems.append((f"{name}/info/alternates", "it is no plain file, so no list of other stores"))
+    for line in small_file(listed, _ALTERNATES).splitlines():
         if line and not line.startswith(b"#"):
             other = os.path.join(real, os.fsdecode(line))
             if os.path.isdir(other):
