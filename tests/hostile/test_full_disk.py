@@ -16,12 +16,12 @@ from conftest import COMMAND, Mint, Outcome, Repo, Run, call
 
 DEFECT = """
 import sys
-from fluxguard.commands import scan
+from fluxguard.commands import rules
 def broken(args):
     raise ValueError(sys.argv[2])
-scan.run = broken
+rules.run = broken
 from fluxguard.cli import main
-raise SystemExit(main(["scan"]))
+raise SystemExit(main(["rules", "list"]))
 """
 
 
