@@ -111,7 +111,9 @@ class Scan:
 
         listed = list(paths)
         if self._triggers.kinds(b"\n".join(listed)):
-            self.run(Chunk(path, Origin("path", path)) for path in listed)
+            for path in listed:
+                if self._triggers.kinds(path):
+                    self._look(Chunk(path, Origin("path", path)))
 
     def _look(self, chunk: Chunk) -> None:
         if self.collector is None:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 PIECE = 1 << 20
 MEMBERS = 20_000
+_TAR_BLOCK = 512
 # A file may hold very many small streams, and what lies behind the end of one is copied each time: so it gets little at first.
 _FIRST_STEP = 512
 _LAST_STEP = 1 << 16
@@ -185,29 +186,44 @@ def _zip_member(
 
 
 def _tar(data: bytes, budget: Budget) -> Iterator[Opened | Closed]:
+    """The members of a tar archive, or of several one behind the other.
+
+    An archive ends in zeros. tarfile takes a broken header for its end, too: what is behind that was not looked into.
+    """
     import tarfile
 
-    try:
-        archive = tarfile.open(fileobj=io.BytesIO(data), mode="r:")  # noqa: SIM115
-    except Exception:
-        yield Closed("", "damaged tar archive")
-        return
-    count = 0
+    stream = io.BytesIO(data)
+    members = MEMBERS
+    at = 0
     while True:
+        count = 0
+        stream.seek(at)
         try:
-            member = archive.next()
-        except Exception:
+            archive = tarfile.open(fileobj=stream, mode="r:")  # noqa: SIM115
+            while (member := archive.next()) is not None:
+                count += 1
+                archive.members = []  # type: ignore[attr-defined]  # tarfile keeps every member it has seen
+                if count > members:
+                    yield Closed("", f"tar archive with more than {MEMBERS:,} members")
+                    return
+                if member.isreg():
+                    yield from _tar_member(archive, member, budget)
+            end = int(archive.offset)
+        except Exception as error:
+            # What describes a member, and none behind it: as `git archive` writes an empty tree.
+            end = stream.tell() if str(error) == "end of file header" else -1
+        members -= count
+        at = _behind_zeros(data, end) if end > at else -1
+        if at < 0 or at == end < len(data):
             yield Closed("", "damaged tar archive")
+        if at < 0 or data[at + 257 : at + 262] != b"ustar":
             return
-        if member is None:
-            return
-        count += 1
-        archive.members = []  # type: ignore[attr-defined]  # tarfile keeps every member it has seen
-        if count > MEMBERS:
-            yield Closed("", f"tar archive with more than {MEMBERS:,} members")
-            return
-        if member.isreg():
-            yield from _tar_member(archive, member, budget)
+
+
+def _behind_zeros(data: bytes, start: int) -> int:
+    """Where the next block begins that is not all zero; the end of the data where there is none."""
+    blocks = range(start, len(data), _TAR_BLOCK)
+    return next((at for at in blocks if data[at : at + _TAR_BLOCK].strip(b"\0")), len(data))
 
 
 def _tar_member(

@@ -179,9 +179,9 @@ class _Visit:
         if kinds & triggers.PACKED:
             yield from self._unpack(layer)
         if kinds & (triggers.ESCAPE | triggers.PLAIN) and layer.depth < self._limits.depth:
-            yield from layers.escapes(layer)
+            yield from layers.escapes(layer, early=bool(kinds & triggers.ESCAPE))
         if kinds & (triggers.JOINED | triggers.PLAIN) and (not layer.via or layer.via[-1] != "concat"):
-            yield from layers.joined(layer)
+            yield from layers.joined(layer, early=bool(kinds & triggers.JOINED))
         if kinds & triggers.BASE64:
             yield from layers.base64(layer, _BASE64_HITS)
         if kinds & triggers.HEX:

@@ -77,12 +77,20 @@ def _case(previous: int, byte: int) -> float:
 
 RANDOM = 6.0  # bits above which a body counts as random
 DOUBTFUL = -8.0  # and below which it counts as written; between them there is doubt
+WRITTEN = (
+    -28.0
+)  # below which there is none: of six million random bodies of 16 to 29 characters, one came below -26
 _KINDS = re.compile(rb"\d+")
 
 
 def looks_random(body: bytes) -> bool:
     """Whether chance explains `body` clearly better than writing does."""
     return randomness(body) > RANDOM
+
+
+def is_written(body: bytes) -> bool:
+    """Whether writing explains `body` beyond doubt."""
+    return randomness(body) < WRITTEN
 
 
 def may_be_random(body: bytes) -> bool:

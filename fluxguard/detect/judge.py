@@ -66,8 +66,11 @@ def _by_looks(body: bytes, clean: bool) -> str:
     if clean:
         if grade.may_be_random(body):
             return "medium"
-        # Plain words of one case are a name; with a digit or a second case it may still be a key.
-        return "" if body.isalpha() and (body.islower() or body.isupper()) else "low"
+        # Words of one case, perhaps with a number behind them, are a name. With a digit among them or a second case it
+        # may still be a key, unless it is clearly written.
+        words = body.rstrip(b"0123456789")
+        plain = words.isalpha() and (words.islower() or words.isupper())
+        return "" if plain or grade.is_written(body) else "low"
     if grade.looks_random(body):
         return "medium"
     return "low" if grade.may_be_random(body) else ""
@@ -109,7 +112,7 @@ _CERTAIN = 20.0  # bits
 
 def judge_value(data: bytes, match: Match) -> Verdict | None:
     """A value beside a telling name: only where it looks random, and is neither a reference nor a mask."""
-    value = match.group("value").rstrip(b".,:=!")
+    value = _trimmed(match.group("value"))
     start = match.start("value")
     if (
         b"..." in value
@@ -121,10 +124,26 @@ def judge_value(data: bytes, match: Match) -> Verdict | None:
     if data[start + len(value) : start + len(value) + 1] in (b"(", b"[", b"$", b"{"):  # a call, a reference
         return None
     runs = _RUNS.findall(value)
-    best = max((grade.randomness(run) for run in runs if len(run) >= 12), default=-1.0)
-    if not _UUID.match(value) and (best <= grade.RANDOM or all(grade.is_placeholder(run) for run in runs)):
+    long = [run for run in runs if len(run) >= 12]
+    if not _UUID.match(value) and (
+        not any(map(_counts_as_value, long)) or all(grade.is_placeholder(run) for run in runs)
+    ):
         return None
+    best = max(map(grade.randomness, long), default=0.0)
     return Verdict(start, start + len(value), "", "medium" if best > _CERTAIN else "low")
+
+
+def _trimmed(value: bytes) -> bytes:
+    """Without the punctuation of a sentence or an assignment behind it; the padding of base64 stays."""
+    bare = value.rstrip(b".,:!=")
+    padding = b"=" * (-len(bare) % 4)
+    return bare + padding if value[len(bare) :].rstrip(b".,:!") == padding else bare
+
+
+def _counts_as_value(run: bytes) -> bool:
+    """Whether chance made it; where letters and digits take turns, as they do not in names, doubt is enough."""
+    surprise = grade.randomness(run)
+    return surprise > grade.RANDOM or (surprise > grade.DOUBTFUL and grade.alternates(run))
 
 
 def judge_plain(data: bytes, match: Match) -> Verdict | None:

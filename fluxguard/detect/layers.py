@@ -14,7 +14,8 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from fluxguard.detect.triggers import HINTS, JOINED, around, escaped_word
+from fluxguard.detect.grade import looks_random
+from fluxguard.detect.triggers import DUMPED, HEX_WORDS, HINTS, JOINED, around, escaped_word
 
 WINDOW = 4096  # how far behind its first word a key in escapes, or in pieces, is read
 RUN = 8 << 20  # the longest run of base64 or hex that is decoded in one piece
@@ -211,14 +212,17 @@ _ESCAPE_NAMES = {
     "percent": "percent", "decimal": "html", "hex": "html", "bar": "html",
     "quoted": "quoted-printable", "soft": "quoted-printable",
 }  # fmt: skip
-_ESCAPED = (
-    escaped_word() + rb"|flux_[a-z0-9]{1,12}_[A-Za-z0-9]*[\\%&=]|flux[\\%&=]|flux_[a-z0-9]{0,12}[\\%&=]"
-)
+_BROKEN_OFF = rb"flux(?:_[a-z0-9]{0,12}(?:_[A-Za-z0-9]*)?)?[\\%&=]"
+_ESCAPED_EARLY = escaped_word() + rb"|" + _BROKEN_OFF
 
 
-def escapes(layer: Layer) -> Iterator[Layer]:
-    """Percent, backslash, HTML and quoted-printable escapes, of whatever is near a key's first word."""
-    for start, end in _windows(layer, re.compile(_ESCAPED), list(HINTS)):
+def escapes(layer: Layer, early: bool = True) -> Iterator[Layer]:
+    """Percent, backslash, HTML and quoted-printable escapes, of whatever is near a key's first word.
+
+    early: whether the first word itself may be in escapes, which is slower to look for.
+    """
+    anchor, hints = (_ESCAPED_EARLY, list(HINTS)) if early else (_BROKEN_OFF, [b"flux"])
+    for start, end in _windows(layer, re.compile(anchor), hints):
         splice = Splice()
         names: set[str] = set()
         at = start
@@ -267,48 +271,70 @@ def _character(match: re.Match[bytes]) -> bytes | None:
 
 # --- literals joined in source -------------------------------------------------------------------------------------
 
+_OPERATOR = rb"(?:[+.&~*]|\.\.|\+\+|<>|<<|\|\||\.concat\()"
+_LONGEST_WORD = 256
+_QUOTE = rb"""\\{0,3}["'`]"""
+# Also as it stands in JSON: escaped, and in a notebook with the next line as a string of its own.
+_LINE_END = rb"""(?:\r?\n|(?:\\{1,3}r)?\\{1,3}n(?:",\s{0,40}")?)"""
 _JOIN = re.compile(
     # a closing quote, perhaps an operator and a line end, an opening quote: the two literals are one
-    rb"""(?P<quote>["'`])(?P<between>[ \t]*(?:[+.&~,]|\.\.|\+\+|<>|\|\|)?[ \t]*(?:(?:\\|\#[^\n\r]{0,80}|//[^\n\r]{0,80})?\r?\n[ \t]*(?:[+.&~]|\.\.|\+\+|<>|\|\|)?[ \t]*)?)[fFrRbBuU@$]{0,2}["'`]"""
+    rb"(?<=[A-Za-z0-9_])(?P<quote>" + _QUOTE + rb")(?P<between>[ \t]*(?:,|" + _OPERATOR + rb")?[ \t]*"
+    rb"(?:(?:[\\`^_]|\#[^\n\r]{0,80}|//[^\n\r]{0,80})?" + _LINE_END + rb"[ \t]*" + _OPERATOR + rb"?[ \t]*)?)"
+    rb"[fFrRbBuU@$]{0,2}" + _QUOTE +
+    # markup between the letters, as a word processor leaves it
+    rb"|(?<=[A-Za-z0-9_])(?P<markup>(?:</?[A-Za-z](?:(?!flux)[^<>]){0,200}>){1,16})(?=[A-Za-z0-9_])"
     # a line continued inside a literal, a YAML scalar or a shell word
-    rb"|(?P<continued>\\\r?\n[ \t]*)"
+    rb"|(?P<continued>\\\r?\n[ \t]*\\?)"
     rb"|(?P<escaped>\\\\\r?\\?n[ \t]*)"
 )
-_CUT = re.compile(
-    rb"flux(?:_[a-z0-9]{0,12}(?:_[A-Za-z0-9]*)?)?[\"'`\\]|[\"'`\s](?:lu|u)?x_(?:dev|stg|prod|ci)_"
-)
+_CUT = re.compile(rb"fl(?:ux(?:_[a-z0-9]{0,12}(?:_[A-Za-z0-9]*)?)?|(?:x|_sk)_[A-Za-z0-9_]{0,40})[\"'`\\<]")
+_CUT_EARLY = re.compile(_CUT.pattern + rb"|[\"'`>\s](?:lu|u)?x_(?:dev|stg|prod|ci)_")
 _PIECE = re.compile(rb"[A-Za-z0-9_]+(?=[\"'`\\])")
+_OPERATORS = re.compile(_OPERATOR)
+_COMMENT = re.compile(rb"(?:\#|//)[^\r\n]*")
+_BLOCK = re.compile(rb"</?(?:w:)?(?:t[cdhr]|li|p|div|br|d[dt]|h\d|option)\b", re.IGNORECASE)
 _ALONE = re.compile(rb"flux_[a-z0-9]{2,12}_[A-Za-z0-9]{16,}\Z")
 
 
-def joined(layer: Layer) -> Iterator[Layer]:
-    """String literals that source code puts together: `"flux_dev_" + "..."`, adjacent strings, continued lines."""
-    for start, end in _windows(layer, _CUT, [hint for hint, bits in HINTS.items() if bits & JOINED]):
+_SEAMS = [*(hint for hint, bits in HINTS.items() if bits & JOINED), b"flx_", b"fl_sk_"]
+
+
+def joined(layer: Layer, early: bool = True) -> Iterator[Layer]:
+    """String literals that source code puts together: `"flux_dev_" + "..."`, adjacent strings, continued lines.
+
+    early: whether the seam may lie within the first word, which is slower to look for.
+    """
+    for start, end in _windows(layer, _CUT_EARLY if early else _CUT, _SEAMS):
         splice = Splice()
         at = start
+        left = b""  # the end of what is put together already
         for match in _JOIN.finditer(layer.data, start, end):
-            if _belongs_together(layer.data, match):
+            before = (left + layer.data[at : match.start()])[-_LONGEST_WORD:]
+            if _belongs_together(before, layer.data, match):
                 splice.copy(layer.data, at, match.start())
-                at = match.end()
+                at, left = match.end(), before
         if at != start:
             splice.copy(layer.data, at, end)
             yield _spliced(layer, splice, "concat")
 
 
-def _belongs_together(data: bytes, match: re.Match[bytes]) -> bool:
+def _belongs_together(before: bytes, data: bytes, match: re.Match[bytes]) -> bool:
     """Whether the text on both sides of a seam is one word.
 
-    A comma, or two literals side by side on a line, also stand between separate values: there the left side must
-    not be a key by itself.
+    Markup, a comma or nothing at all also stands between separate values: there, what is put together so far must not
+    be a key by itself, unless a line end follows and what comes then looks like the rest of one.
     """
+    if match["markup"] is not None:
+        return not _BLOCK.search(match["markup"]) and not _ALONE.search(before)
     if match["quote"] is None:
         return True
-    if not _PIECE.match(data, match.end()):
+    piece = _PIECE.match(data, match.end())
+    if not piece:
         return False
-    between = match["between"]
-    if between.strip(b" \t") == b"" or b"," in between:
-        return not _ALONE.search(data, max(0, match.start() - 128), match.start())
-    return True
+    between = _COMMENT.sub(b"", match["between"]).strip(b" \t")
+    if _OPERATORS.search(between) or not _ALONE.search(before):
+        return True
+    return bool(between) and b"," not in between and looks_random(piece[0])
 
 
 # --- base64 --------------------------------------------------------------------------------------------------------
@@ -427,16 +453,16 @@ _HEX_SPACED = re.compile(
     rb"(?:0x)?[0-9a-fA-F]{2}(?:[ :,;\t\r\n\\-]{1,24}(?:0x)?[0-9a-fA-F]{2}(?![0-9a-fA-F]))+"
 )
 _HEX_PAIR = re.compile(rb"(?:0x)?([0-9a-fA-F]{2})")
-_HEX_HIT = re.compile(rb"666c75785f|66[ :](?:6c)[ :]75[ :]78|0x66, ?0x6c", re.IGNORECASE)
+_HEX_HIT = re.compile(b"|".join(map(re.escape, HEX_WORDS)) + rb"|0x66, ?0x6c", re.IGNORECASE)
 
 
 def hexadecimal(layer: Layer) -> Iterator[Layer]:
-    """Hex digits around each hit, in one run or in pairs with something between."""
+    """Hex digits around each hit, in one run or in pairs with something between, and hex dumps."""
     done = -1
     for hit in _HEX_HIT.finditer(layer.data):
         if hit.start() < done:
             continue
-        pattern = _HEX_PLAIN if hit[0][2:4].lower() == b"6c" else _HEX_SPACED
+        pattern = _HEX_PLAIN if hit[0].isalnum() and hit[0][1:2] != b"x" else _HEX_SPACED
         begin = hit.start()
         if pattern is _HEX_PLAIN:
             while begin >= 2 and hit.start() - begin < RUN and _is_hex(data=layer.data[begin - 2 : begin]):
@@ -446,6 +472,32 @@ def hexadecimal(layer: Layer) -> Iterator[Layer]:
             continue
         done = run.end()
         yield from _hex_layer(layer, run)
+    yield from _dumps(layer)
+
+
+# One row of a hex dump: an offset, groups of digits, and the text beside them.
+_ROW = re.compile(
+    rb"^[ \t]*(?:0x)?[0-9a-fA-F]{4,16}[:h]?[ \t]{1,4}"
+    rb"(?P<digits>(?:[0-9a-fA-F]{2}){1,8}(?:[ ]{1,2}(?:[0-9a-fA-F]{2}){1,8}){0,31})[ \t]{2,40}[^\r\n]{0,80}\r?$",
+    re.MULTILINE,
+)
+_DUMPED = re.compile(DUMPED)
+_ROWS = 8 << 10  # bytes of a dump that are read around a hit
+
+
+def _dumps(layer: Layer) -> Iterator[Layer]:
+    """Hex dumps (`xxd`, `hexdump -C`) around each key that the text beside the digits shows."""
+    done = -1
+    for hit in _DUMPED.finditer(layer.data):
+        if hit.start() < done:
+            continue
+        splice = Splice()
+        begin = max(0, hit.start() - 512)
+        done = min(len(layer.data), hit.end() + _ROWS)
+        for row in _ROW.finditer(layer.data, begin, done):
+            for pair in _HEX_PAIR.finditer(row["digits"]):
+                splice.put(bytes([int(pair[1], 16)]), row.start("digits") + pair.start())
+        yield layer.inside(splice.data(), "hex", splice.locate)
 
 
 def _is_hex(data: bytes) -> bool:

@@ -36,8 +36,11 @@ _GLUE = rb"[\"'`\\+.&<\s]"
 _KEY = rb"flux_[a-z0-9]{1,12}_[A-Za-z0-9]"
 _CUT = (
     # The first word is whole, and a quote or line end cuts what follows; or it is cut itself.
-    rb"flux(?:_[a-z0-9]{0,12}_?)?[\"'`\\]|[\"'`\s](?:lu|u)?x_(?:dev|stg|prod|ci)_"
+    rb"flux(?:_[a-z0-9]{0,12}_?)?[\"'`\\<]|[\"'`>\s](?:lu|u)?x_(?:dev|stg|prod|ci)_"
 )
+
+# The text beside the digits in a hex dump. A row may end within the first word: the second is whole then, in the next.
+DUMPED = rb"[0-9a-fA-F]{2} {2,40}[|>]?[ -~]{0,31}(?:flux|x_(?:dev|stg|prod|ci)_)"
 
 
 def escaped_word() -> bytes:
@@ -91,6 +94,11 @@ def base64_forms(literal: bytes) -> list[bytes]:
 
 
 def _base64() -> list[bytes]:
+    words = (
+        *(b"flux", b"FLUXLOOP", b"flx_", b"fl_sk_"),
+        *(b"666c7578", b"666C7578", b"%66%6", b"\\u0066", b"&#102;"),  # escapes and hex within base64
+    )
+    plain = [form for word in words for form in base64_forms(word)]
     once = base64_forms(b"flux_")
     twice = [form for literal in once for form in base64_forms(literal)]
     thrice = [form for literal in twice for form in base64_forms(literal)]
@@ -98,10 +106,10 @@ def _base64() -> list[bytes]:
     second = [form for name in (b"_dev_", b"_stg_", b"_prod_", b"x_ci_") for form in base64_forms(name)]
     wide = base64_forms(b"f\0l\0u\0x\0")
     packed = [b"H4sI", b"UEsDB", b"SDRzS", b"VUVzRE"]  # gzip and zip, in base64 once and twice
-    return once + twice + thrice + second + wide + packed
+    return plain + twice + thrice + second + wide + packed
 
 
-_HEX = (
+HEX_WORDS = (
     b"666c75785f",
     b"666C75785F",
     b"66 6c 75 78",
@@ -111,11 +119,14 @@ _HEX = (
     b"0x66,0x6c",
     b"0x66, 0x6c",
     b"0x66, 0x6C",
+    # base64 of `flux_` within hex
+    *(b"".join(b"%02x" % byte for byte in form) for form in base64_forms(b"flux_")),
+    *(b"".join(b"%02X" % byte for byte in form) for form in base64_forms(b"flux_")),
 )
 _SURE: tuple[tuple[int, Sequence[bytes]], ...] = (
     (PLAIN, (b"fluxloop", b"FLUXLOOP", b"FluxLoop", b"Fluxloop", b"fluxLoop", b"flx_", b"fl_sk_")),
     (BASE64, _base64()),
-    (HEX, _HEX),
+    (HEX, HEX_WORDS),
     (WIDE, (b"f\0l\0u\0x", b"f\0\0\0l\0\0\0u")),
     (MARKER, MARKER_WORDS[:1]),
 )
@@ -127,13 +138,13 @@ _ESCAPED = (
     *(start + digits for start in (b"&#", b"amp;#") for digits in _NUMBERS),
 )  # fmt: skip
 HINTS: dict[bytes, int] = {
-    b"flux": PLAIN | JOINED | ESCAPE,
-    **{b"x_" + name + b"_": JOINED for name in ENVIRONMENTS},
+    b"flux": PLAIN | JOINED | ESCAPE | HEX,
+    **{b"x_" + name + b"_": JOINED | HEX for name in ENVIRONMENTS},
     **dict.fromkeys(_ESCAPED, ESCAPE),
 }
-EXPRESSIONS: dict[int, bytes] = {PLAIN: _KEY, JOINED: _CUT, ESCAPE: escaped_word()}
+EXPRESSIONS: dict[int, bytes] = {PLAIN: _KEY, JOINED: _CUT, HEX: DUMPED, ESCAPE: escaped_word()}
 # For `re`, which takes 11 ms to compile the escaped word: the word in any way of writing, the plain one among them.
-_PLAIN_EXPRESSIONS = ((PLAIN, _KEY), (JOINED, _CUT))
+_PLAIN_EXPRESSIONS = ((PLAIN, _KEY), (JOINED, _CUT), (HEX, DUMPED))
 _WORD = b"".join(b"(?:%c|%s)" % (letter, _escapes_of(letter)) for letter in b"flux_")
 _MANY = 256  # stretches around hints in one content; beyond them the whole of it is looked at
 _SLOW = (

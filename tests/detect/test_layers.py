@@ -136,6 +136,29 @@ def test_a_damaged_archive_is_named(pack: Callable[[bytes], bytes]) -> None:
     assert detection.unread
 
 
+def test_a_tar_archive_with_a_broken_header_is_named() -> None:
+    whole = bytearray(tarred("a", b"a" * 600)[: 3 * 512] + tarred("b", gzip.compress(LINE)))
+    whole[3 * 512 + 5] ^= 1
+    assert any("damaged tar" in reason for _, reason in DETECTOR.detect(bytes(whole), b"a.tar").unread)
+
+
+def test_tar_archives_one_behind_the_other_are_read() -> None:
+    detection = DETECTOR.detect(tarred("a", b"a\n") + tarred("b", gzip.compress(LINE, mtime=0)), b"a.tar")
+    assert [match.via for match in detection.matches] == [("tar:b", "gzip")]
+    assert not detection.unread
+
+
+def test_what_stands_behind_a_tar_archive_makes_it_no_damaged_one() -> None:
+    assert not DETECTOR.detect(tarred("a", b"a\n") + b"trailer" * 100, b"a.tar").unread
+
+
+def test_the_tar_archive_of_an_empty_tree_is_read() -> None:
+    out = io.BytesIO()
+    tarfile.open(fileobj=out, mode="w", format=tarfile.PAX_FORMAT, pax_headers={"comment": "c"}).close()
+    assert b"comment" in out.getvalue()
+    assert not DETECTOR.detect(out.getvalue(), b"a.tar").unread
+
+
 def test_layers_without_end_are_named() -> None:
     data = LINE
     for _ in range(20):

@@ -16,12 +16,12 @@ from conftest import COMMAND, Mint, Outcome, Repo, Run, call
 
 DEFECT = """
 import sys
-from fluxguard.commands import rules
-def broken(args):
+from fluxguard.commands import files
+def broken(words):
     raise ValueError(sys.argv[2])
-rules.run = broken
+files.check = broken
 from fluxguard.cli import main
-raise SystemExit(main(["rules", "list"]))
+raise SystemExit(main(["scan"]))
 """
 
 

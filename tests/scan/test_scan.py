@@ -31,6 +31,11 @@ def test_a_folder_is_scanned_and_reported(run: Run, repo: Repo, mint: Mint) -> N
     assert finding["environment"] == "prod"
 
 
+def test_names_of_files_are_no_objects(run: Run, repo: Repo) -> None:
+    repo.stage("fluxloop/notes.txt", "nothing\n")
+    assert report(run("scan", "--format", "json", cwd=repo.path))["stats"]["objects"] == 2
+
+
 def test_what_git_ignores_is_left_out_unless_asked_for(run: Run, repo: Repo, mint: Mint) -> None:
     repo.commit(".gitignore", ".env\n")
     repo.write(".env", f"FLUXLOOP_API_KEY={mint.key()}\n")

@@ -1,0 +1,1 @@
+"""Realistic files in which keys stand, and others in which none does: what detection is measured by."""
