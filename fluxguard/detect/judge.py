@@ -105,7 +105,6 @@ def judge_legacy(data: bytes, match: Match) -> Verdict | None:
     return Verdict(match.start(), match.end(), environment, "medium" if at_home else "low")
 
 
-_PUNCTUATION = re.compile(rb"(?:[.,:!]|(?<!=)=(?!=)|={3,})+\Z")  # two `=` are the padding of base64
 _RUNS = re.compile(rb"[A-Za-z0-9]+")
 _UUID = re.compile(rb"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\Z")
 _CERTAIN = 20.0  # bits
@@ -113,7 +112,7 @@ _CERTAIN = 20.0  # bits
 
 def judge_value(data: bytes, match: Match) -> Verdict | None:
     """A value beside a telling name: only where it looks random, and is neither a reference nor a mask."""
-    value = _PUNCTUATION.sub(b"", match.group("value"))
+    value = _trimmed(match.group("value"))
     start = match.start("value")
     if (
         b"..." in value
@@ -132,6 +131,13 @@ def judge_value(data: bytes, match: Match) -> Verdict | None:
         return None
     best = max(map(grade.randomness, long), default=0.0)
     return Verdict(start, start + len(value), "", "medium" if best > _CERTAIN else "low")
+
+
+def _trimmed(value: bytes) -> bytes:
+    """Without the punctuation of a sentence or an assignment behind it; the padding of base64 stays."""
+    bare = value.rstrip(b".,:!=")
+    padding = b"=" * (-len(bare) % 4)
+    return bare + padding if value[len(bare) :].rstrip(b".,:!") == padding else bare
 
 
 def _counts_as_value(run: bytes) -> bool:
