@@ -105,13 +105,13 @@ class Scan:
                 size += len(data)
         return count, size, left
 
-    def names(self, paths: Iterable[bytes]) -> None:
+    def names(self, paths: Iterable[bytes], kind: str = "path") -> None:
         """Looks at the names of files; one look for all of them, for hardly ever is there anything in one."""
         from fluxguard.chunk import Origin
 
         listed = list(paths)
         if self._triggers.kinds(b"\n".join(listed)):
-            self.run(Chunk(path, Origin("path", path)) for path in listed)
+            self.run(Chunk(path, Origin(kind, path)) for path in listed)
 
     def _look(self, chunk: Chunk) -> None:
         if self.collector is None:

@@ -48,7 +48,10 @@ class Surroundings:
             fresh = [ref for ref in found if not ref.name.startswith(b"refs/") or ref.name not in known]
         scan.run(metadata.ref_names(fresh))
         self.refs += [Ref(prefix + ref.name, ref.id, ref.peeled) for ref in fresh]
-        scan.run(metadata.files(member, config.largest))
+        listed, skipped = metadata.names(member)
+        self.skipped += skipped
+        scan.names((shown for _, shown in listed), "git-file")
+        scan.run(metadata.files(member, listed, config.largest))
         if member.path == member.common:
             scan.run(metadata.store_files(member.objects, member.name, config.largest))
         scan.run(self._index(member))
@@ -65,9 +68,9 @@ class Surroundings:
             pairs, skipped = worktree.below(tree, True)
             self.skipped += skipped
             base = os.fsencode(tree) + b"/"
-            scan.run(
-                worktree.contents(((name, shown.removeprefix(base)) for name, shown in pairs), config.largest)
-            )
+            listed = [(name, shown.removeprefix(base)) for name, shown in pairs]
+            scan.names((shown for _, shown in listed), "file")
+            scan.run(worktree.contents(listed, config.largest))
 
 
 def _log_entries(member: GitDir, prefix: bytes) -> Iterator[tuple[bytes, str]]:

@@ -21,19 +21,21 @@ def ref_names(refs: Iterable[Ref]) -> Iterator[Chunk]:
         yield Chunk(ref.name, Origin("ref-name", ref.name))
 
 
-def files(repository: GitDir, limit: int) -> Iterator[Chunk | Skipped]:
-    """Every file of a git directory but its object store and the git directories inside it.
-
-    Reflogs are `reflog`, objects of LFS `lfs-object`, all else `git-file`; paths are shown below the directory's name.
-    """
+def names(repository: GitDir) -> tuple[list[tuple[bytes, bytes]], list[Skipped]]:
+    """Every file of a git directory but its object store and the git directories inside it: the name to open, and to show."""
     skipped: list[Skipped] = []
-    names = sorted(_below(repository.path, skipped))
-    yield from skipped
-    shown = os.fsencode(repository.name)
+    shown = os.fsencode(repository.name) + b"/"
     start = os.fsencode(repository.path)
-    for name in names:
-        kind = _kind(name)
-        for item in worktree.contents([(os.path.join(start, name), shown + b"/" + name)], limit):
+    found = sorted(_below(repository.path, skipped))
+    return [(os.path.join(start, name), shown + name) for name in found], skipped
+
+
+def files(repository: GitDir, listed: Iterable[tuple[bytes, bytes]], limit: int) -> Iterator[Chunk | Skipped]:
+    """What stands in the files that `names` lists. Reflogs are `reflog`, objects of LFS `lfs-object`, all else `git-file`."""
+    inside = len(os.fsencode(repository.name)) + 1
+    for name, shown in listed:
+        kind = _kind(shown[inside:])
+        for item in worktree.contents([(name, shown)], limit):
             if isinstance(item, Chunk):
                 item.origin = Origin(kind, item.origin.path)
             yield item

@@ -50,9 +50,9 @@ class Hidden:
     logs: reflogs, where no ref leads to it. line, column, via: None where it does not matter.
     """
 
-    key: str
+    key: str = field(repr=False)
     kind: str
-    path: bytes = b""
+    path: bytes = field(default=b"", repr=False)
     line: int | None = None
     column: int | None = None
     via: tuple[str, ...] | None = ()
@@ -126,6 +126,14 @@ class Corpus:
     def tree(self, *entries: tuple[str, str, str, str]) -> str:
         listed = "".join(f"{mode} {kind} {id}\t{name}\0" for mode, kind, id, name in entries)
         return self.git("mktree", "-z", "--missing", stdin=listed.encode())
+
+    def tree_with(self, base: str, *files: tuple[str, bytes]) -> str:
+        """The tree of a commit, with further files."""
+        index = {"GIT_INDEX_FILE": str(self.repo.path.parent / "index.tmp")}
+        self.git("read-tree", base, **index)
+        for name, data in files:
+            self.git("update-index", "--add", "--cacheinfo", f"100644,{self.blob(data)},{name}", **index)
+        return self.git("write-tree", "--missing-ok", **index)
 
     def commit_tree(self, tree: str, *parents: str, message: str = "made", **env: str) -> str:
         arguments = [word for parent in parents for word in ("-p", parent)]
@@ -371,10 +379,10 @@ def _merges(corpus: Corpus) -> None:
     hidden["merge-conflict-resolution"].commit = hidden["evil-merge-new-file"].commit = merge
     tops = []
     for number in range(3):
-        tree = corpus.tree(("100644", "blob", corpus.blob(b"%d\n" % number), f"f{number}"))
+        tree = corpus.tree_with("HEAD", (f"f{number}", b"%d\n" % number))
         tops.append(corpus.commit_tree(tree, corpus.head))
     data = corpus.text("octopus-merge", b"octopus.txt", line)
-    tree = corpus.tree(("100644", "blob", corpus.blob(data), "octopus.txt"))
+    tree = corpus.tree_with("HEAD", ("octopus.txt", data), *((f"f{n}", b"%d\n" % n) for n in range(3)))
     hidden["octopus-merge"].commit = corpus.commit_tree(tree, *tops)
     corpus.git("update-ref", "refs/heads/octopus", hidden["octopus-merge"].commit)
 
@@ -397,11 +405,9 @@ def _back_and_forth(corpus: Corpus) -> None:
 
     base = corpus.head
     data = corpus.text("criss-cross", b"cross.txt", line)
-    left_tree = corpus.tree(("100644", "blob", corpus.blob(data), "cross.txt"))
-    right_tree = corpus.tree(("100644", "blob", corpus.blob(b"r\n"), "r.txt"))
-    both = corpus.tree(
-        ("100644", "blob", corpus.blob(data), "cross.txt"), ("100644", "blob", corpus.blob(b"r\n"), "r.txt")
-    )
+    left_tree = corpus.tree_with(base, ("cross.txt", data))
+    right_tree = corpus.tree_with(base, ("r.txt", b"r\n"))
+    both = corpus.tree_with(base, ("cross.txt", data), ("r.txt", b"r\n"))
     left = corpus.commit_tree(left_tree, base)
     right = corpus.commit_tree(right_tree, base)
     one, two = corpus.commit_tree(both, left, right), corpus.commit_tree(both, right, left)
@@ -577,10 +583,10 @@ def _left(corpus: Corpus) -> None:
     none = {"refs": (), "logs": (), "reachable": False}
     corpus.blob(corpus.text("dangling-blob", b"", line, commit="", **none))
     data = corpus.text("dangling-commit", b"dangling.txt", line, **none)
-    tree = corpus.tree(("100644", "blob", corpus.blob(data), "dangling.txt"))
+    tree = corpus.tree_with("HEAD", ("dangling.txt", data))
     hidden["dangling-commit"].commit = corpus.commit_tree(tree, corpus.head)
     data = corpus.text("dangling-merge-of-its-own", b"merged.txt", line, **none)
-    tree = corpus.tree(("100644", "blob", corpus.blob(data), "merged.txt"))
+    tree = corpus.tree_with("HEAD", ("merged.txt", data))
     hidden["dangling-merge-of-its-own"].commit = corpus.commit_tree(tree, corpus.head, corpus.head + "~1")
     key = corpus.hide("dangling-commit-message", "commit-message", **none)
     hidden["dangling-commit-message"].commit = corpus.commit_tree(
@@ -611,7 +617,7 @@ def _stores(corpus: Corpus) -> None:
     sub.git("init", "-q", "-b", "main")
     sub.commit("sub.txt", corpus.text("submodule-store", b"sub.txt", line, refs=None))
     hidden["submodule-store"].commit = sub.head.decode()
-    hidden["submodule-store"].refs = (b"modules/lib/sub:refs/heads/main", b"modules/lib/sub:HEAD")
+    hidden["submodule-store"].refs = (b"modules/lib/sub:refs/heads/main",)
     (corpus.dot / "modules" / "lib").mkdir(parents=True)
     shutil.move(sub.path / ".git", corpus.dot / "modules" / "lib" / "sub")
 
@@ -632,7 +638,9 @@ def _worktrees(corpus: Corpus) -> None:
     key = corpus.hide("linked-worktree-reflog", "reflog", path=b"worktrees/linked/logs/HEAD")
     linked.git("update-ref", "-m", f"odd {key}", "HEAD", linked.git("rev-parse", "HEAD~1").strip())
     linked.git("update-ref", "HEAD", hidden["linked-worktree-detached"].commit or "")
-    key = corpus.hide("linked-worktree-index", "index", path=b"staged.txt", commit="", logs=(), reachable=False)
+    key = corpus.hide(
+        "linked-worktree-index", "index", path=b"staged.txt", commit="", logs=(), reachable=False
+    )
     linked.stage("staged.txt", line(key.encode()))
     linked.write("staged.txt", "nothing\n")
     key = corpus.hide("linked-worktree-index-path", "index")
@@ -689,4 +697,4 @@ def _git_files(corpus: Corpus) -> None:
     corpus.git("pack-refs", "--all")
     key = corpus.hide("packed-refs", "git-file", path=b".git/packed-refs")
     with (corpus.dot / "packed-refs").open("ab") as stream:
-        stream.write(f"{corpus.head} refs/heads/zz/{key}\n".encode())
+        stream.write(f"{corpus.head} refs/zz/{key}\n".encode())
