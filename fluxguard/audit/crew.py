@@ -13,8 +13,9 @@ import signal
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
+from fluxguard.repo import run
+
 _NUMBER = 4
-_MOST_TASKS = 12_000  # what fits into a pipe
 _READ = 1 << 18
 
 
@@ -34,8 +35,6 @@ class Crew:
     """
 
     def __init__(self, tasks: int, work: Work, size: int) -> None:
-        if tasks > _MOST_TASKS:
-            raise ValueError(f"more than {_MOST_TASKS} tasks")
         self._tasks = tasks
         self._work = work
         self._pipes: dict[int, tuple[int, bytearray]] = {}
@@ -44,9 +43,8 @@ class Crew:
             self._start(min(size, tasks))
 
     def _start(self, size: int) -> None:
-        queue, filler = os.pipe()
-        os.write(filler, b"".join(task.to_bytes(_NUMBER, "big") for task in range(self._tasks)))
-        os.close(filler)
+        # One open file, whose place all processes share: each read takes the next task.
+        queue = run.scratch(b"".join(task.to_bytes(_NUMBER, "big") for task in range(self._tasks)))
         for _ in range(size):
             reader, writer = os.pipe()
             pid = os.fork()

@@ -52,6 +52,14 @@ class Depot:
             self.problems.append((name, pack.complaint))
         self.packs.append(Opened(name, pack, Forest(pack, ALL)))
 
+    def broken(self) -> dict[str, str]:
+        """The packed objects that can't even be begun to be read, each with the reason."""
+        return {
+            opened.pack.id(entry): reason
+            for opened in self.packs
+            for entry, reason in opened.pack.broken.items()
+        }
+
     def ids(self) -> list[npt.NDArray[np.uint8]]:
         """The ids of all objects, packed and loose; one that is there twice is twice among them."""
         loose = np.frombuffer(bytes.fromhex("".join(self.store.loose)), dtype=np.uint8)

@@ -11,7 +11,7 @@ from fluxguard.audit import certificate
 from fluxguard.audit.depot import Depots
 from fluxguard.audit.examine import Examined, Sighting, examine
 from fluxguard.audit.history import LOG, History
-from fluxguard.audit.sifting import Found, Sifting
+from fluxguard.audit.sifting import DIED, Found, Sifting
 from fluxguard.audit.surroundings import Surroundings
 from fluxguard.chunk import Origin, Skipped
 from fluxguard.config import Config
@@ -19,6 +19,7 @@ from fluxguard.detect.triggers import Triggers
 from fluxguard.findings import Seen, gather
 from fluxguard.model import Certificate, Finding, Location, Report, Secret, Stats, Suppression, Trace, Unread
 from fluxguard.repo import gitdir, links, refs, store
+from fluxguard.repo.forest import TOO_MUCH
 from fluxguard.repo.gitdir import GitDir
 from fluxguard.repo.inflate import Damaged
 from fluxguard.repo.store import TooLarge
@@ -130,7 +131,7 @@ class _Whole:
             try:
                 kind, size, pieces = depot.pieces(id)
                 if size > self._config.largest:
-                    self._fail(number, id, f"larger than the limit of {self._config.largest:,} bytes")
+                    self._fail(number, id, f"larger than the limit of {self._config.largest:,} bytes", True)
                     continue
                 for chunk in windows(pieces, Origin("blob", b"", id)):
                     if self._sifting.detector.suspects(chunk.data):
@@ -138,7 +139,7 @@ class _Whole:
                 self._found.objects += 1
                 self._found.bytes += size
             except Damaged as error:
-                self._fail(number, id, str(error))
+                self._fail(number, id, str(error), certain=True)
 
     def _take_window(self, id: str, kind: str, data: bytes, line: int, column: int) -> None:
         seen = set(self._sightings)
@@ -199,19 +200,21 @@ class _Whole:
             inside = f"{reason} (in {where})" if where else reason
             self.skipped.append(Skipped(self._place_of(id), inside, id))
 
-    def _fail(self, number: int, id: str, reason: str) -> None:
-        """A copy of an object can't be read: that counts where there is no other copy."""
+    def _fail(self, number: int, id: str, reason: str, certain: bool = False) -> None:
+        """A copy of an object can't be read: that counts where there is no other copy, or if it is certain."""
+        if certain or reason in (DIED, TOO_MUCH) or not self._readable(id):
+            self._unread[number].add(id)
+            self.skipped.append(Skipped(f"object {id}".encode(), reason, id))
+
+    def _readable(self, id: str) -> bool:
+        """Whether there is a copy of an object that can be read; each copy has its own turn to be looked at."""
         try:
             self._depots.content(id)
         except TooLarge:
-            if "larger than" not in reason:
-                return
+            return True
         except (KeyError, Damaged):
-            pass
-        else:
-            return
-        self._unread[number].add(id)
-        self.skipped.append(Skipped(f"object {id}".encode(), reason, id))
+            return False
+        return True
 
     def _place_of(self, id: str) -> bytes:
         """How to name an object to a person: its path in an index, where it has one."""

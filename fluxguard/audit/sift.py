@@ -64,7 +64,8 @@ class Sieve:
                 _note(links, kind, entry, data, new)
             if base[entry] in suspects:
                 new = data
-            if look(new) or (whole is not None and whole(data)):
+            # What is joined may look like more than it was: only the content itself makes a suspect.
+            if (look(new) and (new is data or look(data))) or (whole is not None and whole(data)):
                 suspects.add(entry)
                 yield entry, data
 

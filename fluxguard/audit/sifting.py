@@ -22,6 +22,7 @@ from fluxguard.repo.store import TooLarge
 _SHARES = 96  # of one pack, at the most
 _LOOSE = 500  # objects in a share
 _ALONE = 24 << 20  # bytes of objects; for less, another process costs more than it brings
+DIED = "the process that was reading it ended unexpectedly"
 _UNPACKED = 64 << 30  # bytes that all packed contents together may unpack to
 
 
@@ -164,7 +165,10 @@ class Sifting:
     def finish(self, watch: Callable[[int, int], None]) -> Found:
         """All that was found. watch: told, now and then, how many objects were read and how many keys seen."""
         assert self._crew is not None
-        found = Found(loose=[{} for _ in self._depots.each], broken=[{} for _ in self._depots.each])
+        found = Found(
+            loose=[{} for _ in self._depots.each],
+            broken=[depot.broken() for depot in self._depots.each],
+        )
         for number, value in self._crew.answers():
             task = self.tasks[number]
             if value is Died:
@@ -176,13 +180,12 @@ class Sifting:
 
     def _died(self, task: Task, found: Found) -> None:
         """A process ended in the middle of its work (killed, out of memory): none of it counts as read."""
-        reason = "the process that was reading it ended unexpectedly"
         if task.pack is not None:
             pack, forest = task.pack.pack, task.pack.forest
             ids = [pack.id(entry) for root in task.roots for entry in forest.below(root)]
         else:
             ids = task.loose
-        found.broken[task.depot].update(dict.fromkeys(ids, reason))
+        found.broken[task.depot].update(dict.fromkeys(ids, DIED))
 
 
 def _content(opened: Opened, entry: int) -> tuple[str, bytes]:

@@ -15,10 +15,12 @@ from fluxguard.repo import delta as deltas
 from fluxguard.repo.inflate import Damaged, inflate
 from fluxguard.repo.pack import Pack, release
 
+TOO_MUCH = "more is made of the deltas around it than can be read in reasonable time"
 IN_MEMORY = 32 << 20  # bytes; larger objects, and what is made from them, are left to be read in pieces
 TOO_LARGE = "it is too large to be held in memory"
 _RELEASE = 64 << 20  # packed bytes, after which the pages of the pack are given back
 _SHARE = 2 << 20  # bytes of contents and deltas
+_MOST_MADE = 256 << 30  # bytes of contents below the roots of one walk; a few bytes of delta can ask for 32 MiB each
 _EACH = 600  # bytes; what an entry costs beside its size
 
 Ints = npt.NDArray[np.int64]
@@ -57,7 +59,7 @@ class Forest:
 
     def _weighed(self, derived: Ints) -> Ints:
         """How many bytes, about, each entry and all that hangs on it come to: summed from the ends of the chains."""
-        weight = self._pack.size + _EACH
+        weight = np.minimum(self._pack.size, IN_MEMORY) + _EACH
         hanging = self._pack.base < 0
         levels = []
         while len(derived):
@@ -86,7 +88,7 @@ class Forest:
         """Every entry below the given roots: (entry, content, the delta that it was made by or None)."""
         view = memoryview(self._pack.map)
         begin, end, size, first, last = self._begin, self._end, self._size, self._first, self._last
-        touched = 0
+        touched = made_in_all = 0
         for root in roots:
             pending: list[tuple[int, bytes | None]] = [(root, None)]
             while pending:
@@ -95,6 +97,9 @@ class Forest:
                 touched += len(packed)
                 if size[entry] > IN_MEMORY:
                     self.large += self.below(entry)
+                    continue
+                if made_in_all > _MOST_MADE:
+                    self.broken.update(dict.fromkeys(self.below(entry), TOO_MUCH))
                     continue
                 try:
                     data = inflate(packed, size[entry])
@@ -109,6 +114,7 @@ class Forest:
                 except Damaged as damage:
                     self._fail(entry, str(damage))
                     continue
+                made_in_all += len(data)
                 if last[entry] > first[entry]:
                     pending += self._next(entry, data)
                 yield entry, data, made
@@ -140,6 +146,8 @@ class Forest:
 
     def content(self, entry: int) -> bytes:
         """The content of one entry, whatever its kind. Raises Damaged, also where it is too large for the memory."""
+        if entry in self._pack.broken:
+            raise Damaged(self._pack.broken[entry])
         chain = [entry]
         while self._pack.base[chain[-1]] >= 0:
             chain.append(int(self._pack.base[chain[-1]]))

@@ -34,4 +34,7 @@ def inflate(packed: memoryview, size: int) -> bytes:
 
 def _bounded(packed: memoryview, size: int) -> bytes:
     inflater = zlib.decompressobj()
-    return inflater.decompress(packed, size + 1)
+    data = inflater.decompress(packed, size + 1)
+    if not inflater.eof and len(data) <= size:
+        raise zlib.error("it ends early")
+    return data

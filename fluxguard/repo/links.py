@@ -87,9 +87,12 @@ class Links:
 
     def _named(self, entry: int, id: bytes) -> None:
         try:
-            self._ids.append(bytes.fromhex(id[:16].decode("ascii")))
+            prefix = bytes.fromhex(id[:16].decode("ascii"))
         except ValueError:
             return
+        if len(prefix) < 8:  # cut off, or with spaces in it, which `fromhex` passes over
+            return
+        self._ids.append(prefix)
         self._from.append(entry)
         if len(self._ids) > 100_000:
             self._flush_names()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import mmap
 import os
+import stat
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -23,6 +24,7 @@ _HEADER = 12
 _LONGEST = 9  # bytes of a size or a distance; longer ones are lies
 _HEAD = 2 * _LONGEST + 2
 _TURN = 1 << 16  # entries
+_SMALLEST = 9  # bytes of an entry: its header, and a compressed nothing
 
 Ints = npt.NDArray[np.int64]
 Bytes = npt.NDArray[np.uint8]
@@ -66,9 +68,9 @@ def read(path: str, width: int) -> Pack:
 
     width: bytes of an object id, 20 or 32. Raises DamagedPack where no entry of it can be located.
     """
-    ids, offsets = _index(path[: -len(".pack")] + ".idx", width)
     whole = _mapped(path)
     data = np.frombuffer(whole, dtype=np.uint8)
+    ids, offsets = _index(path[: -len(".pack")] + ".idx", width, len(data) // _SMALLEST)
     if len(data) < _HEADER + width or whole[:4] != b"PACK" or whole[4:8] not in (b"\0\0\0\2", b"\0\0\0\3"):
         raise DamagedPack(f"{path} is no pack, or is cut off.", "Restore it, or fetch its objects again.")
     order = np.argsort(offsets, kind="stable")
@@ -76,15 +78,10 @@ def read(path: str, width: int) -> Pack:
     return _Reader(path, whole, data, ids, offsets, width).pack()
 
 
-def _index(path: str, width: int) -> tuple[Bytes, Ints]:
-    """The ids in a pack's index, and the offset of each in the pack."""
-    try:
-        raw = np.fromfile(path, dtype=np.uint8)
-    except OSError as error:
-        raise DamagedPack(
-            f"{path} can't be read: {error.strerror}.", "Make it anew: git index-pack PACK"
-        ) from None
+def _index(path: str, width: int, most: int) -> tuple[Bytes, Ints]:
+    """The ids in a pack's index, and the offset of each in the pack. most: entries that the pack has room for."""
     damaged = DamagedPack(f"{path} is damaged.", "Make it anew: git index-pack PACK")
+    raw = np.frombuffer(_small(path, 2048 + most * (width + 16), damaged), dtype=np.uint8)
     second = raw[:8].tobytes() == b"\xfftOc\0\0\0\2"
     head = 8 if second else 0
     if len(raw) < head + 1024 + 2 * width:
@@ -118,6 +115,20 @@ def _second(raw: Bytes, count: int, width: int, damaged: DamagedPack) -> tuple[B
             raise damaged
         offsets[far] = table[rows]
     return ids, offsets
+
+
+def _small(path: str, limit: int, damaged: DamagedPack) -> bytes:
+    """A plain file of at most `limit` bytes; what is no plain file is not waited for."""
+    try:
+        fd = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+        with os.fdopen(fd, "rb") as stream:
+            if not stat.S_ISREG(os.fstat(fd).st_mode) or os.fstat(fd).st_size > limit:
+                raise damaged
+            return stream.read()
+    except OSError as error:
+        raise DamagedPack(
+            f"{path} can't be read: {error.strerror}.", "Make it anew: git index-pack PACK"
+        ) from None
 
 
 def _mapped(path: str) -> mmap.mmap:
