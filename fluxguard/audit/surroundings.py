@@ -15,6 +15,10 @@ from fluxguard.scan import Scan
 from fluxguard.sources import metadata, worktree
 
 _LINE = re.compile(rb"(?m)^([0-9a-f]{40,64}) ([0-9a-f]{40,64}) ")
+_NO_TREE = (
+    "the working tree that it belongs to is not there; if it was moved: git worktree repair, "
+    "if it is gone for good: git worktree prune"
+)
 _LARGEST_LOG = 256 << 20
 
 
@@ -35,11 +39,11 @@ class Surroundings:
         self._trees(family, config, scan)
 
     def _member(self, member: GitDir, config: Config, scan: Scan) -> None:
-        found, complaint = refs.read(member)
-        if complaint:
-            self.skipped.append(
-                Skipped(os.fsencode(member.name), f"git could not list the refs: {complaint}")
-            )
+        found, problems = refs.read(member)
+        shown = os.fsencode(member.name) + b"/"
+        self.skipped += [Skipped(shown + where, reason) for where, reason in problems]
+        if member.path != member.common and not member.tree:
+            self.skipped.append(Skipped(shown[:-1], _NO_TREE))
         prefix = b"" if member.name == ".git" else os.fsencode(member.name) + b":"
         known = {ref.name for ref in self.refs}
         if member.path == member.common:

@@ -20,7 +20,9 @@ IN_MEMORY = 32 << 20  # bytes; larger objects, and what is made from them, are l
 TOO_LARGE = "it is too large to be held in memory"
 _RELEASE = 64 << 20  # packed bytes, after which the pages of the pack are given back
 _SHARE = 2 << 20  # bytes of contents and deltas
-_MOST_MADE = 256 << 30  # bytes of contents below the roots of one walk; a few bytes of delta can ask for 32 MiB each
+_MOST_MADE = (
+    256 << 30
+)  # bytes of contents below the roots of one walk; a few bytes of delta can ask for 32 MiB each
 _EACH = 600  # bytes; what an entry costs beside its size
 
 Ints = npt.NDArray[np.int64]

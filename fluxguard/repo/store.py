@@ -19,7 +19,9 @@ from fluxguard.repo.refs import small_file
 _HEX = re.compile(r"[0-9a-f]+\Z")
 _PACK = re.compile(r"pack-[0-9a-f]+\.pack\Z")
 _HEADER = re.compile(rb"(blob|tree|commit|tag) (\d{1,18})\0")
+_ESCAPES = {b"a": b"\a", b"b": b"\b", b"f": b"\f", b"n": b"\n", b"r": b"\r", b"t": b"\t", b"v": b"\v"}
 _MOST_ALTERNATES = 64
+_UNFINISHED = "git did not finish to write it; git gc removes it once it is two weeks old"
 _ALTERNATES = 1 << 20
 LARGEST_LOOSE = 32 << 20  # bytes; larger loose objects are read in pieces
 
@@ -57,15 +59,32 @@ def _add(found: dict[str, Store], path: str, name: str, width: int, depth: int) 
         return
     store = found[real] = survey(real, name, width)
     for line in small_file(os.path.join(real, "info", "alternates"), _ALTERNATES).splitlines():
-        if line and not line.startswith(b"#"):
-            other = os.path.join(real, os.fsdecode(line))
+        if line and not line.startswith(b"#") and b"\0" not in line:
+            other = os.path.join(real, os.fsdecode(_unquoted(line)))
             if os.path.isdir(other):
                 _add(found, other, other, width, depth + 1)
             else:
-                store.problems.append((f"{name}/info/alternates", "an alternate object store is not there"))
+                store.problems.append(
+                    (
+                        f"{name}/info/alternates",
+                        "an alternate object store is not there; put it back, or fetch what it held: git fetch --refetch",
+                    )
+                )
     for entry in _listed(real, store):
         if entry.name.startswith(("incoming-", "tmp_objdir-")) and entry.is_dir(follow_symlinks=False):
             _add(found, entry.path, f"{name}/{entry.name}", width, depth + 1)
+
+
+def _unquoted(line: bytes) -> bytes:
+    """A line of `alternates`, which git may have put into quotes, as it does with odd paths elsewhere."""
+    if not (line.startswith(b'"') and line.endswith(b'"') and len(line) > 1):
+        return line
+    return re.sub(rb"\\([0-7]{3}|.)", _escaped, line[1:-1], flags=re.DOTALL)
+
+
+def _escaped(match: re.Match[bytes]) -> bytes:
+    code = match[1]
+    return bytes([int(code, 8) & 255]) if len(code) == 3 else _ESCAPES.get(code, code)
 
 
 def survey(path: str, name: str, width: int) -> Store:
@@ -75,7 +94,7 @@ def survey(path: str, name: str, width: int) -> Store:
         if len(entry.name) == 2 and _HEX.match(entry.name):
             _loose(store, entry.path, entry.name)
         elif entry.name.startswith("tmp_obj_"):
-            store.problems.append((f"{name}/{entry.name}", "an object that git did not finish to write"))
+            store.problems.append((f"{name}/{entry.name}", _UNFINISHED))
     _packs(store)
     return store
 
@@ -97,9 +116,7 @@ def _loose(store: Store, folder: str, start: str) -> None:
         if len(entry.name) == length and _HEX.match(entry.name):
             store.loose.append(start + entry.name)
         elif entry.name.startswith("tmp_obj_"):
-            store.problems.append(
-                (f"{store.name}/{start}/{entry.name}", "an object that git did not finish to write")
-            )
+            store.problems.append((f"{store.name}/{start}/{entry.name}", _UNFINISHED))
 
 
 def _packs(store: Store) -> None:
@@ -111,11 +128,15 @@ def _packs(store: Store) -> None:
         if kind == "pack" and f"{stem}.idx" in names:
             store.packs.append(os.path.join(folder, name))
         elif kind == "pack":
-            store.problems.append((where, "a pack without an index: make it with git index-pack"))
+            store.problems.append(
+                (where, "a pack without an index, which git does not see; make one with: git index-pack")
+            )
         elif kind == "idx" and f"{stem}.pack" not in names:
-            store.problems.append((where, "the pack that this index is of is not there"))
+            store.problems.append(
+                (where, "the pack that this index is of is not there; fetch it again: git fetch --refetch")
+            )
         elif not dot and name.startswith(("tmp_pack_", "tmp_")):
-            store.problems.append((where, "a pack that git did not finish to write"))
+            store.problems.append((where, _UNFINISHED))
 
 
 def loose_path(store: Store, id: str) -> str:

@@ -7,12 +7,10 @@ from collections.abc import Iterable, Iterator
 
 from fluxguard.chunk import Chunk, Origin, Skipped
 from fluxguard.errors import GitError
-from fluxguard.repo import run
+from fluxguard.repo import links, run
 from fluxguard.repo.gitdir import GitDir
 from fluxguard.repo.refs import Ref
 from fluxguard.sources import worktree
-
-_BINARY = (b"index", b"multi-pack-index")
 
 
 def ref_names(refs: Iterable[Ref]) -> Iterator[Chunk]:
@@ -103,12 +101,11 @@ def index_names(repository: GitDir) -> Iterator[Chunk | Skipped]:
             "--git-dir", repository.path, "ls-files", "--stage", "-z", "--full-name", isolated=True
         )
     except GitError as error:
-        yield Skipped(shown, f"the index can't be read: {error.what}")
+        yield Skipped(shown, f"the index can't be read: {error.what} {error.hint}".strip())
         return
     for entry in raw.split(b"\0"):
         head, _, path = entry.partition(b"\t")
         if path:
-            fields = head.split(b" ")
-            yield Chunk(
-                path, Origin("index", path, fields[1].decode("ascii", "replace") if len(fields) > 1 else "")
-            )
+            mode, _, rest = head.partition(b" ")
+            id = "" if mode == links.SUBMODULE else rest[: rest.find(b" ")].decode("ascii", "replace")
+            yield Chunk(path, Origin("index", path, id))
