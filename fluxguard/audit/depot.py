@@ -48,7 +48,7 @@ class Depot:
         try:
             pack = read_pack(path, self.store.width)
         except DamagedPack as error:
-            self.problems.append((name, error.what.removeprefix(path).strip()))
+            self.problems.append((name, f"{error.what.removeprefix(path).strip()} {error.hint}".strip()))
             return
         if pack.complaint:
             self.problems.append((name, pack.complaint))

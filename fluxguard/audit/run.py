@@ -26,6 +26,7 @@ from fluxguard.repo.graph import parse_commit
 from fluxguard.repo.inflate import Damaged
 from fluxguard.repo.store import TooLarge
 from fluxguard.scan import Scan
+from fluxguard.sources import metadata
 from fluxguard.sources.windows import windows
 
 Watch = Callable[[int, int, int], None]
@@ -73,6 +74,9 @@ class Audit:
             found = sifting.finish(lambda done, keys: self._watch(done, sifting.total, keys))
         finally:
             sifting.stop()
+        for depot in depots.each:
+            unseen = [where for where, _ in depot.problems]
+            self._scan.run(metadata.strays(depot.store, unseen, self._config.largest))
         self._skipped += around.skipped + self._scan.skipped
         for depot in depots.each:
             self._skipped += [Skipped(os.fsencode(where), reason) for where, reason in depot.problems]

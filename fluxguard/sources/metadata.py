@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import zlib
 from collections.abc import Iterable, Iterator
 
 from fluxguard.chunk import Chunk, Origin, Skipped
@@ -10,7 +11,9 @@ from fluxguard.errors import GitError
 from fluxguard.repo import links, run
 from fluxguard.repo.gitdir import GitDir
 from fluxguard.repo.refs import Ref
+from fluxguard.repo.store import Store
 from fluxguard.sources import worktree
+from fluxguard.sources.windows import WHOLE
 
 
 def ref_names(refs: Iterable[Ref]) -> Iterator[Chunk]:
@@ -89,6 +92,35 @@ def store_files(objects: str, name: str, limit: int) -> Iterator[Chunk | Skipped
                 item.origin = Origin("git-file", item.origin.path)
             yield item
     yield from skipped
+
+
+def strays(store: Store, unseen: Iterable[str], limit: int) -> Iterator[Chunk | Skipped]:
+    """Files in a folder of objects that are no objects: what git did not finish to write, packs that it does not see.
+
+    unseen: names of what else could not be opened there.
+    """
+    shown = os.fsencode(store.name if os.path.isabs(store.name) else f".git/{store.name}") + b"/"
+    packs = (os.path.basename(name) for name in unseen if name.endswith(".pack"))
+    names = {*store.strays, *(os.path.join("pack", name) for name in packs)}
+    for name in map(os.fsencode, sorted(names)):
+        path = os.path.join(os.fsencode(store.path), name)
+        yield Chunk(name, Origin("git-file", shown + name))
+        if os.path.basename(name).startswith(b"tmp_obj_"):
+            yield Chunk(_begun(path), Origin("git-file", shown + name))
+        for item in worktree.contents([(path, shown + name)], limit):
+            if isinstance(item, Chunk):
+                item.origin = Origin("git-file", item.origin.path)
+            yield item
+
+
+def _begun(path: bytes) -> bytes:
+    """As much of an unfinished loose object as is there."""
+    data = worktree.plain(path, WHOLE) or b""
+    inflater = zlib.decompressobj()
+    try:
+        return inflater.decompress(data, WHOLE)
+    except zlib.error:
+        return b""
 
 
 def index_names(repository: GitDir) -> Iterator[Chunk | Skipped]:

@@ -19,26 +19,145 @@ from pathlib import Path
 
 from conftest import Mint, Repo
 
-HISTORY = """root-commit plain-head added-then-deleted other-branch rename-plus-edit typechange-to-symlink-target
-typechange-to-file symlink-target-added evil-merge-new-file merge-conflict-resolution octopus-merge
-commit-message-empty-commit commit-message-normal author-name tag-message nested-tag-message ref-name tag-to-blob
-annotated-tag-to-blob tag-to-tree note-body custom-ref file-name orphan-branch-root hidden-by-replace""".split()
-CONTENT = """path-space path-tab path-newline path-nonutf8 path-quote path-b-slash utf16le-bom utf16be-bom
-utf16le-nobom utf32le-bom binary-nul text-then-late-nul gitattributes-minus-diff gitattributes-binary cr-only-eol
-no-final-newline very-long-line-2MB blob-exactly-key base64 base64-wrapped base64-twice hex percent-all
-percent-underscore json-unicode-escape split-concat yaml-folded html-entity gzip zip zip-in-zip tar-gz
-patch-like-content line-starting-plusplus line-starting-minusminus across-64k-boundary prefix-joined""".split()
-ASIDE = """stash-worktree stash-index-only stash-untracked stash-message stash-top-worktree stash-top-untracked
-amended-away reset-away commit-message-reflog-only deleted-branch dangling-blob dangling-commit
-dangling-commit-message linked-worktree-detached git-config-remote-url git-hooks-dir git-dir-stray reflog-message
-index-only worktree-untracked worktree-ignored""".split()
-FURTHER = """ofs-delta ref-delta loose alternate submodule-store quarantine linked-worktree-index
-linked-worktree-index-path extra-header mergetag tagger author-email committer-name replace-ref pull-ref original-ref
-tag-name remote-ref-name reflog-of-branch index-path fetch-head orig-head merge-msg commit-editmsg packed-refs
-rr-cache lfs-object filter-repo bundle-text directory-name deep-file-name submodule-name tag-of-tag-of-blob
-annotated-tag-to-tree reverted-back cherry-picked criss-cross dangling-tree-name dangling-tag-message
-linked-worktree-reflog other-notes-ref bisect-ref description info-exclude sequencer git-file-name
-dangling-merge-of-its-own stash-of-worktree-older""".split()
+HISTORY = [
+    "root-commit",
+    "plain-head",
+    "added-then-deleted",
+    "other-branch",
+    "rename-plus-edit",
+    "typechange-to-symlink-target",
+    "typechange-to-file",
+    "symlink-target-added",
+    "evil-merge-new-file",
+    "merge-conflict-resolution",
+    "octopus-merge",
+    "commit-message-empty-commit",
+    "commit-message-normal",
+    "author-name",
+    "tag-message",
+    "nested-tag-message",
+    "ref-name",
+    "tag-to-blob",
+    "annotated-tag-to-blob",
+    "tag-to-tree",
+    "note-body",
+    "custom-ref",
+    "file-name",
+    "orphan-branch-root",
+    "hidden-by-replace",
+]
+CONTENT = [
+    "path-space",
+    "path-tab",
+    "path-newline",
+    "path-nonutf8",
+    "path-quote",
+    "path-b-slash",
+    "utf16le-bom",
+    "utf16be-bom",
+    "utf16le-nobom",
+    "utf32le-bom",
+    "binary-nul",
+    "text-then-late-nul",
+    "gitattributes-minus-diff",
+    "gitattributes-binary",
+    "cr-only-eol",
+    "no-final-newline",
+    "very-long-line-2MB",
+    "blob-exactly-key",
+    "base64",
+    "base64-wrapped",
+    "base64-twice",
+    "hex",
+    "percent-all",
+    "percent-underscore",
+    "json-unicode-escape",
+    "split-concat",
+    "yaml-folded",
+    "html-entity",
+    "gzip",
+    "zip",
+    "zip-in-zip",
+    "tar-gz",
+    "patch-like-content",
+    "line-starting-plusplus",
+    "line-starting-minusminus",
+    "across-64k-boundary",
+    "prefix-joined",
+]
+ASIDE = [
+    "stash-worktree",
+    "stash-index-only",
+    "stash-untracked",
+    "stash-message",
+    "stash-top-worktree",
+    "stash-top-untracked",
+    "amended-away",
+    "reset-away",
+    "commit-message-reflog-only",
+    "deleted-branch",
+    "dangling-blob",
+    "dangling-commit",
+    "dangling-commit-message",
+    "linked-worktree-detached",
+    "git-config-remote-url",
+    "git-hooks-dir",
+    "git-dir-stray",
+    "reflog-message",
+    "index-only",
+    "worktree-untracked",
+    "worktree-ignored",
+]
+FURTHER = [
+    "ofs-delta",
+    "ref-delta",
+    "loose",
+    "alternate",
+    "submodule-store",
+    "quarantine",
+    "linked-worktree-index",
+    "linked-worktree-index-path",
+    "extra-header",
+    "mergetag",
+    "tagger",
+    "author-email",
+    "committer-name",
+    "replace-ref",
+    "pull-ref",
+    "original-ref",
+    "tag-name",
+    "remote-ref-name",
+    "reflog-of-branch",
+    "index-path",
+    "fetch-head",
+    "orig-head",
+    "merge-msg",
+    "commit-editmsg",
+    "packed-refs",
+    "rr-cache",
+    "lfs-object",
+    "filter-repo",
+    "bundle-text",
+    "directory-name",
+    "deep-file-name",
+    "submodule-name",
+    "tag-of-tag-of-blob",
+    "annotated-tag-to-tree",
+    "reverted-back",
+    "cherry-picked",
+    "criss-cross",
+    "dangling-tree-name",
+    "dangling-tag-message",
+    "linked-worktree-reflog",
+    "other-notes-ref",
+    "bisect-ref",
+    "description",
+    "info-exclude",
+    "sequencer",
+    "git-file-name",
+    "dangling-merge-of-its-own",
+    "stash-of-worktree-older",
+]
 PLACES = (*HISTORY, *CONTENT, *ASIDE, *FURTHER)
 
 
@@ -77,7 +196,8 @@ class Corpus:
     def hide(self, place: str, kind: str, **where: object) -> str:
         """A new key, noted down."""
         key = self.mint.checked() if len(self.hidden) % 2 else self.mint.key()
-        assert place in PLACES and place not in self.hidden, place
+        assert place in PLACES, place
+        assert place not in self.hidden, place
         self.hidden[place] = Hidden(key, kind, **where)  # type: ignore[arg-type]
         return key
 

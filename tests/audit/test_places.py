@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import shutil
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -143,15 +146,14 @@ def test_everything_was_read(audited: Audited) -> None:
 def test_what_a_ref_holds_still_is_said(audited: Audited) -> None:
     """A tip holds a key at a path while its tree holds that very blob there."""
     repo = audited.corpus.repo
-    asked, said = [], []
+    tips: dict[tuple[bytes, bytes], bool] = {}  # a key that was removed and brought back has two stays
     for finding in audited.report.findings:
         for one in finding.locations:
-            if one.kind != "blob" or one.trace is None or not one.trace.commit:
-                continue
-            for name in one.trace.refs:
-                if name.startswith(b"refs/"):
-                    asked.append((name + b":" + one.path, one.object.encode()))
-                    said.append(name in one.trace.tips)
+            if one.kind == "blob" and one.trace is not None and one.trace.commit:
+                for name in (name for name in one.trace.refs if name.startswith(b"refs/")):
+                    what = name + b":" + one.path, one.object.encode()
+                    tips[what] = tips.get(what, False) or name in one.trace.tips
+    asked, said = list(tips), list(tips.values())
     answers = repo.git(
         "cat-file", "-z", "--batch-check=%(objectname)", stdin=b"\0".join(name for name, _ in asked) + b"\0",
         GIT_NO_REPLACE_OBJECTS="1",
@@ -168,6 +170,115 @@ def test_what_a_ref_holds_still_is_said(audited: Audited) -> None:
     odd = [name for (name, _), a, b in zip(asked, said, there, strict=True) if a != b]
     if odd:
         pytest.fail(shown(audited.corpus.mint, odd))
+
+
+def test_the_certificates_are_what_git_counts(audited: Audited) -> None:
+    """git's list holds those of the alternates as well: each store is listed by itself."""
+    stores = {
+        "objects": audited.corpus.dot / "objects",
+        "modules/lib/sub/objects": audited.corpus.dot / "modules/lib/sub/objects",
+        "objects/incoming-x1Y2z3": audited.corpus.dot / "objects/incoming-x1Y2z3",
+        str(audited.corpus.repo.path.parent / "alternate/.git/objects"): None,
+    }
+    assert {one.store for one in audited.report.certificates} == set(stores)
+    for one in audited.report.certificates:
+        counts, digest = recount(audited.corpus.repo, stores[one.store] or Path(one.store))
+        assert {kind: count for kind, count in one.objects.items() if count} == counts
+        assert one.digest == digest
+        assert one.read == sum(counts.values())
+
+
+def recount(repo: Repo, objects: Path) -> tuple[dict[str, int], str]:
+    """Objects by kind, and the digest of their ids, of a store without its alternates, as git lists them."""
+    bare = repo.path.parent / "recount.git"
+    shutil.rmtree(bare, ignore_errors=True)
+    repo.git("init", "-q", "--bare", str(bare))
+    shutil.rmtree(bare / "objects")
+    shutil.copytree(objects, bare / "objects", ignore=shutil.ignore_patterns("alternates"))
+    rows = repo.git("cat-file", "--batch-all-objects", "--batch-check=%(objectname) %(objecttype)", cwd=bare)
+    pairs = [row.split() for row in rows.decode().splitlines()]
+    ids = "".join(f"{id}\n" for id, _ in sorted(pairs))
+    return Counter(kind for _, kind in pairs), "sha256:" + hashlib.sha256(ids.encode()).hexdigest()
+
+
+def test_a_certificate_counts_an_object_once(repo: Repo) -> None:
+    for number in range(30):
+        repo.commit(f"f{number % 7}", f"{number}\n" * 40)
+        if number % 10 == 5:
+            repo.git("repack", "-q", "-d")
+    repo.git("tag", "-a", "-m", "x", "v1")
+    pack = next((repo.path / ".git/objects/pack").glob("*.pack"))
+    data = pack.read_bytes()
+    for path in (pack, pack.with_suffix(".idx"), pack.with_suffix(".rev")):
+        path.unlink(missing_ok=True)
+    repo.git("unpack-objects", "-q", stdin=data)  # the same objects loose, and in two packs
+    for name in ("ab", "cd"):
+        target = pack.with_name(f"pack-{name * 20}.pack")
+        target.write_bytes(data)
+        repo.git("index-pack", str(target))
+    report = audit(str(repo.path), Config())
+    assert report.complete
+    counts, digest = recount(repo, repo.path / ".git/objects")
+    assert (dict(report.certificates[0].objects), report.certificates[0].digest) == (counts, digest)
+
+
+def test_a_thousand_versions_are_one_place(empty_repo: Repo, mint: Mint) -> None:
+    """A stay is one place, however often the file changed; a key that comes and goes has as many as it had stays."""
+    key, other, name = mint.key(), mint.key("dev"), mint.key("stg")
+    rows = [f"line {number} of it" for number in range(200)]
+    script = [b"reset refs/heads/main\n"]
+    for number in range(1000):
+        rows[number % 200] = f"changed in {number}"
+        text = "\n".join([*rows, f"KEY = {key}", f"x{other}" if number % 500 < 250 else ""]).encode()
+        script.append(
+            b"commit refs/heads/main\ncommitter A <a@b> %d +0000\ndata 1\nx\n" % (1_700_000_000 + number)
+        )
+        for path in (b"a/f.txt", b"g.txt", name.encode()):
+            data = text if path != name.encode() else b"%d" % number
+            script.append(b"M 100644 inline %s\ndata %d\n%s\n" % (path, len(data), data))
+    empty_repo.git("fast-import", "--quiet", stdin=b"".join(script))
+    report = audit(str(empty_repo.path), Config())
+    places = {one.secret: [(at.kind, at.path) for at in one.locations] for one in report.findings}
+    assert sorted(places[Secret(key.encode())]) == [("blob", b"a/f.txt"), ("blob", b"g.txt")]
+    assert sorted(places[Secret(other.encode())]) == [("blob", b"a/f.txt")] * 2 + [("blob", b"g.txt")] * 2
+    assert places[Secret(name.encode())] == [("path", name.encode())]
+    assert report.stats.seconds < 60  # it is some three seconds; a place for each version would take hours
+
+
+BIG = 34 << 20
+
+
+@pytest.mark.parametrize("how", ["loose", "packed", "delta"])
+def test_a_blob_too_large_for_the_memory(empty_repo: Repo, mint: Mint, how: str) -> None:
+    """The key lies beyond the first window. As a delta it stands in one that git would not write by itself."""
+    repo = empty_repo
+    key = mint.key().encode()
+    line = b"0123456789abcde\n"
+    data = line * (BIG // len(line)) + b"KEY=" + key + b"\n" + line
+    if how == "delta":
+        repo.git("config", "core.bigFileThreshold", "1g")
+        repo.git("config", "core.compression", "1")
+        repo.commit("big.txt", data + line * 9)
+        repo.commit("big.txt", data)
+        repo.git("repack", "-adfq", "--depth=5", "--window=5")
+    else:
+        repo.commit("big.txt", data)
+        if how == "packed":
+            repo.git("repack", "-adq")
+    id = repo.git("rev-parse", "HEAD:big.txt").strip().decode()
+    base = repo.git("cat-file", "--batch-check=%(deltabase)", stdin=id.encode()).strip()
+    if how == "delta":
+        assert base.strip(b"0")
+    (repo.path / "big.txt").unlink()
+    report = audit(str(repo.path), Config())
+    assert report.complete
+    (finding,) = report.findings
+    assert finding.secret.reveal() == key
+    (at,) = finding.locations
+    assert (at.kind, at.path, at.line, at.column) == ("blob", b"big.txt", BIG // len(line) + 1, 5)
+    assert at.trace is not None
+    assert at.trace.refs == (b"refs/heads/main",)
+    assert report.certificates[0].read == sum(report.certificates[0].objects.values())
 
 
 def test_the_deltas_are_deltas(audited: Audited) -> None:
