@@ -92,8 +92,9 @@ class Trace:
 
     @property
     def reachable(self) -> bool:
-        """Whether a ref leads to it: then every clone has it."""
-        return bool(self.refs)
+        """Whether git counts it as in use: a ref leads to it, or the HEAD of a working tree; not ORIG_HEAD and its like."""
+        names = (name.rpartition(b":")[2] for name in self.refs)
+        return any(name == b"HEAD" or name.startswith(b"refs/") for name in names)
 
 
 @dataclass(frozen=True, slots=True)

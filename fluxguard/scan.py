@@ -105,7 +105,7 @@ class Scan:
                 size += len(data)
         return count, size, left
 
-    def names(self, paths: Iterable[bytes]) -> None:
+    def names(self, paths: Iterable[bytes], kind: str = "path") -> None:
         """Looks at the names of files; one look for all of them, for hardly ever is there anything in one."""
         from fluxguard.chunk import Origin
 
@@ -113,7 +113,7 @@ class Scan:
         if self._triggers.kinds(b"\n".join(listed)):
             for path in listed:
                 if self._triggers.kinds(path):
-                    self._look(Chunk(path, Origin("path", path)))
+                    self._look(Chunk(path, Origin(kind, path)))
 
     def _look(self, chunk: Chunk) -> None:
         if self.collector is None:

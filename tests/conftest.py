@@ -35,7 +35,7 @@ class Mint:
     """Makes keys, and knows how they look when they leak."""
 
     seed: str
-    keys: list[str] = field(default_factory=list)
+    keys: list[str] = field(default_factory=list, repr=False)
 
     def __post_init__(self) -> None:
         self._random = random.Random(self.seed)

@@ -14,11 +14,13 @@ from fluxguard.errors import GitError
 from fluxguard.repo import objects, store
 from fluxguard.repo.forest import IN_MEMORY, TOO_LARGE, Forest
 from fluxguard.repo.inflate import Damaged
+from fluxguard.repo.links import EMPTY
 from fluxguard.repo.pack import KINDS, DamagedPack, Pack
 from fluxguard.repo.pack import read as read_pack
 from fluxguard.repo.store import Store, TooLarge
 
 ALL = tuple(KINDS)
+_PREFIX = 8  # bytes of an id, by which two objects are told apart here
 
 
 @dataclass(slots=True)
@@ -46,7 +48,7 @@ class Depot:
         try:
             pack = read_pack(path, self.store.width)
         except DamagedPack as error:
-            self.problems.append((name, error.what.removeprefix(path).strip()))
+            self.problems.append((name, f"{error.what.removeprefix(path).strip()} {error.hint}".strip()))
             return
         if pack.complaint:
             self.problems.append((name, pack.complaint))
@@ -154,3 +156,13 @@ class Depots:
             except Damaged as error:
                 damage = error
         raise damage or KeyError(id)
+
+    def absent(self, wanted: Iterable[str]) -> list[str]:
+        """Which of these ids, in hex, are in none of the stores; but for the empty blob and tree, which git knows."""
+        listed = sorted(id for id in wanted if bytes.fromhex(id) not in EMPTY)
+        rows = [rows[:, :_PREFIX] for depot in self.each for rows in depot.ids()]
+        if not listed or not rows:
+            return listed
+        there = np.ascontiguousarray(np.concatenate(rows)).view(">u8").ravel()
+        asked = np.frombuffer(b"".join(bytes.fromhex(id)[:_PREFIX] for id in listed), dtype=">u8")
+        return [listed[number] for number in np.flatnonzero(~np.isin(asked, there))]

@@ -132,16 +132,20 @@ class History:
     def places(self, keys: Mapping[bytes, frozenset[int]]) -> list[tuple[Place, Trace]]:
         """Every stay of every key at a path. keys: by blob, or by tree for what stands in its names."""
         trees = Trees(self.search, keys)
-        found = trace(keys, trees, self.commits, self._targets)
-        return [(place, self._of_place(place, trees)) for place in found]
+        found = trace(keys, trees, self.commits, self._targets, self._stashes())
+        return [(place, self._of_place(place)) for place in found]
 
-    def _of_place(self, place: Place, trees: Trees) -> Trace:
-        if place.commit is None:
-            names = [
-                name for name, id in self._targets if id == place.blob or place.blob in _values(trees, id)
-            ]
-            return Trace(refs=_refs(names), logs=_logs(names), tips=_refs(names))
+    def _stashes(self) -> frozenset[bytes]:
+        return frozenset(
+            id
+            for name, id in self._targets
+            if id in self.commits and name.removeprefix(LOG).rpartition(b":")[2] == b"refs/stash"
+        )
+
+    def _of_place(self, place: Place) -> Trace:
         names = list(place.refs)
+        if place.commit is None:
+            return Trace(refs=_refs(names), logs=_logs(names), tips=_refs(names))
         return Trace(
             commit=place.commit.hex(),
             author=self._author(place.commit),
@@ -223,10 +227,6 @@ def _looker(wanted: frozenset[bytes]) -> Callable[[bytes], int]:
         return lambda data: pattern.search(data) is not None
     look = bulk.literals(dict.fromkeys(wanted, 1), ())
     return lambda data: look(data)[0]
-
-
-def _values(trees: Trees, id: bytes) -> Iterable[bytes]:
-    return trees.presence(id).values()
 
 
 def _refs(names: Iterable[bytes]) -> tuple[bytes, ...]:

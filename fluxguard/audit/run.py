@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 
 from fluxguard.audit import certificate
 from fluxguard.audit.depot import Depots
@@ -21,12 +22,15 @@ from fluxguard.model import Certificate, Finding, Location, Report, Secret, Stat
 from fluxguard.repo import gitdir, links, refs, store
 from fluxguard.repo.forest import TOO_MUCH
 from fluxguard.repo.gitdir import GitDir
+from fluxguard.repo.graph import parse_commit
 from fluxguard.repo.inflate import Damaged
 from fluxguard.repo.store import TooLarge
 from fluxguard.scan import Scan
+from fluxguard.sources import metadata
 from fluxguard.sources.windows import windows
 
 Watch = Callable[[int, int, int], None]
+_BRING = "bring it back from a remote that has it: git fetch --refetch"
 _MOST_HOMES = 200_000
 _LONGEST_PATH = 1 << 16  # bytes; a tree that holds itself has paths without an end
 
@@ -71,12 +75,17 @@ class Audit:
             found = sifting.finish(lambda done, keys: self._watch(done, sifting.total, keys))
         finally:
             sifting.stop()
+        for depot in depots.each:
+            unseen = [where for where, _ in depot.problems]
+            self._scan.run(metadata.strays(depot.store, unseen, self._config.largest))
         self._skipped += around.skipped + self._scan.skipped
         for depot in depots.each:
             self._skipped += [Skipped(os.fsencode(where), reason) for where, reason in depot.problems]
-        whole = _Whole(depots, sifting, found, around, self._config)
+        promised = _is_partial(self._repository.common)
+        cut = Cut.of(self._family, promised)
+        whole = _Whole(depots, sifting, found, around, self._config, cut)
         seen = [*self._beside(), *whole.seen()]
-        self._skipped += [*whole.skipped, *_incomplete(self._repository)]
+        self._skipped += [*whole.skipped, *_incomplete(self._family), *cut.skipped()]
         findings = tuple(_as_information(finding) for finding in gather(seen, self._config))
         unread = tuple(
             Unread(item.where, item.reason, self._config.acceptance(item.where, item.object))
@@ -106,8 +115,9 @@ class _Whole:
     """What the objects hold, put together: secrets, places, what is unread, the certificates."""
 
     def __init__(
-        self, depots: Depots, sifting: Sifting, found: Found, around: Surroundings, config: Config
+        self, depots: Depots, sifting: Sifting, found: Found, around: Surroundings, config: Config, cut: Cut
     ) -> None:
+        self._cut = cut
         self._depots = depots
         self._sifting = sifting
         self._found = found
@@ -194,18 +204,37 @@ class _Whole:
             for id, reason in broken.items():
                 self._fail(number, id, reason)
         for id, owner in sorted(self._found.lost.items()):
-            self.skipped.append(
-                Skipped(f"object {id}".encode(), f"it is not there, and object {owner} names it", id)
-            )
+            if not self._cut.covers(id, partial(self._content, owner), owner):
+                self._missing(id, f"object {owner}")
+        self._named_beside()
         for id, where, reason in self._found.unread:
             inside = f"{reason} (in {where})" if where else reason
             self.skipped.append(Skipped(self._place_of(id), inside, id))
+
+    def _content(self, id: str) -> bytes:
+        try:
+            return self._depots.content(id)[1]
+        except (KeyError, Damaged, TooLarge):
+            return b""
+
+    def _named_beside(self) -> None:
+        """Refs and indexes name objects as well."""
+        named = {ref.id: ref.name for ref in reversed(self._around.refs)}
+        named |= {id: b"the index, for " + paths[0] for id, paths in self._around.indexed.items() if id}
+        for id in self._depots.absent(set(named) - set(self._found.lost)):
+            if not self._cut.covers(id):
+                self._missing(id, named[id].decode("utf-8", "backslashreplace"))
+
+    def _missing(self, id: str, owner: str) -> None:
+        reason = f"it is not there, and {owner} names it; {_BRING}"
+        self.skipped.append(Skipped(f"object {id}".encode(), reason, id))
 
     def _fail(self, number: int, id: str, reason: str, certain: bool = False) -> None:
         """A copy of an object can't be read: that counts where there is no other copy, or if it is certain."""
         if certain or reason in (DIED, TOO_MUCH) or not self._readable(id):
             self._unread[number].add(id)
-            self.skipped.append(Skipped(f"object {id}".encode(), reason, id))
+            said = reason if certain or reason in (DIED, TOO_MUCH) else f"{reason}; {_BRING}"
+            self.skipped.append(Skipped(f"object {id}".encode(), said, id))
 
     def _readable(self, id: str) -> bool:
         """Whether there is a copy of an object that can be read; each copy has its own turn to be looked at."""
@@ -341,26 +370,63 @@ def _as_information(finding: Finding) -> Finding:
     return finding
 
 
-def _incomplete(repository: GitDir) -> Iterator[Skipped]:
-    """What of the history is kept elsewhere, by git's own account."""
-    common = repository.common
-    shallow = refs.small_file(os.path.join(common, "shallow"), 1 << 20)
-    if shallow.strip():
-        yield Skipped(
-            b"shallow clone",
-            "the history ends where it was cut off; complete it with: git fetch --unshallow",
+@dataclass(slots=True)
+class Cut:
+    """What a shallow or partial clone left with its remote: it is missing by design, and said once.
+
+    boundary: the commits of which git cut the parents off. left: how many other objects are with the remote.
+    """
+
+    boundary: frozenset[str]
+    promised: bool
+    left: int = 0
+
+    @classmethod
+    def of(cls, family: Iterable[GitDir], promised: bool) -> Cut:
+        """By git's own account."""
+        files = (refs.small_file(os.path.join(member.common, "shallow"), 64 << 20) for member in family)
+        return cls(
+            frozenset(id.decode("ascii", "replace") for file in files for id in file.split()), promised
         )
-    if refs.small_file(os.path.join(common, "info", "grafts")).strip():
-        yield Skipped(
-            b"info/grafts",
-            "grafts hide parents of commits from git; make them replace refs: git replace --convert-graft-file",
-        )
+
+    def covers(self, id: str, commit: Callable[[], bytes] = bytes, owner: str = "") -> bool:
+        """Whether a missing object is one of those. commit: the content of the one that names it, `owner`."""
+        if owner in self.boundary:
+            cut = parse_commit(bytes.fromhex(owner), commit())
+            if cut is not None and bytes.fromhex(id) in cut.parents:
+                return True
+        self.left += self.promised
+        return self.promised
+
+    def skipped(self) -> Iterator[Skipped]:
+        """A partial clone lacks objects, or may lack some that nothing here names."""
+        if self.promised:
+            yield Skipped(
+                b"partial clone",
+                f"{self.left:,} objects that are named here were left with the remote; complete it with: "
+                "git config --unset-all remote.origin.partialclonefilter && git fetch --refetch",
+            )
+
+
+def _incomplete(family: Iterable[GitDir]) -> Iterator[Skipped]:
+    """What of the history is cut off, by git's own account."""
+    for common, name in {member.common: member.name for member in reversed(list(family))}.items():
+        where = "" if name == ".git" or name.startswith("worktrees/") else f"{name}: "
+        if refs.small_file(os.path.join(common, "shallow"), 1 << 20).strip():
+            yield Skipped(
+                f"{where}shallow clone".encode(),
+                "the history ends where it was cut off; complete it with: git fetch --unshallow",
+            )
+        if refs.small_file(os.path.join(common, "info", "grafts")).strip():
+            yield Skipped(
+                f"{where}info/grafts".encode(),
+                "grafts hide parents of commits from git; make them replace refs: git replace --convert-graft-file",
+            )
+
+
+def _is_partial(common: str) -> bool:
     config = refs.small_file(os.path.join(common, "config"), 1 << 20).lower()
-    if b"partialclone" in config or b"promisor" in config or _promised(common):
-        yield Skipped(
-            b"partial clone",
-            "objects were left with the remote; complete it with: git fetch --refetch --filter=blob:limit=9t",
-        )
+    return b"partialclone" in config or b"promisor" in config or _promised(common)
 
 
 def _promised(common: str) -> bool:

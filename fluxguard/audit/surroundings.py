@@ -15,6 +15,10 @@ from fluxguard.scan import Scan
 from fluxguard.sources import metadata, worktree
 
 _LINE = re.compile(rb"(?m)^([0-9a-f]{40}|[0-9a-f]{64}) ([0-9a-f]{40}|[0-9a-f]{64}) ")
+_NO_TREE = (
+    "the working tree that it belongs to is not there; if it was moved: git worktree repair, "
+    "if it is gone for good: git worktree prune"
+)
 _LARGEST_LOG = 256 << 20
 
 
@@ -35,11 +39,11 @@ class Surroundings:
         self._trees(family, config, scan)
 
     def _member(self, member: GitDir, config: Config, scan: Scan) -> None:
-        found, complaint = refs.read(member)
-        if complaint:
-            self.skipped.append(
-                Skipped(os.fsencode(member.name), f"git could not list the refs: {complaint}")
-            )
+        found, problems = refs.read(member)
+        shown = os.fsencode(member.name) + b"/"
+        self.skipped += [Skipped(shown + where, reason) for where, reason in problems]
+        if member.path != member.common and not member.tree:
+            self.skipped.append(Skipped(shown[:-1], _NO_TREE))
         prefix = b"" if member.name == ".git" else os.fsencode(member.name) + b":"
         known = {ref.name for ref in self.refs}
         if member.path == member.common:
@@ -48,7 +52,10 @@ class Surroundings:
             fresh = [ref for ref in found if not ref.name.startswith(b"refs/") or ref.name not in known]
         scan.run(metadata.ref_names(fresh))
         self.refs += [Ref(prefix + ref.name, ref.id, ref.peeled) for ref in fresh]
-        scan.run(metadata.files(member, config.largest))
+        listed, skipped = metadata.names(member)
+        self.skipped += skipped
+        scan.names((shown for _, shown in listed), "git-file")
+        scan.run(metadata.files(member, listed, config.largest))
         if member.path == member.common:
             scan.run(metadata.store_files(member.objects, member.name, config.largest))
         scan.run(self._index(member))
@@ -65,9 +72,9 @@ class Surroundings:
             pairs, skipped = worktree.below(tree, True)
             self.skipped += skipped
             base = os.fsencode(tree) + b"/"
-            scan.run(
-                worktree.contents(((name, shown.removeprefix(base)) for name, shown in pairs), config.largest)
-            )
+            listed = [(name, shown.removeprefix(base)) for name, shown in pairs]
+            scan.names((shown for _, shown in listed), "file")
+            scan.run(worktree.contents(listed, config.largest))
 
 
 def _log_entries(member: GitDir, prefix: bytes) -> Iterator[tuple[bytes, str]]:

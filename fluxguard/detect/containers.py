@@ -77,6 +77,10 @@ def unpack(data: bytes, budget: Budget) -> Iterator[Opened | Closed]:
         import lzma
 
         yield from _stream("xz", data, lambda: lzma.LZMADecompressor(memlimit=256 << 20), budget)
+    elif data.startswith((b"PACK\0\0\0", b"# v2 git bundle\n", b"# v3 git bundle\n")):
+        from fluxguard.detect.packfile import members
+
+        yield from members(data, budget)
     elif data[257:262] == b"ustar":
         yield from _tar(data, budget)
     elif data.startswith((b"PK\3\4", b"PK\5\6")) or data[-22:-18] == b"PK\5\6":

@@ -208,9 +208,14 @@ class _Visit:
                 self._skip((*layer.via, member.via) if member.via else layer.via, member.reason)
             elif layer.data is layer.text.data:
                 # A container of its own: what is in it is a text with lines of its own.
+                if self._is_part_of_pack(member.via) and not self._triggers.kinds(member.data):
+                    continue  # a pack has more objects than layers may be looked at
                 self._member(member.via, member.data, layer)
             else:
                 yield layer.inside(member.data, member.via, lambda offset: 0)
+
+    def _is_part_of_pack(self, via: str) -> bool:
+        return not self._always and via.startswith(("pack:", "bundle:"))
 
     def _member(self, via: str, data: bytes, layer: Layer) -> None:
         if layer.depth + 1 > self._limits.depth:

@@ -25,7 +25,7 @@ ESCAPE = 2  # percent, backslash and entity escapes
 BASE64 = 4
 HEX = 8
 WIDE = 16  # UTF-16 and UTF-32
-PACKED = 32  # gzip, bzip2, xz, zip, tar
+PACKED = 32  # gzip, bzip2, xz, zip, tar; packs and bundles of git's
 MARKER = 64  # an allow comment: only so that a stale one can be pointed out
 JOINED = 128  # a literal that goes on after a quote or a line end
 
@@ -173,6 +173,9 @@ def head(data: bytes) -> int:
             b"7z\xbc\xaf\x27\x1c",
             b"Rar!\x1a\x07",
             b"\x28\xb5\x2f\xfd",
+            b"PACK\0\0",
+            b"# v2 g",  # a bundle of git's
+            b"# v3 g",
         )
     ):
         return PACKED

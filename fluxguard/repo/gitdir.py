@@ -50,8 +50,8 @@ def locate(target: str) -> GitDir:
         if _is_git_dir(folder):
             return _opened(folder, _tree_of(folder))
         dot = os.path.join(folder, ".git")
-        if os.path.isdir(dot) and _is_git_dir(dot):
-            return _opened(dot, folder)
+        if os.path.isdir(os.path.join(dot, "objects")):  # even without a HEAD, which git would ask for
+            return GitDir(os.path.realpath(dot), os.path.realpath(dot), folder, ".git")
         if os.path.isfile(dot):
             return _opened(_pointed(dot, b"gitdir: "), folder)
         if os.path.lexists(dot):

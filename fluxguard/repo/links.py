@@ -9,6 +9,7 @@ Formats: gitformat-pack(5); a tree is a row of `mode SP name NUL id`.
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Callable, Iterable, Iterator
 
@@ -23,6 +24,15 @@ SEAM = b"10"  # between stretches; looks like the mode of a next entry
 
 SUBMODULE = b"160000"
 _HEX = re.compile(rb"[0-9a-f]+")
+
+
+def _known(head: bytes) -> Iterator[bytes]:
+    for algorithm in (hashlib.sha1, hashlib.sha256):
+        yield algorithm(head, usedforsecurity=False).digest()
+
+
+# The empty blob and the empty tree: git knows them, so that they need not be in a store.
+EMPTY = frozenset((*_known(b"blob 0\0"), *_known(b"tree 0\0")))
 
 
 class Present:
@@ -176,7 +186,7 @@ def lost(
         if kind == "tree" and not any(_may_name(data, prefix, width) for prefix in wanted):
             continue
         for id in _named_by(kind, data, width):
-            if int.from_bytes(id[:8], "big") in wanted:
+            if int.from_bytes(id[:8], "big") in wanted and id not in EMPTY:
                 yield id.hex(), owner
 
 

@@ -13,6 +13,7 @@ from fluxguard.repo import run
 from fluxguard.repo.gitdir import GitDir
 
 _ID = re.compile(rb"[0-9a-f]{40}(?:[0-9a-f]{24})?\Z")
+_NAMED = re.compile(rb"ref: ?[^\0-\x1f]{1,4096}\Z")
 _DEPTH = 32
 
 
@@ -25,16 +26,46 @@ class Ref:
     peeled: str = ""
 
 
-def read(repository: GitDir) -> tuple[list[Ref], str]:
-    """All refs, and why the list may not be all: "" where git itself gave it.
+Problems = list[tuple[bytes, str]]
+
+
+def read(repository: GitDir) -> tuple[list[Ref], Problems]:
+    """All refs, and what of them can't be read: (where, why and what to do).
 
     Where git refuses (an owner that it distrusts, a broken configuration), the loose and packed refs are read from
     their files instead; refs in a reftable can't be read that way.
     """
+    reftable = _has_reftable(repository.common)
+    problems: Problems = [] if reftable else list(_damaged(repository))
     try:
-        return list(_from_git(repository)), ""
+        found = list(_from_git(repository))
     except GitError as error:
-        return list(_from_files(repository.common)), error.what
+        found = [*_from_files(repository.common), *heads(repository)]
+        problems.insert(0, (b"refs", _refused(error, reftable)))
+    return found, problems
+
+
+def _refused(error: GitError, reftable: bool) -> str:
+    if reftable:
+        return f"they are in a reftable, which this git could not read ({error.what}); use a newer git, 2.45 or later"
+    return f"git could not list them, so they were read from its files: {error.what} {error.hint}".strip()
+
+
+def _has_reftable(common: str) -> bool:
+    config = small_file(os.path.join(common, "config"), 1 << 20)
+    return re.search(rb"(?im)^[ \t]*refstorage[ \t]*=[ \t]*\"?reftable", config) is not None
+
+
+def _damaged(repository: GitDir) -> Iterator[tuple[bytes, str]]:
+    """HEAD and loose refs that name neither an object nor another ref; git passes over them."""
+    head = small_file(os.path.join(repository.path, "HEAD")).strip()
+    if not _ID.match(head) and not _NAMED.match(head):
+        yield b"HEAD", "it names no branch; set it with: git symbolic-ref HEAD refs/heads/main"
+    for name, path in _loose(os.path.join(repository.path, "refs"), b"refs", 0):
+        if not name.endswith(b".lock"):
+            text = small_file(path).strip()
+            if not _ID.match(text) and not _NAMED.match(text):
+                yield name, "it names no object; delete it with: git update-ref -d, or set it anew"
 
 
 def _from_git(repository: GitDir) -> Iterator[Ref]:

@@ -17,22 +17,29 @@ from fluxguard.repo.inflate import Damaged
 from fluxguard.repo.refs import small_file
 
 _HEX = re.compile(r"[0-9a-f]+\Z")
-_PACK = re.compile(r"pack-[0-9a-f]+\.pack\Z")
+_OF_PACKS = ("idx", "rev", "bitmap", "mtimes")  # what git writes beside a pack: numbers and ids
 _HEADER = re.compile(rb"(blob|tree|commit|tag) (\d{1,18})\0")
+_ESCAPES = {b"a": b"\a", b"b": b"\b", b"f": b"\f", b"n": b"\n", b"r": b"\r", b"t": b"\t", b"v": b"\v"}
 _MOST_ALTERNATES = 64
+_UNFINISHED = "git did not finish to write it; git gc removes it once it is two weeks old"
 _ALTERNATES = 1 << 20
 LARGEST_LOOSE = 32 << 20  # bytes; larger loose objects are read in pieces
 
 
 @dataclass(slots=True)
 class Store:
-    """One folder of objects. width: bytes of an id. packs: paths. loose: hex ids. problems: (where, what is wrong)."""
+    """One folder of objects.
+
+    width: bytes of an id. packs: paths. loose: hex ids. strays: files, relative, that are none of the store's objects.
+    problems: (where, what is wrong).
+    """
 
     path: str
     name: str
     width: int
     packs: list[str] = field(default_factory=list)
     loose: list[str] = field(default_factory=list)
+    strays: list[str] = field(default_factory=list)
     problems: list[tuple[str, str]] = field(default_factory=list)
 
 
@@ -60,15 +67,32 @@ def _add(found: dict[str, Store], path: str, name: str, width: int, depth: int) 
     if os.path.lexists(listed) and not os.path.isfile(listed):
         store.problems.append((f"{name}/info/alternates", "it is no plain file, so no list of other stores"))
     for line in small_file(listed, _ALTERNATES).splitlines():
-        if line and not line.startswith(b"#"):
-            other = os.path.join(real, os.fsdecode(line))
+        if line and not line.startswith(b"#") and b"\0" not in line:
+            other = os.path.join(real, os.fsdecode(_unquoted(line)))
             if os.path.isdir(other):
                 _add(found, other, other, width, depth + 1)
             else:
-                store.problems.append((f"{name}/info/alternates", "an alternate object store is not there"))
+                store.problems.append(
+                    (
+                        f"{name}/info/alternates",
+                        "an alternate object store is not there; put it back, or fetch what it held: git fetch --refetch",
+                    )
+                )
     for entry in _listed(real, store):
         if entry.name.startswith(("incoming-", "tmp_objdir-")) and entry.is_dir(follow_symlinks=False):
             _add(found, entry.path, f"{name}/{entry.name}", width, depth + 1)
+
+
+def _unquoted(line: bytes) -> bytes:
+    """A line of `alternates`, which git may have put into quotes, as it does with odd paths elsewhere."""
+    if not (line.startswith(b'"') and line.endswith(b'"') and len(line) > 1):
+        return line
+    return re.sub(rb"\\([0-7]{3}|.)", _escaped, line[1:-1], flags=re.DOTALL)
+
+
+def _escaped(match: re.Match[bytes]) -> bytes:
+    code = match[1]
+    return bytes([int(code, 8) & 255]) if len(code) == 3 else _ESCAPES.get(code, code)
 
 
 def survey(path: str, name: str, width: int) -> Store:
@@ -77,10 +101,27 @@ def survey(path: str, name: str, width: int) -> Store:
     for entry in _listed(path, store):
         if len(entry.name) == 2 and _HEX.match(entry.name):
             _loose(store, entry.path, entry.name)
-        elif entry.name.startswith("tmp_obj_"):
-            store.problems.append((f"{name}/{entry.name}", "an object that git did not finish to write"))
+        elif not entry.is_dir(follow_symlinks=False):
+            _stray(store, entry.name)
+        elif not entry.name.startswith(("info", "pack", "incoming-", "tmp_objdir-")):
+            _strays(store, entry.name, 0)
     _packs(store)
     return store
+
+
+def _stray(store: Store, name: str) -> None:
+    store.strays.append(name)
+    if os.path.basename(name).startswith("tmp_"):
+        store.problems.append((f"{store.name}/{name}", _UNFINISHED))
+
+
+def _strays(store: Store, folder: str, depth: int) -> None:
+    for entry in _listed(os.path.join(store.path, folder), store):
+        name = os.path.join(folder, entry.name)
+        if not entry.is_dir(follow_symlinks=False):
+            _stray(store, name)
+        elif depth < _MOST_ALTERNATES:
+            _strays(store, name, depth + 1)
 
 
 def _listed(path: str, store: Store) -> list[os.DirEntry[str]]:
@@ -99,10 +140,10 @@ def _loose(store: Store, folder: str, start: str) -> None:
     for entry in _listed(folder, store):
         if len(entry.name) == length and _HEX.match(entry.name):
             store.loose.append(start + entry.name)
-        elif entry.name.startswith("tmp_obj_"):
-            store.problems.append(
-                (f"{store.name}/{start}/{entry.name}", "an object that git did not finish to write")
-            )
+        elif entry.is_dir(follow_symlinks=False):
+            _strays(store, os.path.join(start, entry.name), 0)
+        else:
+            _stray(store, os.path.join(start, entry.name))
 
 
 def _packs(store: Store) -> None:
@@ -110,15 +151,20 @@ def _packs(store: Store) -> None:
     names = {entry.name for entry in _listed(folder, store)}
     for name in sorted(names):
         where = f"{store.name}/pack/{name}"
-        stem, dot, kind = name.rpartition(".")
+        stem, _, kind = name.rpartition(".")
         if kind == "pack" and f"{stem}.idx" in names:
             store.packs.append(os.path.join(folder, name))
         elif kind == "pack":
-            store.problems.append((where, "a pack without an index: make it with git index-pack"))
+            store.strays.append(os.path.join("pack", name))
+            store.problems.append(
+                (where, "a pack without an index, which git does not see; make one with: git index-pack")
+            )
         elif kind == "idx" and f"{stem}.pack" not in names:
-            store.problems.append((where, "the pack that this index is of is not there"))
-        elif not dot and name.startswith(("tmp_pack_", "tmp_")):
-            store.problems.append((where, "a pack that git did not finish to write"))
+            store.problems.append(
+                (where, "the pack that this index is of is not there; fetch it again: git fetch --refetch")
+            )
+        elif kind not in _OF_PACKS and not name.startswith("multi-pack-index"):
+            _stray(store, os.path.join("pack", name))
 
 
 def loose_path(store: Store, id: str) -> str:

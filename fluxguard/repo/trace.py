@@ -139,24 +139,31 @@ def trace(
     trees: Trees,
     commits: Mapping[bytes, Commit],
     refs: Iterable[tuple[bytes, bytes]],
+    stashes: frozenset[bytes] = frozenset(),
 ) -> list[Place]:
     """Every stay of every key at every path.
 
     keys: the keys in each blob. refs: name and the id it points at (the commit behind a tag, too).
     A merge introduces only what none of its parents has at that path, and removes only what all of them have;
     what a merge drops from one side is taken for removed there where nothing else removed it.
+    stashes: commits that only look like merges: they keep the index and the untracked files as parents, and remove nothing.
     """
     order = topological(commits)
-    walk = _Walk(keys, trees)
+    walk = _Walk(keys, trees, stashes)
     for commit in order:
         walk.commit(commit)
-    return walk.places(order, list(refs)) + _outside(keys, trees, walk)
+    targets = list(refs)
+    held = _outside(keys, trees, walk.seen, targets, commits)
+    return walk.places(order, targets) + held
 
 
 class _Walk:
-    def __init__(self, keys: Mapping[bytes, frozenset[int]], trees: Trees) -> None:
+    def __init__(
+        self, keys: Mapping[bytes, frozenset[int]], trees: Trees, stashes: frozenset[bytes] = frozenset()
+    ) -> None:
         self._keys = keys
         self._trees = trees
+        self._stashes = stashes
         self._active: dict[
             bytes, dict[tuple[bytes, int], frozenset[int]]
         ] = {}  # commit -> stays that hold there
@@ -175,7 +182,8 @@ class _Walk:
                 self._active[commit.id] = before[0]
             return
         active = self._inherit(commit, here, before)
-        self._leave(commit, here, before)
+        if commit.id not in self._stashes:
+            self._leave(commit, here, before)
         if active:
             self._active[commit.id] = active
 
@@ -281,15 +289,31 @@ def reaching(
     return {start: tuple(sorted(set(names))) for start, names in found.items()}
 
 
-def _outside(keys: Mapping[bytes, frozenset[int]], trees: Trees, walk: _Walk) -> list[Place]:
-    """Blobs that no commit holds: with a path where a tree without a commit names them."""
+def _outside(
+    keys: Mapping[bytes, frozenset[int]],
+    trees: Trees,
+    seen: set[bytes],
+    refs: list[tuple[bytes, bytes]],
+    commits: Mapping[bytes, Commit],
+) -> list[Place]:
+    """What is held by no commit, or by a ref (a tag on a blob or a tree, say) whatever commits do."""
+    places = []
+    for root in sorted({id for _, id in refs if id not in commits}):
+        names = tuple(sorted({name for name, id in refs if id == root}))
+        held = {b"": root} if root in keys else {}
+        held.update(trees.presence(root))
+        for path, blob in sorted(held.items()):
+            seen.add(blob)
+            places += [
+                Place(key, path, blob, None, refs=names, tips=names) for key in sorted(keys.get(blob, ()))
+            ]
+    lost = set(keys) - seen
     paths: dict[bytes, bytes] = {}
-    lost = set(keys) - walk.seen
     if lost:
         for tree in trees:
             for path, blob in trees.presence(tree).items():
                 if blob in lost and len(path) > len(paths.get(blob, b"")):
                     paths[blob] = path
-    return [
+    return places + [
         Place(key, paths.get(blob, b""), blob, None) for blob in sorted(lost) for key in sorted(keys[blob])
     ]

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import os
+import zlib
 from collections.abc import Iterable, Iterator
 
 from fluxguard.chunk import Chunk, Origin, Skipped
 from fluxguard.errors import GitError
-from fluxguard.repo import run
+from fluxguard.repo import links, run
 from fluxguard.repo.gitdir import GitDir
 from fluxguard.repo.refs import Ref
+from fluxguard.repo.store import Store
 from fluxguard.sources import worktree
-
-_BINARY = (b"index", b"multi-pack-index")
+from fluxguard.sources.windows import WHOLE
 
 
 def ref_names(refs: Iterable[Ref]) -> Iterator[Chunk]:
@@ -21,19 +22,21 @@ def ref_names(refs: Iterable[Ref]) -> Iterator[Chunk]:
         yield Chunk(ref.name, Origin("ref-name", ref.name))
 
 
-def files(repository: GitDir, limit: int) -> Iterator[Chunk | Skipped]:
-    """Every file of a git directory but its object store and the git directories inside it.
-
-    Reflogs are `reflog`, objects of LFS `lfs-object`, all else `git-file`; paths are shown below the directory's name.
-    """
+def names(repository: GitDir) -> tuple[list[tuple[bytes, bytes]], list[Skipped]]:
+    """Every file of a git directory but its object store and the git directories inside it: the name to open, and to show."""
     skipped: list[Skipped] = []
-    names = sorted(_below(repository.path, skipped))
-    yield from skipped
-    shown = os.fsencode(repository.name)
+    shown = os.fsencode(repository.name) + b"/"
     start = os.fsencode(repository.path)
-    for name in names:
-        kind = _kind(name)
-        for item in worktree.contents([(os.path.join(start, name), shown + b"/" + name)], limit):
+    found = sorted(_below(repository.path, skipped))
+    return [(os.path.join(start, name), shown + name) for name in found], skipped
+
+
+def files(repository: GitDir, listed: Iterable[tuple[bytes, bytes]], limit: int) -> Iterator[Chunk | Skipped]:
+    """What stands in the files that `names` lists. Reflogs are `reflog`, objects of LFS `lfs-object`, all else `git-file`."""
+    inside = len(os.fsencode(repository.name)) + 1
+    for name, shown in listed:
+        kind = _kind(shown[inside:])
+        for item in worktree.contents([(name, shown)], limit):
             if isinstance(item, Chunk):
                 item.origin = Origin(kind, item.origin.path)
             yield item
@@ -91,6 +94,35 @@ def store_files(objects: str, name: str, limit: int) -> Iterator[Chunk | Skipped
     yield from skipped
 
 
+def strays(store: Store, unseen: Iterable[str], limit: int) -> Iterator[Chunk | Skipped]:
+    """Files in a folder of objects that are no objects: what git did not finish to write, packs that it does not see.
+
+    unseen: names of what else could not be opened there.
+    """
+    shown = os.fsencode(store.name if os.path.isabs(store.name) else f".git/{store.name}") + b"/"
+    packs = (os.path.basename(name) for name in unseen if name.endswith(".pack"))
+    names = {*store.strays, *(os.path.join("pack", name) for name in packs)}
+    for name in map(os.fsencode, sorted(names)):
+        path = os.path.join(os.fsencode(store.path), name)
+        yield Chunk(name, Origin("git-file", shown + name))
+        if os.path.basename(name).startswith(b"tmp_obj_"):
+            yield Chunk(_begun(path), Origin("git-file", shown + name))
+        for item in worktree.contents([(path, shown + name)], limit):
+            if isinstance(item, Chunk):
+                item.origin = Origin("git-file", item.origin.path)
+            yield item
+
+
+def _begun(path: bytes) -> bytes:
+    """As much of an unfinished loose object as is there."""
+    data = worktree.plain(path, WHOLE) or b""
+    inflater = zlib.decompressobj()
+    try:
+        return inflater.decompress(data, WHOLE)
+    except zlib.error:
+        return b""
+
+
 def index_names(repository: GitDir) -> Iterator[Chunk | Skipped]:
     """The paths in a git directory's index, in any version of its format."""
     if not os.path.lexists(repository.index):
@@ -101,12 +133,11 @@ def index_names(repository: GitDir) -> Iterator[Chunk | Skipped]:
             "--git-dir", repository.path, "ls-files", "--stage", "-z", "--full-name", isolated=True
         )
     except GitError as error:
-        yield Skipped(shown, f"the index can't be read: {error.what}")
+        yield Skipped(shown, f"the index can't be read: {error.what} {error.hint}".strip())
         return
     for entry in raw.split(b"\0"):
         head, _, path = entry.partition(b"\t")
         if path:
-            fields = head.split(b" ")
-            yield Chunk(
-                path, Origin("index", path, fields[1].decode("ascii", "replace") if len(fields) > 1 else "")
-            )
+            mode, _, rest = head.partition(b" ")
+            id = "" if mode == links.SUBMODULE else rest[: rest.find(b" ")].decode("ascii", "replace")
+            yield Chunk(path, Origin("index", path, id))
