@@ -28,6 +28,4 @@ class Looked(Scan):
 
     def looked_at(self) -> dict[str, tuple[bytes, ...]]:
         """What was looked at, by the contract's kinds of places; refs and names as such are not repeated here."""
-        return {
-            kind: tuple(names) for kind, names in self._seen.items() if kind not in ("ref-name", "path")
-        }
+        return {kind: tuple(names) for kind, names in self._seen.items() if kind not in ("ref-name", "path")}

@@ -135,7 +135,9 @@ def audit_each(
             reports.append(_unread(target, "the audit was interrupted before it came to this repository"))
             reports[-1] = replace(reports[-1], interrupted=True)
         else:
-            reports.append(_one(target, configure, watch(target.name, number, len(wanted.each)), full, explain))
+            reports.append(
+                _one(target, configure, watch(target.name, number, len(wanted.each)), full, explain)
+            )
     return _together(wanted, reports, explain)
 
 

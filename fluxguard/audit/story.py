@@ -208,9 +208,7 @@ class Teller:
             what = "pushed" if message.startswith(b"update by push") else "seen-on-remote"
             yield Event(what, date, commit, person, names=(name,))
 
-    def _first_entry(
-        self, name: bytes, reached: Mapping[bytes, int]
-    ) -> tuple[str, bytes, str, bytes] | None:
+    def _first_entry(self, name: bytes, reached: Mapping[bytes, int]) -> tuple[str, bytes, str, bytes] | None:
         prefix, _, ref = name.rpartition(b":")
         member = self._family.get(os.fsdecode(prefix) or ".git")
         if member is None or b".." in ref:

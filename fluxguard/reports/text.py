@@ -22,7 +22,7 @@ Line = tuple[str, str]  # rich style, text
 
 def write(report: Report, stream: TextIO, advice: bool = True, color: bool | None = None) -> None:
     """Writes the report. color: None decides by the stream, NO_COLOR and TERM."""
-    lines = list(_lines(report, advice))
+    lines = list(_of(report, advice))
     if color is None:
         color = stream.isatty() and "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb"
     if color:
@@ -31,6 +31,14 @@ def write(report: Report, stream: TextIO, advice: bool = True, color: bool | Non
         for _, text in lines:
             stream.write(_encodable(text, stream) + "\n")
     stream.flush()
+
+
+def _of(report: Report, advice: bool) -> Iterator[Line]:
+    if report.command != "audit":
+        return _lines(report, advice)
+    from fluxguard.reports import audited, told
+
+    return told.lines(report, report.story) if report.story else audited.lines(report, advice)
 
 
 def _encodable(text: str, stream: TextIO) -> str:

@@ -1,0 +1,49 @@
+"""Names that others chose (paths, refs, people, subjects), made fit to be shown: no key in any form, no control character."""
+
+from __future__ import annotations
+
+import base64
+
+from fluxguard import display
+from fluxguard.detect.engine import Detector
+from fluxguard.detect.ruleset import built_in
+from fluxguard.detect.triggers import Triggers
+from fluxguard.model import Report
+
+
+class Names:
+    """Shows the names of one report. A key is masked in them be it plain, encoded, or none of the report's own."""
+
+    def __init__(self, report: Report) -> None:
+        self.masks = report.masks()
+        self._triggers = Triggers()
+        self._detector: Detector | None = None
+        self._shown: dict[bytes, str] = {}
+
+    def __call__(self, name: bytes | str) -> str:
+        """The name as text: UTF-8 where it is, each other byte as \\xNN."""
+        raw = name.encode("utf-8", "surrogateescape") if isinstance(name, str) else name
+        if raw not in self._shown:
+            self._shown[raw] = display.path(self._masked(raw), self.masks)
+        return self._shown[raw]
+
+    def base64(self, name: bytes) -> str:
+        """The name's own bytes, for names that are no UTF-8; keys are masked all the same."""
+        hidden = self._masked(name)
+        for value, mask in self.masks.items():
+            hidden = hidden.replace(value, mask.encode())
+        return base64.b64encode(hidden).decode()
+
+    def _masked(self, raw: bytes) -> bytes:
+        if not self._triggers.kinds(raw):
+            return raw
+        if self._detector is None:
+            self._detector = Detector([*built_in()], self._triggers)
+        found = self._detector.detect(raw).matches
+        spans = sorted({(match.start, match.end, match.secret.masked) for match in found}, reverse=True)
+        end_of_rest = len(raw)
+        for start, end, shown in spans:
+            if end <= end_of_rest:
+                raw = raw[:start] + shown.encode() + raw[end:]
+                end_of_rest = start
+        return raw
