@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import importlib.metadata
+import importlib.util
 import json
 import os
 import shutil
@@ -139,7 +140,12 @@ def _speed() -> Iterator[Check]:
             importlib.import_module(module)
             yield Check(package, "ok", f"{package} {importlib.metadata.version(package)}")
         except ImportError:
-            yield Check(package, "warn", f"{module} is missing: {cost}", mend)
+            if importlib.util.find_spec(package) is None and package == "dulwich":
+                yield Check(
+                    package, "bad", "dulwich is missing: audit can't read packs", "pip install dulwich"
+                )
+            else:
+                yield Check(package, "warn", f"{module} is missing: {cost}", mend)
 
 
 def _rules() -> Check:

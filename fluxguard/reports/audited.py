@@ -331,16 +331,26 @@ def _by_reason(items: Iterable[Unread]) -> dict[str, list[Unread]]:
 
 
 def _for_a_reason(reason: str, items: list[Unread], names: Names) -> Iterator[Line]:
+    said, command = _with_command(names(items[0].reason if len(items) == 1 else reason))
     if len(items) == 1:
-        only = items[0]
-        shown = f"{repository(only.repository, names)}{names(only.where)}: {names(only.reason)}"
-        yield from wrapped(shown, 2, ORANGE)
+        said = f"{repository(items[0].repository, names)}{names(items[0].where)}: {said}"
+    else:
+        said = f"{len(items):,} times: {said}"
+    yield from wrapped(said, 2, ORANGE)
+    if command:
+        yield "bold", f"       {command}"
+    if len(items) == 1:
         return
-    yield from wrapped(f"{len(items):,} times: {names(reason)}", 2, ORANGE)
     for item in items[:EXAMPLES]:
         yield "", f"    {repository(item.repository, names)}{names(item.where)}"
     if len(items) > EXAMPLES:
         yield "", f"    and {len(items) - EXAMPLES:,} more: --format json shows all"
+
+
+def _with_command(reason: str) -> tuple[str, str]:
+    """A reason that ends in a command, in two, so that the command can be copied."""
+    said, colon, command = reason.rpartition(": git ")
+    return (f"{said}:", f"git {command}") if colon else (reason, "")
 
 
 def certificates(report: Report, names: Names, brief: bool = False) -> Iterator[Line]:
