@@ -90,6 +90,7 @@ class Audit:
         self._skipped += [*whole.skipped, *_incomplete(self._repository)]
         findings = tuple(_as_information(finding) for finding in gather(seen, self._config))
         story = self._story(whole, findings) if self._explain else None
+        certificates = self._certified(whole)
         if self._interrupted:
             self._skipped.insert(0, Skipped(b"the audit", INTERRUPTED))
         unread = tuple(
@@ -109,7 +110,7 @@ class Audit:
             unread,
             stats,
             hidden=(*whole.hidden, *(self._scan.collector.hidden() if self._scan.collector else ())),
-            certificates=tuple(whole.certificates(self._interrupted)),
+            certificates=certificates,
             beside=(Beside(self._repository.common, refs, self._scan.looked_at()),),
             mentions=whole.mentions,
             story=story,
@@ -129,6 +130,13 @@ class Audit:
         finally:
             sifting.stop()
         return around
+
+    def _certified(self, whole: _Whole) -> tuple[Certificate, ...]:
+        try:
+            return tuple(whole.certificates(self._interrupted))
+        except KeyboardInterrupt:
+            self._interrupted = True
+            return ()
 
     def _placed(self, whole: _Whole) -> list[Seen]:
         """Every key at every place; untraced where there was no time for that."""

@@ -26,7 +26,7 @@ REASONS = 8  # reasons for which something was not read
 EXAMPLES = 5  # things named for each such reason
 SHORT = 10  # hex digits of an id
 
-RED, ORANGE, GREEN, BLUE, GREY = "bold red3", "dark_orange3", "green4", "deep_sky_blue3", "grey50"
+RED, ORANGE, GREEN, BLUE, GREY = "bold red1", "dark_orange3", "green4", "deep_sky_blue3", "grey50"
 _CONFIDENCE = {
     "high": "high confidence: the format proves itself",
     "medium": "medium confidence: the format fits",
@@ -91,7 +91,7 @@ def _finding(report: Report, finding: Finding, style: str, names: Names) -> Iter
     yield "", ""
     yield style, f"  {finding.secret.masked}"
     yield from wrapped(f"{summary(finding)}; {_severity(finding)}", 4)
-    yield GREY, f"    {finding.secret.fingerprint[:36]}..."
+    yield GREY, f"    {finding.secret.fingerprint}"
     for group in groups[:PLACES]:
         yield from _place(report, group, names)
     if len(groups) > PLACES:

@@ -151,7 +151,7 @@ def clean_places(report: Report, finding: Finding, places: list[Location]) -> li
         steps.append(Step(f"Take it out of the files that still hold it, and commit that{named}."))
     if any(trace.refs and grouped(trace.refs).keys() - {"stash"} for _, trace in traces):
         steps.append(_history(finding))
-    if any("stash" in grouped(trace.refs) for _, trace in traces):
+    if any("stash" in grouped(trace.tips) or grouped(trace.refs).keys() == {"stash"} for _, trace in traces):
         steps.append(
             Step(
                 "A stash holds it. Look which one, and drop it:",

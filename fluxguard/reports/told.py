@@ -35,7 +35,7 @@ def lines(report: Report, story: Story) -> Iterator[Line]:
     else:
         yield from _known(report, story.finding, story.events, names)
     yield from audited.unread(report, names)
-    yield from audited.certificates(report, names, brief=True)
+    yield from audited.certificates(report, names)
 
 
 def _unknown(report: Report, story: Story) -> Iterator[Line]:
