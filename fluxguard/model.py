@@ -265,6 +265,12 @@ class Report:
         shown = {finding.secret.reveal(): finding.secret.masked for finding in self.findings}
         return {**dict(self.hidden), **shown}
 
+    @property
+    def repositories(self) -> list[str]:
+        """What the repositories are called, where several were audited."""
+        named = [one.repository for one in self.beside] + [one.repository for one in self.skipped]
+        return list(dict.fromkeys(name for name in named if name))
+
     def names_key(self, path: bytes) -> bool:
         """Whether a path holds a key, so that no command can name it."""
         return any(value in path for value in self.masks())

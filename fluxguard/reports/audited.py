@@ -45,6 +45,10 @@ def lines(report: Report, advice: bool) -> Iterator[Line]:
     suppressed = [finding for finding in report.findings if finding.suppressed is not None]
     style, text = _headline(report, blocking)
     yield from wrapped(text, style=style)
+    if names.folder:
+        yield from wrapped(
+            f"In {names(names.folder)}: {len(report.repositories):,} repositories.", style=GREY
+        )
     for finding in blocking:
         yield from _finding(report, finding, RED, names)
     if blocking and advice:
@@ -160,7 +164,7 @@ def _more(group: list[Location]) -> str:
 
 def repository(name: str, names: Names) -> str:
     """The name of a repository in front of a place, where several were audited."""
-    return f"[{names(name)}] " if name else ""
+    return f"[{names.repository(name)}] " if name else ""
 
 
 def where(place: Location, names: Names) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import os
 
 from fluxguard import display
 from fluxguard.detect.engine import Detector
@@ -19,6 +20,7 @@ class Names:
         self._triggers = Triggers()
         self._detector: Detector | None = None
         self._shown: dict[bytes, str] = {}
+        self.folder = _folder(report)
 
     def __call__(self, name: bytes | str) -> str:
         """The name as text: UTF-8 where it is, each other byte as \\xNN."""
@@ -26,6 +28,10 @@ class Names:
         if raw not in self._shown:
             self._shown[raw] = display.path(self._masked(raw), self.masks)
         return self._shown[raw]
+
+    def repository(self, name: str) -> str:
+        """A repository's name, without the folder that those of the report have in common."""
+        return self(name[len(self.folder) :] if name.startswith(self.folder) else name)
 
     def base64(self, name: bytes) -> str:
         """The name's own bytes, for names that are no UTF-8; keys are masked all the same."""
@@ -47,3 +53,12 @@ class Names:
                 raw = raw[:start] + shown.encode() + raw[end:]
                 end_of_rest = start
         return raw
+
+
+def _folder(report: Report) -> str:
+    """The folder in which all the report's repositories are, with its slash; "" where there is none."""
+    named = report.repositories
+    if len(named) < 2 or len({os.path.isabs(name) for name in named}) > 1:
+        return ""
+    common = os.path.commonpath(os.path.dirname(name) for name in named)
+    return common.rstrip("/") + "/" if common else ""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -90,7 +89,7 @@ def cleaning(report: Report, finding: Finding | None) -> list[Step]:
     if finding is None:
         return []
     places = [place for place in finding.locations if place.suppressed is None]
-    return [*_kill([finding]), *clean_places(report, finding, places)]
+    return [*_kill(report, [finding]), *clean_places(report, finding, places)]
 
 
 def next_steps(report: Report) -> list[Step]:
@@ -100,21 +99,22 @@ def next_steps(report: Report) -> list[Step]:
     if not blocking:
         return []
     return [
-        *_kill(blocking),
+        *_kill(report, blocking),
         _who(report, blocking),
         *clean_places(report, blocking[0], places),
         _false_alarm(),
     ]
 
 
-def _kill(findings: list[Finding]) -> list[Step]:
+def _kill(report: Report, findings: list[Finding]) -> list[Step]:
     leaked = sorted(findings, key=lambda finding: not was_pushed(finding))
     several = len(findings) > 1
     it = "them" if several else "it"
     if any(was_pushed(finding) for finding in findings):
         why = f"{'Keys were' if several else 'It was'} pushed: others may have {it}."
     else:
-        why = f"Whoever has a copy of this repository has {it}."
+        here = "one of these repositories" if len(report.beside) > 1 else "this repository"
+        why = f"Whoever has a copy of {here} has {it}."
     if has_command("respond"):
         commands = [f"fluxguard respond start --finding {one.secret.fingerprint[:20]}" for one in leaked]
         more = ("# and so on, for each key",) if len(commands) > _MOST else ()
@@ -128,10 +128,11 @@ def _kill(findings: list[Finding]) -> list[Step]:
 
 def _who(report: Report, findings: list[Finding]) -> Step:
     first = min(findings, key=lambda finding: not was_pushed(finding))
-    where = report.beside[0].repository or report.target if report.beside else report.target
-    repository = "" if where in ("", ".") else f" {shlex.quote(where)}"
-    if len(report.beside) > 1:
-        repository = "".join(f" {shlex.quote(one.repository)}" for one in report.beside[:_MOST])
+    held = dict.fromkeys(place.repository for place in first.locations if place.repository)
+    where = list(held)[:_MOST] or [report.target]
+    repository = "".join(
+        f" {quoted(name.encode('utf-8', 'surrogateescape'))}" for name in where if name != "."
+    )
     command = f"fluxguard audit{repository} --explain {first.secret.fingerprint[:16]}"
     return Step("See who brought it, when, and who can see it:", (command,))
 

@@ -389,6 +389,14 @@ def test_a_folder_of_clones_is_searched(run: Run, make_repo: MakeRepo, mint: Min
     assert run("audit", "clones", cwd=tmp_path).code == 1
 
 
+def test_the_folder_that_repositories_share_is_named_once(run: Run, told: Repo, make_repo: MakeRepo) -> None:
+    make_repo("other").commit("x", "x\n")
+    text = run("audit", str(told.path), str(told.path.parent / "other")).out
+    assert f"In {told.path.parent}/: 2 repositories." in text
+    assert "[told] app/settings.py:3:8" in text
+    assert f"fluxguard audit {told.path} --explain" in text
+
+
 def test_a_repository_that_cannot_be_opened_is_not_the_end(
     run: Run, repo: Repo, make_repo: MakeRepo, mint: Mint
 ) -> None:
