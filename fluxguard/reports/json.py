@@ -148,8 +148,11 @@ def _beside(beside: Beside, names: Names) -> dict[str, Any]:
     return {
         **_repository(beside.repository, names),
         "path": names(beside.path),
-        "refs": [{"name": names(name), "id": id} for name, id in beside.refs],
-        "files": {kind: [names(file) for file in files] for kind, files in sorted(beside.files.items())},
+        "refs": [
+            {"name": name, "id": id}
+            for name, (_, id) in zip(names.all([name for name, _ in beside.refs]), beside.refs, strict=True)
+        ],
+        "files": {kind: names.all(files) for kind, files in sorted(beside.files.items())},
     }
 
 
