@@ -18,7 +18,7 @@ def safe(text: str, masks: dict[bytes, str] | None = None) -> str:
     for value, shown in (masks or {}).items():
         text = text.replace(value.decode("utf-8", "surrogateescape"), shown)
     text = _KEY.sub(lambda match: Secret(match[0].encode()).masked, text)
-    return "".join(_visible(character) for character in text)
+    return text if text.isprintable() else "".join(_visible(character) for character in text)
 
 
 def path(name: bytes, masks: dict[bytes, str] | None = None) -> str:

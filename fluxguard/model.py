@@ -147,6 +147,7 @@ class Unread:
     where: bytes
     reason: str
     accepted: str | None = None
+    repository: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,13 +155,75 @@ class Certificate:
     """What was read of an object store.
 
     objects: how many there are of each type. read: how many of them all were read. digest: `sha256:` and the SHA-256 of
-    their sorted hex ids, a newline behind each.
+    their sorted hex ids, a newline behind each. path: the store's folder. width: bytes of an id. shared: git, asked for
+    the objects of this store, answers with those of other stores, too (its alternates). repository: as in a Location.
     """
 
     store: str
     objects: Mapping[str, int]
     read: int
     digest: str
+    path: str = ""
+    width: int = 20
+    shared: bool = False
+    repository: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """What of a repository was looked at beside its objects.
+
+    path: its git directory. refs: name and hex id. files: names by the contract's kinds of places; of an index, those
+    of the entries. repository: as in a Location.
+    """
+
+    path: str
+    refs: tuple[tuple[bytes, str], ...]
+    files: Mapping[str, tuple[bytes, ...]]
+    repository: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Mention:
+    """What a commit says that a report names. date: the author's, committed: the committer's (RFC 3339, or "")."""
+
+    author: bytes
+    date: str
+    committed: str
+    subject: bytes
+    parents: int
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that happened to a key.
+
+    what: `introduced`, `spread` (to another path), `again` (on another line of history), `brought-back`, `moved`,
+    `removed`, `merged`, `tagged`, `pushed`, `seen-on-remote`, `written` (into a message, a header or a tag).
+    date: RFC 3339, or "" where nothing says when. path: where it stands then. source: the path that it moved from.
+    names: refs that it came into. commit: hex id, or "".
+    """
+
+    what: str
+    date: str
+    commit: str = ""
+    who: bytes = b""
+    path: bytes = b""
+    source: bytes = b""
+    names: tuple[bytes, ...] = ()
+    repository: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Story:
+    """What happened to one key, in order. asked: the fingerprint that was asked for, or the beginning of one.
+
+    finding: None where no key has such a fingerprint.
+    """
+
+    asked: str
+    finding: Finding | None = None
+    events: tuple[Event, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +242,8 @@ class Report:
     complete: False where anything was left unread without having been accepted.
     stale: suppressions that no longer match anything, in words. notes: what else a person should know.
     hidden: stretches of names in which a key stands encoded, each with what is shown instead.
-    born: False on a branch that has no commit yet.
+    born: False on a branch that has no commit yet. beside: what was looked at beside objects, for each repository.
+    mentions: what the commits say that are named, by hex id. interrupted: somebody ended the run before its end.
     """
 
     command: str
@@ -192,11 +256,21 @@ class Report:
     hidden: tuple[tuple[bytes, str], ...] = ()
     born: bool = True
     certificates: tuple[Certificate, ...] = ()
+    beside: tuple[Beside, ...] = ()
+    mentions: Mapping[str, Mention] = field(default_factory=dict)
+    story: Story | None = None
+    interrupted: bool = False
 
     def masks(self) -> dict[bytes, str]:
         """What must not be shown wherever it turns up, and what stands in its place."""
         shown = {finding.secret.reveal(): finding.secret.masked for finding in self.findings}
         return {**dict(self.hidden), **shown}
+
+    @property
+    def repositories(self) -> list[str]:
+        """What the repositories are called, where several were audited."""
+        named = [one.repository for one in self.beside] + [one.repository for one in self.skipped]
+        return list(dict.fromkeys(name for name in named if name))
 
     def names_key(self, path: bytes) -> bool:
         """Whether a path holds a key, so that no command can name it."""
@@ -209,7 +283,9 @@ class Report:
 
     @property
     def exit_code(self) -> int:
-        """The contract's exit code: 1 wins over 3."""
+        """The contract's exit code: 1 wins over 3, and an interruption over both."""
+        if self.interrupted:
+            return 130
         if any(finding.blocks for finding in self.findings):
             return 1
         return 0 if self.complete else 3

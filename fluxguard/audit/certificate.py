@@ -7,6 +7,7 @@ The digest is the SHA-256 of the sorted hex ids of all the store's objects, a ne
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterable, Mapping
 
 import numpy as np
@@ -42,7 +43,15 @@ def certify(depot: Depot, loose: Mapping[str, str], unread: Iterable[str]) -> Ce
     unknown = int((kinds == 0).sum())
     if unknown:
         counts["unknown"] = unknown
-    return Certificate(depot.store.name, counts, len(ids) - len(set(unread)), _digest(ids.tobytes(), width))
+    return Certificate(
+        depot.store.name,
+        counts,
+        len(ids) - len(set(unread)),
+        _digest(ids.tobytes(), width),
+        depot.store.path,
+        width,
+        os.path.lexists(os.path.join(depot.store.path, "info", "alternates")),
+    )
 
 
 def _number(name: str) -> int:

@@ -127,6 +127,25 @@ class History:
             if made is not None:
                 yield made
 
+    # --- single things -------------------------------------------------------------------------------------------
+
+    @property
+    def order(self) -> list[Commit]:
+        """All commits, parents first."""
+        return self._order
+
+    def content(self, id: str) -> tuple[str, bytes]:
+        """Kind and content of an object. Raises KeyError, Damaged and TooLarge."""
+        return self._depots.content(id)
+
+    def target(self, name: bytes) -> bytes | None:
+        """The id that a ref points at, be it a tag's."""
+        return next((id for ref, id in self._targets if ref == name), None)
+
+    def tip(self, name: bytes) -> bytes | None:
+        """The commit that a ref points at."""
+        return next((id for ref, id in self._targets if ref == name and id in self.commits), None)
+
     # --- answers -------------------------------------------------------------------------------------------------
 
     def places(self, keys: Mapping[bytes, frozenset[int]]) -> list[tuple[Place, Trace]]:
@@ -182,7 +201,7 @@ class History:
             signature = self._signature(raw, b"tagger")
             found[id] = Trace(
                 author=signature.person if signature else b"",
-                date=_rfc3339(signature),
+                date=rfc3339(signature),
                 refs=_refs(names),
                 tips=_refs(names),
                 logs=_logs(names),
@@ -194,7 +213,7 @@ class History:
         return signature.person if signature else b""
 
     def _date(self, id: bytes) -> str:
-        return _rfc3339(self._signature(id))
+        return rfc3339(self._signature(id))
 
     def _signature(self, id: bytes, header: bytes = b"author") -> Signature | None:
         if id not in self._signatures:
@@ -237,11 +256,15 @@ def _logs(names: Iterable[bytes]) -> tuple[bytes, ...]:
     return tuple(sorted({name[len(LOG) :] for name in names if name.startswith(LOG)}))
 
 
-def _rfc3339(signature: Signature | None) -> str:
-    if signature is None:
-        return ""
-    zone = datetime.timezone(datetime.timedelta(minutes=max(-1439, min(1439, signature.offset))))
+def rfc3339(signature: Signature | None) -> str:
+    """A signature's time; "" where it has none that a calendar knows."""
+    return stamp(signature.seconds, signature.offset) if signature else ""
+
+
+def stamp(seconds: int, offset: int) -> str:
+    """Seconds since 1970, and minutes east of Greenwich, as RFC 3339."""
+    zone = datetime.timezone(datetime.timedelta(minutes=max(-1439, min(1439, offset))))
     try:
-        return datetime.datetime.fromtimestamp(signature.seconds, zone).isoformat()
+        return datetime.datetime.fromtimestamp(seconds, zone).isoformat()
     except (ValueError, OverflowError, OSError):
         return ""

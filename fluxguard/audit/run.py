@@ -12,23 +12,38 @@ from fluxguard.audit import certificate
 from fluxguard.audit.depot import Depots
 from fluxguard.audit.examine import Examined, Sighting, examine
 from fluxguard.audit.history import LOG, History
+from fluxguard.audit.looked import Looked
 from fluxguard.audit.sifting import DIED, Found, Sifting
+from fluxguard.audit.story import Teller, chosen, mentions
 from fluxguard.audit.surroundings import Surroundings
 from fluxguard.chunk import Origin, Skipped
 from fluxguard.config import Config
 from fluxguard.detect.triggers import Triggers
 from fluxguard.findings import Seen, gather
-from fluxguard.model import Certificate, Finding, Location, Report, Secret, Stats, Suppression, Trace, Unread
+from fluxguard.model import (
+    Beside,
+    Certificate,
+    Finding,
+    Location,
+    Mention,
+    Report,
+    Secret,
+    Stats,
+    Story,
+    Suppression,
+    Trace,
+    Unread,
+)
 from fluxguard.repo import gitdir, links, refs, store
 from fluxguard.repo.forest import TOO_MUCH
 from fluxguard.repo.gitdir import GitDir
 from fluxguard.repo.graph import parse_commit
 from fluxguard.repo.inflate import Damaged
 from fluxguard.repo.store import TooLarge
-from fluxguard.scan import Scan
 from fluxguard.sources import metadata
 from fluxguard.sources.windows import windows
 
+INTERRUPTED = "interrupted: only part of it was looked at, and no place is traced"
 Watch = Callable[[int, int, int], None]
 _BRING = "bring it back from a remote that has it: git fetch --refetch"
 _MOST_HOMES = 200_000
@@ -39,42 +54,40 @@ def quiet(done: int, total: int, keys: int) -> None:
     """Nobody watches."""
 
 
-@dataclass(slots=True)
-class Partial(Exception):
-    """The audit was interrupted: what it found so far."""
+def audit(target: str, config: Config, watch: Watch = quiet, full: bool = False, explain: str = "") -> Report:
+    """Audits the repository that `target` belongs to. Raises BrokenRepository where there is none.
 
-    report: Report
-
-
-def audit(target: str, config: Config, watch: Watch = quiet) -> Report:
-    """Audits the repository that `target` belongs to. Raises BrokenRepository where there is none."""
-    return Audit(target, config, watch).report()
+    full: whatever an earlier audit knows is not used. explain: the beginning of a fingerprint whose story is wanted, too.
+    A KeyboardInterrupt, once there is something to tell, ends in a report of what was found so far.
+    """
+    return Audit(target, config, watch, full, explain).report()
 
 
 class Audit:
     """One repository's audit."""
 
-    def __init__(self, target: str, config: Config, watch: Watch = quiet) -> None:
+    def __init__(
+        self, target: str, config: Config, watch: Watch = quiet, full: bool = False, explain: str = ""
+    ) -> None:
         self._started = time.perf_counter()
         self._target = target
         self._config = config
         self._watch = watch
+        self._full = full
+        self._explain = explain
+        self._interrupted = False
         self._skipped: list[Skipped] = []
         self._repository = gitdir.locate(target)
         self._family = gitdir.family(self._repository)
         self._triggers = Triggers([literal for rule in config.rules for literal in rule.literals])
-        self._scan = Scan(config)
+        self._scan = Looked(config)
 
     def report(self) -> Report:
         """All of it, in order: objects and surroundings at the same time, then the places of what was found."""
         depots = Depots(store.stores(self._family))
         sifting = Sifting(depots, self._config, self._triggers)
-        sifting.start()
-        try:
-            around = Surroundings(self._family, self._config, self._scan)
-            found = sifting.finish(lambda done, keys: self._watch(done, sifting.total, keys))
-        finally:
-            sifting.stop()
+        around = self._sift(sifting)
+        found = sifting.found
         for depot in depots.each:
             unseen = [where for where, _ in depot.problems]
             self._scan.run(metadata.strays(depot.store, unseen, self._config.largest))
@@ -84,9 +97,13 @@ class Audit:
         promised = _is_partial(self._repository.common)
         cut = Cut.of(self._family, promised)
         whole = _Whole(depots, sifting, found, around, self._config, cut)
-        seen = [*self._beside(), *whole.seen()]
+        seen = [*self._beside(), *self._placed(whole)]
         self._skipped += [*whole.skipped, *_incomplete(self._family), *cut.skipped()]
         findings = tuple(_as_information(finding) for finding in gather(seen, self._config))
+        story = self._story(whole, findings) if self._explain else None
+        certificates = self._certified(whole)
+        if self._interrupted:
+            self._skipped.insert(0, Skipped(b"the audit", INTERRUPTED))
         unread = tuple(
             Unread(item.where, item.reason, self._config.acceptance(item.where, item.object))
             for item in self._skipped
@@ -96,6 +113,7 @@ class Audit:
             found.bytes + self._scan.bytes,
             time.perf_counter() - self._started,
         )
+        refs = tuple(sorted({(ref.name, ref.id) for ref in around.refs}))
         return Report(
             "audit",
             self._target,
@@ -103,8 +121,53 @@ class Audit:
             unread,
             stats,
             hidden=(*whole.hidden, *(self._scan.collector.hidden() if self._scan.collector else ())),
-            certificates=tuple(whole.certificates()),
+            certificates=certificates,
+            beside=(Beside(self._repository.common, refs, self._scan.looked_at()),),
+            mentions=whole.mentions,
+            story=story,
+            interrupted=self._interrupted,
         )
+
+    def _sift(self, sifting: Sifting) -> Surroundings:
+        """The pass over the objects, with the surroundings looked at meanwhile; ends early when it is interrupted."""
+        around = Surroundings([], self._config, self._scan)
+        sifting.start()
+        try:
+            self._watch(0, sifting.total, 0)
+            around = Surroundings(self._family, self._config, self._scan)
+            sifting.finish(lambda done, keys: self._watch(done, sifting.total, keys))
+        except KeyboardInterrupt:
+            self._interrupted = True
+        finally:
+            sifting.stop()
+        return around
+
+    def _certified(self, whole: _Whole) -> tuple[Certificate, ...]:
+        try:
+            return tuple(whole.certificates(self._interrupted))
+        except KeyboardInterrupt:
+            self._interrupted = True
+            return ()
+
+    def _placed(self, whole: _Whole) -> list[Seen]:
+        """Every key at every place; untraced where there was no time for that."""
+        if not self._interrupted:
+            try:
+                whole.settle()
+                return list(whole.seen())
+            except KeyboardInterrupt:
+                self._interrupted = True
+        return list(whole.untraced())
+
+    def _story(self, whole: _Whole, findings: tuple[Finding, ...]) -> Story:
+        """What happened to the key whose fingerprint begins as asked."""
+        finding = chosen(self._explain, findings)
+        if finding is None or whole.history is None:
+            return Story(self._explain, finding)
+        teller = Teller(whole.history, self._family, whole.mentions)
+        events = teller.events(finding)
+        whole.mentions = teller.said
+        return Story(self._explain, finding, events)
 
     def _beside(self) -> Iterator[Seen]:
         if self._scan.collector is not None:
@@ -129,6 +192,11 @@ class _Whole:
         self._names: dict[tuple[str, int], bytes] = {}
         self._unread: list[set[str]] = [set() for _ in depots.each]
         self._sightings = list(found.sightings)
+        self.history: History | None = None
+        self.mentions: dict[str, Mention] = {}
+
+    def settle(self) -> None:
+        """Looks at what the pass left over."""
         self._large()
         self._at_home()
         self._settle_unread()
@@ -258,11 +326,19 @@ class _Whole:
         if not self._sightings:
             return
         self._recover()
-        history = History(self._depots, self._found.loose, self._refs())
+        history = self.history = History(self._depots, self._found.loose, self._refs())
         if history.unread:
             self.skipped.append(Skipped(b"history", "part of it could not be read to trace the leaks"))
-        yield from self._in_paths(history)
-        yield from self._in_words(history)
+        found = [*self._in_paths(history), *self._in_words(history)]
+        self.mentions = mentions(history, (one.location.trace for one in found if one.location.trace))
+        yield from found
+
+    def untraced(self) -> Iterator[Seen]:
+        """Every key in its object, where nobody waits for more."""
+        self._recover()
+        for sighting in self._sightings:
+            path = self._names.get((sighting.object, sighting.name), b"")
+            yield from self._one(sighting, sighting.kind, path, None)
 
     def _refs(self) -> Iterator[tuple[bytes, str]]:
         for ref in self._around.refs:
@@ -328,7 +404,7 @@ class _Whole:
             return
         yield from self._one(sighting, kind, path, traced)
 
-    def _one(self, sighting: Sighting, kind: str, path: bytes, traced: Trace) -> Iterator[Seen]:
+    def _one(self, sighting: Sighting, kind: str, path: bytes, traced: Trace | None) -> Iterator[Seen]:
         rules = {rule.id: rule for rule in self._config.rules}
         rule = rules.get(sighting.rule)
         secret = self._secrets.get(sighting.fingerprint)
@@ -357,10 +433,12 @@ class _Whole:
         for sighting in (*commits, *tags):
             yield from self._one(sighting, sighting.kind, b"", traces[sighting.object])
 
-    def certificates(self) -> Iterator[Certificate]:
+    def certificates(self, interrupted: bool) -> Iterator[Certificate]:
         """One for each store."""
-        for depot, loose, unread in zip(self._depots.each, self._found.loose, self._unread, strict=True):
-            yield certificate.certify(depot, loose, unread)
+        stores = zip(self._depots.each, self._found.loose, self._unread, self._found.read, strict=True)
+        for depot, loose, unread, read in stores:
+            made = certificate.certify(depot, loose, unread)
+            yield replace(made, read=min(made.read, read)) if interrupted else made
 
 
 def _as_information(finding: Finding) -> Finding:

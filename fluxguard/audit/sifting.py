@@ -32,7 +32,8 @@ class Found:
 
     unread: what could not be looked at, (id or "", where, why). large: objects to be read in pieces. lost: objects that are
     not there, each with one that names it. homes: entries of trees that are called after FluxLoop, (tree, mode, name, id).
-    loose: the kind of each loose object. broken: per store, objects of which a copy could not be read.
+    loose: the kind of each loose object. broken: per store, objects of which a copy could not be read. read: per store,
+    how many copies of objects were read.
     """
 
     sightings: list[Sighting] = field(default_factory=list)
@@ -42,6 +43,7 @@ class Found:
     homes: list[tuple[str, bytes, bytes, str]] = field(default_factory=list)
     loose: list[dict[str, str]] = field(default_factory=list)
     broken: list[dict[str, str]] = field(default_factory=list)
+    read: list[int] = field(default_factory=list)
     objects: int = 0
     bytes: int = 0
 
@@ -68,6 +70,8 @@ class Sifting:
         self.tasks = list(self._divided())
         self.total = sum(len(rows) for depot in depots.each for rows in depot.ids())
         self._crew: Crew | None = None
+        each = depots.each
+        self.found = Found(loose=[{} for _ in each], broken=[depot.broken() for depot in each], read=[0 for _ in each])
 
     @property
     def detector(self) -> Detector:
@@ -163,12 +167,12 @@ class Sifting:
                 yield "home", id, mode, name, other.hex()
 
     def finish(self, watch: Callable[[int, int], None]) -> Found:
-        """All that was found. watch: told, now and then, how many objects were read and how many keys seen."""
+        """All that was found; `found` has it as it grows, should this be interrupted.
+
+        watch: told, now and then, how many objects were read and how many keys seen.
+        """
         assert self._crew is not None
-        found = Found(
-            loose=[{} for _ in self._depots.each],
-            broken=[depot.broken() for depot in self._depots.each],
-        )
+        found = self.found
         for number, value in self._crew.answers():
             task = self.tasks[number]
             if value is Died:
@@ -207,6 +211,7 @@ def _take(task: Task, value: Any, found: Found) -> None:
     else:
         objects, size, broken, large, lost, kinds = rest
         found.objects += objects
+        found.read[task.depot] += objects
         found.bytes += size
         found.broken[task.depot].update(broken)
         found.large += [(task.depot, id) for id in large]

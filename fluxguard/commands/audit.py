@@ -3,25 +3,58 @@
 from __future__ import annotations
 
 import argparse
+import re
 
 from fluxguard.commands import output
-from fluxguard.config import load_config
-from fluxguard.repo import layout
+from fluxguard.commands.progress import Progress
+from fluxguard.config import Config, load_config
+from fluxguard.errors import UsageError
 
-HELP = "look for keys in everything that a repository holds"
+HELP = "look for keys in everything that repositories hold"
+_PREFIX = re.compile(r"(?:fg1:)?([0-9a-fA-F]{8,64})\Z")
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """What `fluxguard audit` takes."""
     parser.add_argument(
-        "repository", metavar="REPO", nargs="?", default=".", help="the repository (default: this one)"
+        "repositories",
+        metavar="REPO",
+        nargs="*",
+        default=["."],
+        help="repositories, or folders of clones (default: the repository around the current folder)",
+    )
+    parser.add_argument(
+        "--explain",
+        metavar="FINGERPRINT",
+        help="tell one key's story: who brought it, who can see it; the first 8 digits of its fingerprint suffice",
+    )
+    parser.add_argument(
+        "--full", action="store_true", help="read everything, whatever an earlier audit knows"
     )
     output.add_flags(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Audits and reports."""
-    from fluxguard.audit.run import audit
+    from fluxguard.audit.several import audit_each, targets
 
-    config = load_config(layout.root(args.repository), args.config, trust_repository=not args.no_repo_config)
-    return output.emit(audit(args.repository, config), args)
+    explain = _fingerprint(args.explain) if args.explain is not None else ""
+    wanted = targets(args.repositories)
+
+    def configure(tree: str | None) -> Config:
+        return load_config(tree, args.config, trust_repository=not args.no_repo_config)
+
+    with Progress(args.quiet, args.no_color) as progress:
+        report = audit_each(wanted, configure, progress.watch, args.full, explain)
+    return output.emit(report, args)
+
+
+def _fingerprint(text: str) -> str:
+    """A fingerprint, or the beginning of one, as reports write it."""
+    match = _PREFIX.match(text.strip().removesuffix("..."))
+    if match is None:
+        raise UsageError(
+            "--explain takes a fingerprint, or at least 8 hex digits of its beginning.",
+            "The report lists them: fluxguard audit",
+        )
+    return f"fg1:{match[1].lower()}"

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import importlib.metadata
+import importlib.util
 import json
 import os
 import re
@@ -90,7 +92,7 @@ def _checks() -> Iterator[Check]:
     yield _on_path()
     found = _git()
     yield found
-    yield _speed()
+    yield from _speed()
     yield _rules()
     if found.state == "bad":
         return
@@ -142,15 +144,47 @@ def _git() -> Check:
     return Check("git", "ok", words[2])
 
 
-def _speed() -> Check:
+# What makes an audit fast: module, the package that brings it, and what its lack costs.
+_FAST = (
+    (
+        "hyperscan",
+        "hyperscan",
+        "the same keys are found, but a large scan takes up to a hundred times as long",
+        "pip install 'fluxguard[fast]'   (there are wheels for Linux on x86-64)",
+    ),
+    (
+        "isal",
+        "isal",
+        "zlib takes its place, and takes twice as long to inflate objects",
+        "pip install 'fluxguard[fast]'",
+    ),
+    (
+        "dulwich._pack",
+        "dulwich",
+        "deltas are applied in plain Python, which makes an audit many times slower",
+        "pip install --force-reinstall dulwich   (a wheel with compiled functions, or a C compiler)",
+    ),
+)
+
+
+def _speed() -> Iterator[Check]:
+    """The libraries that an audit is fast with, and the one that it can't do without."""
     try:
-        import hyperscan  # noqa: F401
+        importlib.import_module("numpy")
+        yield Check("numpy", "ok", f"numpy {importlib.metadata.version('numpy')}: packs are read with it")
     except ImportError:
-        return Check(
-            "speed", "warn", "hyperscan is missing: large scans are found to be the same, but take up to a hundred times as long",
-            "pip install 'fluxguard[fast]'   (there are wheels for Linux on x86-64)",
-        )  # fmt: skip
-    return Check("speed", "ok", f"hyperscan {importlib.metadata.version('hyperscan')}")
+        yield Check("numpy", "bad", "numpy is missing: audit can't read packs", "pip install numpy")
+    for module, package, cost, mend in _FAST:
+        try:
+            importlib.import_module(module)
+            yield Check(package, "ok", f"{package} {importlib.metadata.version(package)}")
+        except ImportError:
+            if importlib.util.find_spec(package) is None and package == "dulwich":
+                yield Check(
+                    package, "bad", "dulwich is missing: audit can't read packs", "pip install dulwich"
+                )
+            else:
+                yield Check(package, "warn", f"{module} is missing: {cost}", mend)
 
 
 def _rules() -> Check:

@@ -66,6 +66,11 @@ def locate(target: str) -> GitDir:
         folder = parent
 
 
+def is_repository(folder: str) -> bool:
+    """Whether a folder is one itself, be it bare, linked or broken: something there says that it is."""
+    return os.path.lexists(os.path.join(folder, ".git")) or _is_git_dir(folder)
+
+
 def _is_git_dir(folder: str) -> bool:
     if os.path.lexists(os.path.join(folder, "commondir")):
         return os.path.lexists(os.path.join(folder, "HEAD"))

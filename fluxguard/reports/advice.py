@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import re
-import shlex
-
 from fluxguard.model import Finding, Location, Report
+from fluxguard.reports.shell import quoted as _quoted
 
 Step = tuple[str, tuple[str, ...]]
 NAMES = 5  # files that a command names
@@ -131,10 +129,8 @@ def _leaked(findings: list[Finding]) -> Step:
     )
 
 
-def _quoted(path: bytes) -> str:
-    """A path for a shell; bytes that no terminal should see become an ANSI-C quoted string."""
-    text = path.decode("utf-8", "surrogateescape")
-    if text.isprintable():
-        return shlex.quote(text)
-    escaped = re.sub(rb"[^\x20-\x7e]|['\\]", lambda match: b"\\x%02x" % match[0][0], path)
-    return f"$'{escaped.decode('ascii')}'"
+def has_command(name: str) -> bool:
+    """Whether this fluxguard has a command, so that it can be advised."""
+    from fluxguard.cli import COMMANDS
+
+    return name in COMMANDS

@@ -24,11 +24,12 @@ Line = tuple[str, str]  # rich style, text
 
 def write(report: Report, stream: TextIO, advice: bool = True, color: bool | None = None) -> None:
     """Writes the report. color: None decides by the stream, NO_COLOR and TERM."""
-    write_lines(_lines(report, advice), stream, color)
+    write_lines(_of(report, advice), stream, color)
 
 
-def write_lines(lines: Iterable[Line], stream: TextIO, color: bool | None = None) -> None:
+def write_lines(source: Iterable[Line], stream: TextIO, color: bool | None = None) -> None:
     """Writes lines with their styles; color as for `write`."""
+    lines = list(source)
     if color is None:
         color = stream.isatty() and "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb"
     if color:
@@ -46,6 +47,14 @@ def wrapped(text: str, indent: str) -> list[str]:
         text.strip(), WIDTH, initial_indent=lead, subsequent_indent=indent,
         break_long_words=False, break_on_hyphens=False,
     ) or [""]  # fmt: skip
+
+
+def _of(report: Report, advice: bool) -> Iterator[Line]:
+    if report.command != "audit":
+        return _lines(report, advice)
+    from fluxguard.reports import audited, told
+
+    return told.lines(report, report.story) if report.story else audited.lines(report, advice)
 
 
 def _encodable(text: str, stream: TextIO) -> str:
