@@ -71,7 +71,9 @@ class Sifting:
         self.total = sum(len(rows) for depot in depots.each for rows in depot.ids())
         self._crew: Crew | None = None
         each = depots.each
-        self.found = Found(loose=[{} for _ in each], broken=[depot.broken() for depot in each], read=[0 for _ in each])
+        self.found = Found(
+            loose=[{} for _ in each], broken=[depot.broken() for depot in each], read=[0 for _ in each]
+        )
 
     @property
     def detector(self) -> Detector:

@@ -152,38 +152,31 @@ _SLOW = (
 )  # bytes looked at by `re`, after which hyperscan is worth the time it takes to compile expressions
 
 
-_STARTS = frozenset(
-    (b"\xff\xfe", b"\xfe\xff", b"\x1f\x8b", b"PK", b"\xfd7", b"7z", b"Ra", b"\x28\xb5", b"BZ")
+_WIDE_MARKS = (b"\xff\xfe", b"\xfe\xff")
+_PACKED_MARKS = (
+    b"\x1f\x8b\x08",
+    b"PK\3\4",
+    b"PK\5\6",
+    b"\xfd7zXZ\0",
+    b"7z\xbc\xaf\x27\x1c",
+    b"Rar!\x1a\x07",
+    b"\x28\xb5\x2f\xfd",
+    b"PACK\0\0",
+    b"# v2 g",  # a bundle of git's
+    b"# v3 g",
 )
+_STARTS = frozenset(mark[:2] for mark in (*_WIDE_MARKS, *_PACKED_MARKS, b"BZ"))
 
 
 def head(data: bytes) -> int:
     """The bits that the start and the end of the content set: what it is packed in, or a byte-order mark."""
     if data[:2] not in _STARTS and data[257:262] != b"ustar" and data[-22:-18] != b"PK\5\6":
         return 0
-    start = data[:6]
-    if start[:2] in (b"\xff\xfe", b"\xfe\xff"):
+    if data.startswith(_WIDE_MARKS):
         return WIDE
-    if start.startswith(
-        (
-            b"\x1f\x8b\x08",
-            b"PK\3\4",
-            b"PK\5\6",
-            b"\xfd7zXZ\0",
-            b"7z\xbc\xaf\x27\x1c",
-            b"Rar!\x1a\x07",
-            b"\x28\xb5\x2f\xfd",
-            b"PACK\0\0",
-            b"# v2 g",  # a bundle of git's
-            b"# v3 g",
-        )
-    ):
+    if data.startswith(_PACKED_MARKS) or (data[:3] == b"BZh" and data[4:10] == b"1AY&SY"):
         return PACKED
-    if start[:3] == b"BZh" and data[4:10] == b"1AY&SY":
-        return PACKED
-    if data[257:262] == b"ustar" or data[-22:-18] == b"PK\5\6":
-        return PACKED
-    return 0
+    return PACKED if data[257:262] == b"ustar" or data[-22:-18] == b"PK\5\6" else 0
 
 
 class Triggers:
