@@ -171,7 +171,7 @@ class Audit:
 
     def _beside(self) -> Iterator[Seen]:
         if self._scan.collector is not None:
-            yield from self._scan.collector.seen()
+            yield from map(_as_ref, self._scan.collector.seen())
 
 
 class _Whole:
@@ -441,6 +441,15 @@ class _Whole:
             yield replace(made, read=min(made.read, read)) if interrupted else made
 
 
+def _as_ref(seen: Seen) -> Seen:
+    """Who can see a ref's name is who can see the ref."""
+    place = seen.location
+    if place.kind != "ref-name":
+        return seen
+    trace = Trace(refs=(place.path,), tips=(place.path,))
+    return replace(seen, location=replace(place, trace=trace))
+
+
 def _as_information(finding: Finding) -> Finding:
     """A key that stands in the working tree alone is where it may be: it is mentioned."""
     if all(place.kind == "file" for place in finding.locations):
@@ -477,12 +486,12 @@ class Cut:
         return self.promised
 
     def skipped(self) -> Iterator[Skipped]:
-        """A partial clone lacks objects, or may lack some that nothing here names."""
-        if self.promised:
+        """What a partial clone lacks; where all that is named is here, nothing is left to fetch."""
+        if self.left:
             yield Skipped(
                 b"partial clone",
-                f"{self.left:,} objects that are named here were left with the remote; complete it with: "
-                "git config --unset-all remote.origin.partialclonefilter && git fetch --refetch",
+                f"{self.left:,} objects that are named here were left with the remote; "
+                "complete it with: git fetch --refetch --no-filter",
             )
 
 

@@ -575,7 +575,7 @@ def _tags(corpus: Corpus) -> None:
         corpus.git("tag", *options, name, corpus.tree(("040000", "tree", inner, "in")))
     key = corpus.hide("tagger", "tag-header", commit="", refs=(b"refs/tags/tagged",))
     corpus.git("tag", "-a", "tagged", "-m", "by whom", GIT_COMMITTER_NAME=f"Bob {key}")
-    key = corpus.hide("tag-name", "ref-name", refs=())
+    key = corpus.hide("tag-name", "ref-name")
     hidden["tag-name"].path = f"refs/tags/v-{key}".encode()
     corpus.git("tag", f"v-{key}")
     key = corpus.hide("dangling-tag-message", "tag-message", commit="", refs=(), reachable=False)

@@ -138,29 +138,40 @@ def test_flipped_bytes_in_a_pack(three: Repo, ask: Ask) -> None:
     incomplete(ask(three), 2, blob.decode())
 
 
-def partial(three: Repo, make_repo: Make, ask: Ask, gone: bool) -> Answer:
+def filtered(three: Repo, make_repo: Make) -> Repo:
     three.git("config", "uploadpack.allowFilter", "true")
-    clone = make_repo("clones")
-    clone.git("clone", "-q", "--bare", "--filter=blob:none", f"file://{three.path}", "clone")
-    if gone:
-        shutil.rmtree(three.path)
-    before = sorted((clone.path / "clone").rglob("*"))
-    answer = ask(clone.path / "clone")
-    assert sorted((clone.path / "clone").rglob("*")) == before
-    return answer
+    clones = make_repo("clones")
+    clones.git("clone", "-q", "--bare", "--filter=blob:none", f"file://{three.path}", "clone")
+    return Repo(clones.path / "clone", clones.env, clones.mint)
 
 
 @pytest.mark.parametrize("gone", [True, False])
 def test_a_partial_clone(three: Repo, make_repo: Make, ask: Ask, gone: bool) -> None:
-    incomplete(partial(three, make_repo, ask, gone), 0, "partial clone", "git fetch --refetch")
+    """Nothing is fetched behind the user's back; the command that the report names completes it."""
+    clone = filtered(three, make_repo)
+    if gone:
+        three.path.rename(three.path.with_name("away"))
+    before = sorted(clone.path.rglob("*"))
+    answer = ask(clone)
+    assert sorted(clone.path.rglob("*")) == before
+    incomplete(answer, 0, "4 objects", "git fetch --refetch --no-filter")
+    assert len(answer.report["skipped"]) == 1
+    if not gone:
+        clone.git("fetch", "-q", "--refetch", "--no-filter")
+        answer = ask(clone)
+        assert (answer.code, answer.found, answer.report["complete"]) == (1, 3, True)
 
 
 def test_a_shallow_clone(three: Repo, make_repo: Make, ask: Ask) -> None:
-    clone = make_repo("clones")
-    clone.git("clone", "-q", "--depth", "1", f"file://{three.path}", "clone")
-    answer = ask(clone.path / "clone")
+    clones = make_repo("clones")
+    clones.git("clone", "-q", "--depth", "1", f"file://{three.path}", "clone")
+    clone = Repo(clones.path / "clone", clones.env, clones.mint)
+    answer = ask(clone)
     incomplete(answer, 0, "git fetch --unshallow")
     assert len(answer.report["skipped"]) == 1
+    clone.git("fetch", "-q", "--unshallow")
+    answer = ask(clone)
+    assert (answer.code, answer.found, answer.report["complete"]) == (1, 3, True)
 
 
 def test_a_repository_of_sha256(make_repo: Make, mint: Mint, ask: Ask) -> None:
@@ -187,6 +198,8 @@ def test_a_linked_worktree_whose_folder_is_gone(three: Repo, ask: Ask) -> None:
     three.git("worktree", "add", "-q", "--detach", "../linked", "HEAD")
     shutil.rmtree(three.path.parent / "linked")
     incomplete(ask(three), 3, "worktrees/linked", "git worktree prune")
+    three.git("worktree", "prune")
+    assert ask(three).report["complete"] is True
 
 
 @pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("setpriv"), reason="needs root and setpriv")
@@ -219,6 +232,8 @@ def test_grafts(three: Repo, ask: Ask) -> None:
     (three.path / ".git/info").mkdir(exist_ok=True)
     (three.path / ".git/info/grafts").write_text(f"{head}\n")
     incomplete(ask(three), 3, "git replace --convert-graft-file")
+    three.git("replace", "--convert-graft-file")
+    assert ask(three).report["complete"] is True
 
 
 def test_a_tag_whose_target_is_missing(three: Repo, ask: Ask) -> None:
@@ -249,8 +264,11 @@ def test_an_index_entry_whose_blob_is_missing(three: Repo, ask: Ask) -> None:
 
 def test_a_pack_without_an_index(three: Repo, ask: Ask) -> None:
     three.git("repack", "-adq")
-    next((three.path / ".git/objects/pack").glob("*.idx")).unlink()
+    index = next((three.path / ".git/objects/pack").glob("*.idx"))
+    index.unlink()
     incomplete(ask(three), 3, "git index-pack")
+    three.git("index-pack", str(index.with_suffix(".pack")))
+    assert ask(three).report["complete"] is True
 
 
 def test_an_index_without_a_pack(three: Repo, ask: Ask) -> None:

@@ -104,13 +104,23 @@ def test_a_key_is_found_and_attributed(audited: Audited, place: str) -> None:
         assert one.via == hidden.via
     else:
         assert one.via
-    if hidden.kind in ("blob", "path", "commit-message", "commit-header", "tag-message", "tag-header"):
+    if hidden.kind in (
+        "blob",
+        "path",
+        "commit-message",
+        "commit-header",
+        "tag-message",
+        "tag-header",
+        "ref-name",
+    ):
         _traced(audited, hidden, one)
 
 
 def _traced(audited: Audited, hidden: Hidden, one: Location) -> None:
     trace = one.trace
     assert trace is not None
+    if hidden.kind == "ref-name":
+        assert trace.refs == trace.tips == (hidden.path,)
     if hidden.commit:
         if hidden.path[:4] != b"sub." and hidden.path != b"alternate.txt":
             assert (trace.author, trace.date) == audited.signature(hidden.commit)
