@@ -31,6 +31,9 @@ def read(repository: GitDir) -> tuple[list[Ref], str]:
     Where git refuses (an owner that it distrusts, a broken configuration), the loose and packed refs are read from
     their files instead; refs in a reftable can't be read that way.
     """
+    packed = os.path.join(repository.common, "packed-refs")
+    if os.path.lexists(packed) and not os.path.isfile(packed):  # git would wait for a pipe
+        return list(_from_files(repository.common)), "packed-refs is no plain file"
     try:
         return list(_from_git(repository)), ""
     except GitError as error:
