@@ -123,7 +123,7 @@ def test_a_killed_process_is_never_called_clean(several: Repo, monkeypatch: pyte
 
     monkeypatch.setattr(sifting.Sifting, "_work", work)
     report = audit(str(several.path), Config())
-    named = {unread.where.decode().removeprefix("object ") for unread in report.unread}
+    named = {unread.where.decode().removeprefix("object ") for unread in report.skipped}
     assert named
     assert named <= set(ids)
     assert report.certificates[0].read == len(ids) - len(named)
