@@ -172,16 +172,12 @@ def index_of(
 ) -> bytes:
     """An index that says whatever it is told to. entries: (id, offset)."""
     listed = sorted(entries)
-    fan = b"".join(
-        sum(id[0] <= first for id, _ in listed).to_bytes(4, "big") for first in range(256)
-    )
+    fan = b"".join(sum(id[0] <= first for id, _ in listed).to_bytes(4, "big") for first in range(256))
     if version == 1:
         body = fan + b"".join(offset.to_bytes(4, "big") + id for id, offset in listed)
     else:
         far = [offset for _, offset in listed if offset >= 1 << 31]
-        near = [
-            offset if offset < 1 << 31 else 1 << 31 | far.index(offset) for _, offset in listed
-        ]
+        near = [offset if offset < 1 << 31 else 1 << 31 | far.index(offset) for _, offset in listed]
         body = b"\xfftOc\0\0\0\2" + fan + b"".join(id for id, _ in listed) + bytes(4 * len(listed))
         body += b"".join(offset.to_bytes(4, "big") for offset in near)
         body += b"".join(offset.to_bytes(8, "big") for offset in far)

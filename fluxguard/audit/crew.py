@@ -14,7 +14,9 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 _NUMBER = 4
-_MOST_TURNS = 1_000  # what fits into the smallest pipe; of more tasks than that, a process takes several in turn
+_MOST_TURNS = (
+    1_000  # what fits into the smallest pipe; of more tasks than that, a process takes several in turn
+)
 _READ = 1 << 18
 
 

@@ -21,7 +21,9 @@ TOO_LARGE = "it is too large to be held in memory"
 _RELEASE = 160 << 20  # bytes of the pack in memory, after which its pages are given back
 _AROUND = 64 << 10  # bytes that the system brings in around each that is touched
 _SHARE = 2 << 20  # bytes of contents and deltas
-_MOST_MADE = 256 << 30  # bytes of contents below the roots of one walk; a few bytes of delta can ask for 32 MiB each
+_MOST_MADE = (
+    256 << 30
+)  # bytes of contents below the roots of one walk; a few bytes of delta can ask for 32 MiB each
 _EACH = 600  # bytes; what an entry costs beside its size
 
 Ints = npt.NDArray[np.int64]

@@ -13,9 +13,10 @@ from typing import Any
 import packing
 import pytest
 from conftest import COMMAND, Mint, Outcome, call
+from packing import BLOB, COMMIT, OFS_DELTA, REF_DELTA, TAG, TREE, Copy, Item
+
 from fluxguard.audit import run
 from fluxguard.config import Config
-from packing import BLOB, COMMIT, OFS_DELTA, REF_DELTA, TAG, TREE, Copy, Item
 
 MEMORY = 3 << 30  # bytes of address space; the libraries take one of them
 PACK = b"PACK\0\0\0\2"
@@ -198,9 +199,7 @@ def test_deltas_that_announce_petabytes(bare: Path, audit: Audit) -> None:
     nothing = b"\x05"
     reserved = packing.varint(5) + packing.varint(1) + b"\0\0"
     deltas = [huge, endless, lying, other, cut, out, nothing, reserved]
-    parts = [blob(good)] + [
-        entry(REF_DELTA, len(one), zlib.compress(one), id_of(good)) for one in deltas
-    ]
+    parts = [blob(good)] + [entry(REF_DELTA, len(one), zlib.compress(one), id_of(good)) for one in deltas]
     ids = lie(bare, parts, [id_of(good), *map(named, range(1, len(deltas) + 1))])
     _, report = audit(bare, 3)
     assert set(ids[1:]) == set(skipped(report))
@@ -301,7 +300,10 @@ def indexes(pack: bytes, entries: list[tuple[bytes, int]]) -> Iterator[tuple[str
     yield "offset of exabytes", far
     yield "offset behind the end", packing.index_of(pack, [(entries[0][0], len(pack)), *entries[1:]])
     yield "offset in the header", packing.index_of(pack, [(entries[0][0], 4), *entries[1:]])
-    yield "offset inside of another", packing.index_of(pack, [(entries[0][0], entries[3][1] + 1), *entries[1:]])
+    yield (
+        "offset inside of another",
+        packing.index_of(pack, [(entries[0][0], entries[3][1] + 1), *entries[1:]]),
+    )
     yield "offset twice", packing.index_of(pack, [(entries[0][0], entries[3][1]), *entries[1:]])
     yield "fewer than there are", packing.index_of(pack, entries[1:])
     yield "none", packing.index_of(pack, [])
@@ -422,8 +424,16 @@ def test_trees_and_commits_that_make_no_sense(bare: Path, audit: Audit, mint: Mi
         (COMMIT, named(9), b"tree\n"),
         (COMMIT, named(10), b"tree " + b"zz" * 20 + b"\nparent " + b"1 " * 20 + b"\n\n" + key),
         (COMMIT, named(11), b"tree 11 22 33 44 55 66 77 88 99 00 aa bb cc \nparent \nparent 11\n"),
-        (COMMIT, named(12), b"tree %s\nparent %s\n\nitself" % (itself.hex().encode(), named(12).hex().encode())),
-        (COMMIT, named(13), b"tree %s\nauthor <<<>>> 99999999999999 +9999\n\n\xff\xfe" % itself.hex().encode()),
+        (
+            COMMIT,
+            named(12),
+            b"tree %s\nparent %s\n\nitself" % (itself.hex().encode(), named(12).hex().encode()),
+        ),
+        (
+            COMMIT,
+            named(13),
+            b"tree %s\nauthor <<<>>> 99999999999999 +9999\n\n\xff\xfe" % itself.hex().encode(),
+        ),
         (TAG, named(14), b""),
         (TAG, named(15), b"object %s\ntype tag\ntag x\n\n" % named(15).hex().encode() + key),
         (TAG, named(16), b"object 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0\n"),
@@ -439,7 +449,9 @@ def test_trees_and_commits_that_make_no_sense(bare: Path, audit: Audit, mint: Mi
     assert {"blob", "commit-message", "tag-message"} <= kinds
 
 
-def test_alternates_that_lead_in_a_circle_and_reflogs_of_anything(bare: Path, audit: Audit, mint: Mint, tmp_path: Path) -> None:
+def test_alternates_that_lead_in_a_circle_and_reflogs_of_anything(
+    bare: Path, audit: Audit, mint: Mint, tmp_path: Path
+) -> None:
     other = packing.init(tmp_path / "other")
     key = mint.key().encode()
     pack, places = pack_of(blob(key))
@@ -447,7 +459,9 @@ def test_alternates_that_lead_in_a_circle_and_reflogs_of_anything(bare: Path, au
     for one, another in ((bare, other), (other, bare)):
         (one / "objects" / "info").mkdir(exist_ok=True)
         (one / "objects" / "info" / "alternates").write_bytes(
-            b"# comment\n%s\n/nowhere\n\0\n\xff\n../objects\n" % os.fsencode(another / "objects") + b"x" * 5000 + b"\n"
+            b"# comment\n%s\n/nowhere\n\0\n\xff\n../objects\n" % os.fsencode(another / "objects")
+            + b"x" * 5000
+            + b"\n"
         )
     (bare / "logs" / "refs").mkdir(parents=True)
     chance = random.Random(3)
@@ -461,7 +475,9 @@ def test_alternates_that_lead_in_a_circle_and_reflogs_of_anything(bare: Path, au
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_flipped_bits_and_cuts_through_the_real_command(bare: Path, audit: Audit, mint: Mint, seed: int) -> None:
+def test_flipped_bits_and_cuts_through_the_real_command(
+    bare: Path, audit: Audit, mint: Mint, seed: int
+) -> None:
     chance = random.Random(seed)
     items = chain(30, mint.key().encode())
     path = packing.install(bare, packing.write(items))
@@ -472,7 +488,9 @@ def test_flipped_bits_and_cuts_through_the_real_command(bare: Path, audit: Audit
         del data[chance.randrange(len(data)) :]
     else:
         for _ in range(20):
-            data[chance.randrange(1032, len(data)) if seed % 2 == 0 else chance.randrange(len(data))] ^= 1 << chance.randrange(8)
+            data[chance.randrange(1032, len(data)) if seed % 2 == 0 else chance.randrange(len(data))] ^= (
+                1 << chance.randrange(8)
+            )
     victim.write_bytes(bytes(data))
     audit(bare)
 
