@@ -9,6 +9,7 @@ import hashlib
 import os
 import subprocess
 import zlib
+from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -172,7 +173,8 @@ def index_of(
 ) -> bytes:
     """An index that says whatever it is told to. entries: (id, offset)."""
     listed = sorted(entries)
-    fan = b"".join(sum(id[0] <= first for id, _ in listed).to_bytes(4, "big") for first in range(256))
+    firsts = [id[0] for id, _ in listed]
+    fan = b"".join(bisect_right(firsts, first).to_bytes(4, "big") for first in range(256))
     if version == 1:
         body = fan + b"".join(offset.to_bytes(4, "big") + id for id, offset in listed)
     else:

@@ -13,9 +13,10 @@ import signal
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from fluxguard.repo import run
-
 _NUMBER = 4
+_MOST_TURNS = (
+    1_000  # what fits into the smallest pipe; of more tasks than that, a process takes several in turn
+)
 _READ = 1 << 18
 
 
@@ -43,8 +44,10 @@ class Crew:
             self._start(min(size, tasks))
 
     def _start(self, size: int) -> None:
-        # One open file, whose place all processes share: each read takes the next task.
-        queue = run.scratch(b"".join(task.to_bytes(_NUMBER, "big") for task in range(self._tasks)))
+        step = -(-self._tasks // _MOST_TURNS)
+        queue, filler = os.pipe()
+        os.write(filler, b"".join(first.to_bytes(_NUMBER, "big") for first in range(0, self._tasks, step)))
+        os.close(filler)
         for _ in range(size):
             reader, writer = os.pipe()
             pid = os.fork()
@@ -52,7 +55,7 @@ class Crew:
                 for other, _ in self._pipes.values():
                     os.close(other)
                 os.close(reader)
-                _labour(self._work, queue, writer)
+                _labour(self._work, queue, step, self._tasks, writer)
             os.close(writer)
             self._pipes[pid] = (reader, bytearray())
         os.close(queue)
@@ -120,15 +123,16 @@ def _frames(buffer: bytearray) -> Iterator[Answer]:
     del buffer[:at]
 
 
-def _labour(work: Work, queue: int, writer: int) -> None:
+def _labour(work: Work, queue: int, step: int, end: int, writer: int) -> None:
     """The life of one process; never returns."""
     try:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # the one that started us is told, and ends us
         while number := os.read(queue, _NUMBER):
-            task = int.from_bytes(number, "big")
-            for value in work(task):
-                _send(writer, (task, value))
-            _send(writer, (task, DONE))
+            first = int.from_bytes(number, "big")
+            for task in range(first, min(first + step, end)):
+                for value in work(task):
+                    _send(writer, (task, value))
+                _send(writer, (task, DONE))
         os._exit(0)
     finally:
         os._exit(1)

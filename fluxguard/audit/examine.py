@@ -67,9 +67,14 @@ def examine(id: str, kind: str, data: bytes, detector: Detector, path: bytes | N
     found: list[tuple[Sighting, Secret]] = []
     unread: list[tuple[str, str]] = []
     if kind == "tree":
-        for number, (_, name, _) in enumerate(links.entries(data, len(id) // 2)):
-            if detector.suspects(name):
-                _collect(detector.detect(name), id, "path", number, found, unread)
+        end = 0
+        for number, (mode, name, other) in enumerate(links.entries(data, len(id) // 2)):
+            end = data.index(b"\0", end) + 1 + len(other)
+            text = name if mode.isdigit() else mode + b" " + name  # no mode: whatever stands there instead
+            if detector.suspects(text):
+                _collect(detector.detect(text), id, "path", number, found, unread)
+        if end < len(data):
+            unread.append(("", "it is damaged: its entries can't be read to the end"))
     elif kind == "blob":
         _collect(detector.detect(data, path), id, "blob", -1, found, unread)
     else:

@@ -47,7 +47,7 @@ INTERRUPTED = "interrupted: only part of it was looked at, and no place is trace
 Watch = Callable[[int, int, int], None]
 _BRING = "bring it back from a remote that has it: git fetch --refetch"
 _MOST_HOMES = 200_000
-_LONGEST_PATH = 1 << 16  # bytes; a tree that holds itself has paths without an end
+_LONGEST_PATH = 4096  # bytes; a tree that holds itself has paths without an end
 
 
 def quiet(done: int, total: int, keys: int) -> None:
@@ -248,7 +248,7 @@ class _Whole:
             done.add((id, path))
             if len(done) > _MOST_HOMES or len(path) > _LONGEST_PATH:
                 self.skipped.append(
-                    Skipped(path, "too many files under FluxLoop's names to look at each again")
+                    Skipped(path[:200], "too many files under FluxLoop's names to look at each again")
                 )
                 return
             assert detector is not None

@@ -18,7 +18,8 @@ from fluxguard.repo.pack import Pack, release
 TOO_MUCH = "more is made of the deltas around it than can be read in reasonable time"
 IN_MEMORY = 32 << 20  # bytes; larger objects, and what is made from them, are left to be read in pieces
 TOO_LARGE = "it is too large to be held in memory"
-_RELEASE = 64 << 20  # packed bytes, after which the pages of the pack are given back
+_RELEASE = 160 << 20  # bytes of the pack in memory, after which its pages are given back
+_AROUND = 64 << 10  # bytes that the system brings in around each that is touched
 _SHARE = 2 << 20  # bytes of contents and deltas
 _MOST_MADE = (
     256 << 30
@@ -104,7 +105,7 @@ class Forest:
                     self.broken.update(dict.fromkeys(self.below(entry), TOO_MUCH))
                     continue
                 start, stop = begin[entry], end[entry]
-                touched += stop - start
+                touched += stop - start + _AROUND
                 try:
                     if size[entry] > IN_MEMORY:
                         raise TooLarge

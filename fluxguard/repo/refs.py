@@ -35,6 +35,9 @@ def read(repository: GitDir) -> tuple[list[Ref], Problems]:
     Where git refuses (an owner that it distrusts, a broken configuration), the loose and packed refs are read from
     their files instead; refs in a reftable can't be read that way.
     """
+    packed = os.path.join(repository.common, "packed-refs")
+    if os.path.lexists(packed) and not os.path.isfile(packed):  # git would wait for a pipe
+        return list(_from_files(repository.common)), [(b"packed-refs", "it is no plain file")]
     reftable = _has_reftable(repository.common)
     problems: Problems = [] if reftable else list(_damaged(repository))
     try:

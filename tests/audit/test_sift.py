@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import random
 import shutil
+import subprocess
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -11,13 +13,15 @@ import packing
 import pytest
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
-from packing import BLOB, Copy, Instruction, Item
+from packing import BLOB, COMMIT, TREE, Copy, Insert, Instruction, Item
 
 from fluxguard.audit import sift
-from fluxguard.audit.depot import ALL
+from fluxguard.audit.depot import ALL, Depots
 from fluxguard.audit.sift import Sieve
+from fluxguard.audit.sifting import Sifting
+from fluxguard.config import Config
 from fluxguard.detect.triggers import Triggers, base64_forms, head
-from fluxguard.repo import pack
+from fluxguard.repo import gitdir, links, pack, store
 from fluxguard.repo.forest import Forest
 
 BODY = b"q7Rk2Wm9Zt4Lx8Vb3Nc6Hd1P"
@@ -194,3 +198,225 @@ def test_suspects_are_those_of_a_look_at_everything_whole(
     whole = expected(folder)
     event(f"suspects: {min(len(whole), 3)} of {min(len(items), 10)}")
     assert suspects(folder) == whole
+
+
+def test_what_only_looks_suspect_where_stretches_are_joined(bare: Bare, way: str) -> None:
+    """The seam between two stretches is a "10": with a reference before it and a digit behind, that makes an `f`."""
+    far = b"." * 400
+    base = far + b"&#" + far + b"2;lux" + b"_prod_" + far
+    first, second = len(far) + 2, len(base) - len(far) - 11
+    chosen = (
+        Copy(0, first - 1),
+        Insert(b"#"),
+        Copy(first, second - first),
+        Insert(b"2"),
+        Copy(second + 1, len(base) - second - 1),
+    )
+    last = [Item(BLOB, base), Item(BLOB, base + b"!", 0, (*chosen, Insert(b"!")))]
+    folder = bare()
+    packing.install(folder, packing.write(last))
+    assert suspects(folder) == expected(folder) == {}
+
+
+# --- what git itself writes --------------------------------------------------------------------------------------
+
+
+def random_history(folder: Path, seed: int, sha256: bool, commits: int = 60) -> Path:
+    """A history of changes to a few files, some with marks, packed by git in one or several packs."""
+    chance = random.Random(seed)
+    packing.init(folder, sha256)
+    files = [
+        bytearray(b"".join(b"line %d of text\n" % chance.randrange(1000) for _ in range(300)))
+        for _ in range(4)
+    ]
+    for part in range(1 + seed % 3):
+        stream = []
+        for number in range(commits):
+            data = chance.choice(files)
+            at = chance.randrange(len(data))
+            match chance.randrange(4):
+                case 0:
+                    data[at:at] = chance.choice(MARKS)
+                case 1:
+                    del data[at : at + chance.randrange(1, 60)]
+                case 2:
+                    data[at:at] = b"new line %d\n" % number
+                case _:
+                    place = data.find(b"flux")
+                    data[place : place + chance.randrange(1, 8)] = (
+                        b"" if place >= 0 else data[place : place + 0]
+                    )
+            name = b"dir%d/file%d%s" % (number % 3, id_in(files, data), b"-" + KEY if number == 9 else b"")
+            stream.append(
+                b"commit refs/heads/p%d\ncommitter A <a@b> %d +0000\ndata 1\nx\n" % (part, 1000 + number)
+            )
+            stream.append(b"M 100644 inline %s\ndata %d\n%s\n" % (name, len(data), bytes(data)))
+        packing.git(
+            folder, "-c", "fastimport.unpackLimit=1", "fast-import", "--quiet", stdin=b"".join(stream)
+        )
+    if seed % 3 != 2:
+        packing.git(folder, "repack", "-q", "-adf", "--depth=50", "--window=50")
+    return folder
+
+
+def id_in(files: list[bytearray], data: bytearray) -> int:
+    return next(number for number, each in enumerate(files) if each is data)
+
+
+@pytest.mark.parametrize("sha256", [False, True])
+@pytest.mark.parametrize("seed", range(4))
+def test_suspects_in_what_git_packs(tmp_path: Path, way: str, seed: int, sha256: bool) -> None:
+    folder = random_history(tmp_path / "bare", seed, sha256)
+    whole = expected(folder)
+    assert whole
+    assert suspects(folder, 32 if sha256 else 20) == whole
+
+
+# --- links -------------------------------------------------------------------------------------------------------
+
+NAME = st.one_of(
+    st.sampled_from([b"a", b"b", b"10", b"link", b"fluxloop"]),
+    st.binary(min_size=1, max_size=120).map(lambda name: name.replace(b"\0", b"x").replace(b"/", b"y")),
+)
+MODE = st.sampled_from([b"100644", b"100755", b"120000", b"40000", b"160000", b"100664", b"040000"])
+
+
+@st.composite
+def edited(draw: st.DrawFn, base: bytes, target: bytes) -> tuple[Instruction, ...]:
+    """Any delta that makes `target` of `base`: copies wherever a few bytes agree, cut anywhere."""
+    chance = draw(st.randoms(use_true_random=False))
+    found: list[Instruction] = []
+    at = 0
+    while at < len(target):
+        need = chance.choice([1, 3, 8])
+        start = base.find(target[at : at + need]) if chance.random() < 0.9 else -1
+        size = 0
+        while (
+            start >= 0
+            and at + size < len(target)
+            and base[start + size : start + size + 1] == target[at + size : at + size + 1]
+        ):
+            size += 1
+        if size:
+            size = size if chance.random() < 0.7 else chance.randrange(1, size + 1)
+            found.append(Copy(start, size))
+        else:
+            size = min(chance.randrange(1, 30), len(target) - at)
+            found.append(Insert(target[at : at + size]))
+        at += size
+    return tuple(found)
+
+
+@st.composite
+def linked(draw: st.DrawFn) -> list[Item]:
+    """Trees, each a delta of one before, that name blobs that are there and ids that are not; commits on them."""
+    items = [Item(BLOB, b"here %d" % number) for number in range(4)]
+    there = [packing.object_id(BLOB, item.data) for item in items]
+    absent = [bytes([255 - number]) * 20 for number in range(3)]
+    absent += [b"\0" * 19 + b"\1", b"\0" + b"100644 name\0" + b"\xee" * 7]
+    trees: list[int] = []
+    entries: list[tuple[bytes, bytes, bytes]] = []
+    for _ in range(draw(st.integers(1, 8))):
+        for _ in range(draw(st.integers(0, 4))):
+            entry = draw(st.tuples(MODE, NAME, st.sampled_from([*there, *there, *absent])))
+            # Only as a submodule, or never: who names an id first then does not matter.
+            entry = (
+                (b"160000", *entry[1:])
+                if entry[2] == absent[0]
+                else (entry[0].replace(b"160000", b"100644"), *entry[1:])
+            )
+            entries.insert(draw(st.integers(0, len(entries))), entry)
+        if entries and draw(st.booleans()):
+            del entries[draw(st.integers(0, len(entries) - 1))]
+        data = b"".join(mode + b" " + name + b"\0" + id for mode, name, id in entries)
+        if trees and data and draw(st.booleans()):
+            base = draw(st.sampled_from(trees))
+            chosen = draw(edited(items[base].data, data))
+            if len(packing.delta(len(items[base].data), len(data), chosen)) < 4:
+                continue
+            items.append(Item(TREE, data, base, chosen))
+        else:
+            items.append(Item(TREE, data))
+        trees.append(len(items) - 1)
+        named = draw(st.sampled_from([packing.object_id(TREE, data), bytes([9]) * 20])).hex().encode()
+        parent = draw(st.sampled_from([b"", b"parent " + bytes([8]).hex().encode() * 20 + b"\n"]))
+        words = b"tree " + named + b"\n" + parent + b"author A <a> 1 +0000\ncommitter A <a> 1 +0000\n\nx"
+        items.append(Item(COMMIT, words))
+    return items
+
+
+def absent_by_git(folder: Path) -> set[str]:
+    """What the objects name and git does not have; not the commits of submodules."""
+    held = packing.objects(folder)
+    named = set()
+    for kind, data in held.values():
+        if kind == "tree":
+            named |= {id.hex() for mode, _, id in links.entries(data, 20) if mode != links.SUBMODULE}
+        elif kind == "commit":
+            for line in data.split(b"\n\n")[0].splitlines():
+                if line.startswith((b"tree ", b"parent ")):
+                    named.add(line.split(b" ")[1].decode())
+    return named - set(held)
+
+
+def found_in(folder: Path) -> set[str]:
+    depots = Depots(store.stores(gitdir.family(gitdir.locate(str(folder)))))
+    sifting = Sifting(depots, Config(), Triggers())
+    sifting.start()
+    found = sifting.finish(lambda done, keys: None)
+    assert not any(found.broken)
+    return set(found.lost)
+
+
+@QUICK
+@given(items=linked())
+def test_what_is_missing_is_what_git_has_not(bare: Bare, way: str, items: list[Item]) -> None:
+    folder = bare()
+    packing.install(folder, packing.write(items))
+    assert found_in(folder) == absent_by_git(folder)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_deleted_objects_are_those_that_fsck_misses(tmp_path: Path, seed: int) -> None:
+    folder = random_history(tmp_path / "bare", 0, False, 12)
+    tip = packing.git(folder, "rev-parse", "refs/heads/p0").decode().strip()
+    module = b"160000 commit " + b"7" * 40 + b"\tmodule\n"
+    tree = packing.git(folder, "mktree", stdin=packing.git(folder, "ls-tree", tip) + module).decode().strip()
+    packing.git(
+        folder,
+        "update-ref",
+        "refs/heads/p0",
+        packing.git(
+            folder, "-c", "user.name=A", "-c", "user.email=a@b", "commit-tree", "-p", tip, "-m", "x", tree
+        )
+        .decode()
+        .strip(),
+    )
+    packed = next((folder / "objects" / "pack").glob("*.pack"))
+    content = packed.read_bytes()
+    for each in packed.parent.iterdir():
+        each.unlink()
+    packing.git(folder, "unpack-objects", "-q", stdin=content)
+    held = sorted((folder / "objects").glob("??/*"))
+    for path in random.Random(seed).sample(held, 5):
+        path.unlink()
+    fsck = subprocess.run(
+        ["git", "fsck", "--connectivity-only", "--no-dangling"],
+        cwd=folder,
+        env=packing.ENVIRONMENT,
+        capture_output=True,
+    ).stdout.decode()
+    missing = {line.split()[2] for line in fsck.splitlines() if line.startswith("missing ")}
+    missing |= {line.split()[-1] for line in fsck.splitlines() if line.lstrip().startswith("to ")}
+    walked = packing.git(
+        folder, "cat-file", "--batch-check", stdin="\n".join(sorted(found_in(folder))).encode() + b"\n"
+    )
+    assert walked.count(b" missing") == len(found_in(folder))
+    assert found_in(folder) == absent_by_git(folder)
+    reachable = {id for id in missing if id in absent_by_git(folder)}
+    assert reachable == {id for id in missing if id not in tips(folder)}
+
+
+def tips(folder: Path) -> set[str]:
+    """What refs alone name: no object says that it is missing."""
+    return {path.read_text().strip() for path in (folder / "refs" / "heads").rglob("*")}
