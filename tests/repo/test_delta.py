@@ -6,7 +6,7 @@ import packing
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from packing import Copy, Insert, Instruction
+from packing import Copy, Instruction
 
 from fluxguard.repo import delta as deltas
 from fluxguard.repo.inflate import Damaged
@@ -47,24 +47,6 @@ def test_every_window_stands_in_the_base_or_in_a_stretch(
     place = 0
     for one in stretches:  # they are parts of the result, in order
         place = result.index(one, place)
-
-
-@settings(max_examples=200, deadline=None)
-@given(change=changes(), before=st.integers(0, 9), behind=st.integers(0, 9))
-def test_all_that_is_inserted_stands_in_a_stretch_with_its_surroundings(
-    change: tuple[bytes, tuple[Instruction, ...]], before: int, behind: int
-) -> None:
-    base, instructions = change
-    result = packing.made(base, instructions)
-    stretches = deltas.inserted(packing.delta(len(base), len(result), instructions), result, before, behind)
-    place = 0
-    for one in instructions:
-        if isinstance(one, Insert):
-            wanted = result[max(0, place - before) : place + len(one.data) + behind]
-            assert any(wanted in stretch for stretch in stretches)
-            place += len(one.data)
-        else:
-            place += one.size
 
 
 def by_the_book(base: bytes, raw: bytes) -> bytes | None:
@@ -134,7 +116,6 @@ def test_damaged_deltas_give_an_error_or_what_the_format_says(data: st.DataObjec
     assert made == by_the_book(base, bytes(raw))
     # Taking it apart ends as well.
     deltas.novel(bytes(raw), made, 5)
-    deltas.inserted(bytes(raw), made, 5, 5)
 
 
 @pytest.mark.parametrize("raw", [b"", b"\x80", b"\x05", b"\x05\x80", b"\xff" * 5000])
