@@ -7,10 +7,12 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 
-from fluxguard.audit import certificate
-from fluxguard.audit.depot import Depots
+from fluxguard.audit import cache, certificate
+from fluxguard.audit.certificate import Counted
+from fluxguard.audit.depot import Depot, Depots
 from fluxguard.audit.examine import Examined, Sighting, examine
 from fluxguard.audit.history import LOG, History
+from fluxguard.audit.known import Known
 from fluxguard.audit.sifting import Found, Sifting
 from fluxguard.audit.surroundings import Surroundings
 from fluxguard.chunk import Origin, Skipped
@@ -40,19 +42,23 @@ class Partial(Exception):
     report: Report
 
 
-def audit(target: str, config: Config, watch: Watch = quiet) -> Report:
-    """Audits the repository that `target` belongs to. Raises BrokenRepository where there is none."""
-    return Audit(target, config, watch).report()
+def audit(target: str, config: Config, watch: Watch = quiet, full: bool = False) -> Report:
+    """Audits the repository that `target` belongs to. Raises BrokenRepository where there is none.
+
+    full: whatever an earlier audit knows is not used.
+    """
+    return Audit(target, config, watch, full).report()
 
 
 class Audit:
     """One repository's audit."""
 
-    def __init__(self, target: str, config: Config, watch: Watch = quiet) -> None:
+    def __init__(self, target: str, config: Config, watch: Watch = quiet, full: bool = False) -> None:
         self._started = time.perf_counter()
         self._target = target
         self._config = config
         self._watch = watch
+        self._full = full
         self._skipped: list[Skipped] = []
         self._repository = gitdir.locate(target)
         self._family = gitdir.family(self._repository)
@@ -61,8 +67,9 @@ class Audit:
 
     def report(self) -> Report:
         """All of it, in order: objects and surroundings at the same time, then the places of what was found."""
-        depots = Depots(store.stores(self._family))
-        sifting = Sifting(depots, self._config, self._triggers)
+        known = Known(cache.of_user(self._config, self._folders(), self._full))
+        depots = Depots(store.stores(self._family), known.kinds)
+        sifting = Sifting(depots, self._config, self._triggers, known)
         sifting.start()
         try:
             around = Surroundings(self._family, self._config, self._scan)
@@ -85,6 +92,9 @@ class Audit:
             found.bytes + self._scan.bytes,
             time.perf_counter() - self._started,
         )
+        certificates = tuple(whole.certificates())
+        whole.save()
+        known.close()
         return Report(
             "audit",
             self._target,
@@ -92,8 +102,13 @@ class Audit:
             unread,
             stats,
             hidden=(*whole.hidden, *(self._scan.collector.hidden() if self._scan.collector else ())),
-            certificates=tuple(whole.certificates()),
+            certificates=certificates,
         )
+
+    def _folders(self) -> Iterator[str]:
+        """All that belongs to the repository, and so to whoever made it."""
+        for member in self._family:
+            yield from (member.path, member.common, member.objects, *([member.tree] if member.tree else []))
 
     def _beside(self) -> Iterator[Seen]:
         if self._scan.collector is not None:
@@ -118,6 +133,8 @@ class _Whole:
         self._unread: list[set[str]] = [set() for _ in depots.each]
         self._sightings = list(found.sightings)
         self._large()
+        sifting.keep()
+        self._known = sifting.whole()
         self._at_home()
         self._settle_unread()
 
@@ -132,11 +149,14 @@ class _Whole:
                 if size > self._config.largest:
                     self._fail(number, id, f"larger than the limit of {self._config.largest:,} bytes")
                     continue
+                before = len(self._sightings), len(self._found.unread)
                 for chunk in windows(pieces, Origin("blob", b"", id)):
                     if self._sifting.detector.suspects(chunk.data):
                         self._take_window(id, kind, chunk.data, chunk.line, chunk.column)
                 self._found.objects += 1
                 self._found.bytes += size
+                sightings, unread = self._sightings[before[0] :], self._found.unread[before[1] :]
+                self._sifting.found_in(number, id, sightings, unread, size)
             except Damaged as error:
                 self._fail(number, id, str(error))
 
@@ -158,9 +178,22 @@ class _Whole:
 
     def _at_home(self) -> None:
         """What stands under a name of FluxLoop's is looked at with the rules for such places, whatever it holds."""
+        kept = self._known.recall("homes", sorted(self._found.homes))
+        if kept is not None:
+            self._sightings += map(Sighting.of, kept)
+            return
+        before = len(self._sightings), len(self.skipped)
+        self._look_at_home()
+        fresh = self._sightings[before[0] :]
+        if len(self.skipped) == before[1]:
+            texts = {text for one in fresh for text in (*one.via, one.allowed)}
+            values = [one.values() for one in fresh]
+            self._known.keep("homes", sorted(self._found.homes), values, texts, self._sifting.is_clear)
+
+    def _look_at_home(self) -> None:
         detector = self._sifting.detector if self._found.homes else None
         done: set[tuple[str, bytes]] = set()
-        pending = [(mode, name, id) for _, mode, name, id in self._found.homes]
+        pending = sorted(self._found.homes)
         while pending:
             mode, path, id = pending.pop()
             if (id, path) in done or mode == links.SUBMODULE:
@@ -230,6 +263,10 @@ class _Whole:
             self.skipped.append(Skipped(b"history", "part of it could not be read to trace the leaks"))
         yield from self._in_paths(history)
         yield from self._in_words(history)
+
+    def save(self) -> None:
+        """What was worked out here need not be worked out again while nothing changes."""
+        self._known.save()
 
     def _refs(self) -> Iterator[tuple[bytes, str]]:
         for ref in self._around.refs:
@@ -326,8 +363,17 @@ class _Whole:
 
     def certificates(self) -> Iterator[Certificate]:
         """One for each store."""
-        for depot, loose, unread in zip(self._depots.each, self._found.loose, self._unread, strict=True):
-            yield certificate.certify(depot, loose, unread)
+        for number, depot in enumerate(self._depots.each):
+            yield certificate.certify(depot, self._counted(number, depot), self._unread[number])
+
+    def _counted(self, number: int, depot: Depot) -> Counted:
+        kept = self._known.recall(f"count {number}", depot.store.path)
+        if kept is not None:
+            return Counted(*kept)
+        counted = certificate.count(depot, self._found.loose[number])
+        value = [counted.kinds, counted.total, counted.digest]
+        self._known.keep(f"count {number}", depot.store.path, value, (), self._sifting.is_clear)
+        return counted
 
 
 def _as_information(finding: Finding) -> Finding:
