@@ -115,8 +115,9 @@ class Cache:
 
 def of_user(config: Config, around: Iterable[str], full: bool = False) -> Cache | None:
     """The user's cache; None where there can be none. around: folders of what is audited, in which it may not lie."""
-    folder = os.path.realpath(settings.cache_folder())
-    if os.name != "posix" or any(_within(folder, os.path.realpath(other)) for other in around):
+    folder = os.path.abspath(settings.cache_folder())
+    real = os.path.realpath(folder)
+    if os.name != "posix" or any(_within(real, os.path.realpath(other)) for other in around):
         return None
     rules = rules_digest(config)
     return Cache(folder, rules, full) if rules else None

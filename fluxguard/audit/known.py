@@ -283,11 +283,33 @@ def _digest(depends: Any) -> str:
     return hashlib.sha256(repr(depends).encode("utf-8", "surrogateescape")).hexdigest()
 
 
-def text_of(value: bytes) -> str:
-    """Bytes as a text that JSON can carry, from which `bytes_of` makes them again."""
-    return base64.b64encode(value).decode()
+class Table:
+    """Values that many rows share, each once: texts, bytes, numbers, None and tuples of them, as JSON carries them."""
+
+    def __init__(self) -> None:
+        self.values: list[Any] = []
+        self.texts: set[str] = set()
+        self._numbers: dict[Any, int] = {}
+
+    def number(self, value: Any) -> int:
+        """The number of a value in the table."""
+        if value not in self._numbers:
+            self._numbers[value] = len(self.values)
+            self.values.append(self.packed(value))
+        return self._numbers[value]
+
+    def packed(self, value: Any) -> Any:
+        """A value as JSON carries it."""
+        if isinstance(value, bytes):
+            self.texts.add(value.decode("utf-8", "surrogateescape"))
+            return {"bytes": base64.b64encode(value).decode()}
+        if isinstance(value, str):
+            self.texts.add(value)
+        return [self.packed(one) for one in value] if isinstance(value, tuple) else value
 
 
-def bytes_of(value: str) -> bytes:
-    """What `text_of` was made from."""
-    return base64.b64decode(value)
+def unpacked(value: Any) -> Any:
+    """A value as it was before `Table` took it."""
+    if isinstance(value, dict):
+        return base64.b64decode(value["bytes"])
+    return tuple(map(unpacked, value)) if isinstance(value, list) else value

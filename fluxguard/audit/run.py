@@ -5,14 +5,15 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
+from typing import Any
 
 from fluxguard.audit import cache, certificate
 from fluxguard.audit.certificate import Counted
 from fluxguard.audit.depot import Depot, Depots
 from fluxguard.audit.examine import Examined, Sighting, examine
 from fluxguard.audit.history import LOG, History
-from fluxguard.audit.known import Known
+from fluxguard.audit.known import Known, Table, unpacked
 from fluxguard.audit.sifting import Found, Sifting
 from fluxguard.audit.surroundings import Surroundings
 from fluxguard.chunk import Origin, Skipped
@@ -28,6 +29,9 @@ from fluxguard.scan import Scan
 from fluxguard.sources.windows import windows
 
 Watch = Callable[[int, int, int], None]
+Placed = tuple[
+    Sighting, str, bytes, Trace
+]  # a key in an object, what kind of place that is, its path, its story
 _MOST_HOMES = 200_000
 
 
@@ -132,6 +136,7 @@ class _Whole:
         self._names: dict[tuple[str, int], bytes] = {}
         self._unread: list[set[str]] = [set() for _ in depots.each]
         self._sightings = list(found.sightings)
+        self._home_paths: dict[str, set[bytes]] = {}  # names of FluxLoop's under which an object holds a key
         self._large()
         sifting.keep()
         self._known = sifting.whole()
@@ -180,15 +185,20 @@ class _Whole:
         """What stands under a name of FluxLoop's is looked at with the rules for such places, whatever it holds."""
         kept = self._known.recall("homes", sorted(self._found.homes))
         if kept is not None:
-            self._sightings += map(Sighting.of, kept)
+            self._sightings += map(Sighting.of, kept[0])
+            self._home_paths = {id: {*unpacked(paths)} for id, paths in kept[1]}
             return
         before = len(self._sightings), len(self.skipped)
         self._look_at_home()
         fresh = self._sightings[before[0] :]
         if len(self.skipped) == before[1]:
             texts = {text for one in fresh for text in (*one.via, one.allowed)}
-            values = [one.values() for one in fresh]
-            self._known.keep("homes", sorted(self._found.homes), values, texts, self._sifting.is_clear)
+            table = Table()
+            paths = [table.packed(tuple(sorted(paths))) for paths in self._home_paths.values()]
+            value = [[one.values() for one in fresh], [*zip(self._home_paths, paths, strict=True)]]
+            self._known.keep(
+                "homes", sorted(self._found.homes), value, texts | table.texts, self._sifting.is_clear
+            )
 
     def _look_at_home(self) -> None:
         detector = self._sifting.detector if self._found.homes else None
@@ -218,12 +228,19 @@ class _Whole:
                 examined = examine(id, kind, data, detector, path)
                 known = set(self._sightings)
                 self._sightings += [one for one in examined.sightings if one not in known]
+                if examined.sightings:
+                    self._home_paths.setdefault(id, set()).add(path)
                 self._keep(examined)
 
     def _settle_unread(self) -> None:
         for number, broken in enumerate(self._found.broken):
             for id, reason in broken.items():
                 self._fail(number, id, reason)
+        for number, dead in enumerate(self._found.dead):
+            self._unread[number].update(dead)
+            if dead:
+                reason = f"{len(dead):,} objects: the process that was reading them ended unexpectedly"
+                self.skipped.append(Skipped(f"object {min(dead)} and others".encode(), reason))
         for id, owner in sorted(self._found.lost.items()):
             self.skipped.append(
                 Skipped(f"object {id}".encode(), f"it is not there, and object {owner} names it", id)
@@ -258,6 +275,42 @@ class _Whole:
         if not self._sightings:
             return
         self._recover()
+        recalled = self._recalled_places()
+        for sighting, kind, path, traced in self._found_places() if recalled is None else recalled:
+            yield from self._one(sighting, kind, path, traced)
+
+    def _recalled_places(self) -> list[Placed] | None:
+        kept = self._known.recall("places", self._behind_places())
+        if kept is None:
+            return None
+        table = [*map(unpacked, kept[0])]
+        return [
+            (self._sightings[row[0]], table[row[1]], table[row[2]], Trace(*(table[cell] for cell in row[3:])))
+            for row in kept[1]
+        ]
+
+    def _behind_places(self) -> list[Any]:
+        """What the places follow from, beside the objects."""
+        objects = {one.object for one in self._sightings}
+        indexed = sorted((id, sorted(paths)) for id, paths in self._around.indexed.items() if id in objects)
+        return [[one.values() for one in self._sightings], sorted(set(self._refs())), indexed]
+
+    def _found_places(self) -> list[Placed]:
+        before = len(self.skipped)
+        found = [*self._traced()]
+        if len(self.skipped) == before:
+            table = Table()
+            numbers = {sighting: number for number, sighting in enumerate(self._sightings)}
+            rows = [
+                [numbers[sighting], *map(table.number, (kind, path, *_fields(traced)))]
+                for sighting, kind, path, traced in found
+            ]
+            self._known.keep(
+                "places", self._behind_places(), [table.values, rows], table.texts, self._sifting.is_clear
+            )
+        return found
+
+    def _traced(self) -> Iterator[Placed]:
         history = History(self._depots, self._found.loose, self._refs())
         if history.unread:
             self.skipped.append(Skipped(b"history", "part of it could not be read to trace the leaks"))
@@ -278,6 +331,9 @@ class _Whole:
         """Brings the keys back: each is looked up in one of the objects that hold it; for names, in all of them."""
         for id in {sighting.object: None for sighting in self._sightings}:
             self._recover_from(id)
+        for id in sorted({one.object for one in self._sightings if one.fingerprint not in self._secrets}):
+            reason = "a key stands in it, which could not be read another time"
+            self.skipped.append(Skipped(self._place_of(id), reason, id))
 
     def _recover_from(self, id: str) -> None:
         mine = [one for one in self._by_object().get(id, ()) if one.kind == "path"]
@@ -285,7 +341,10 @@ class _Whole:
             return
         try:
             kind, data = self._depots.content(id)
-        except (KeyError, Damaged, TooLarge):
+        except TooLarge:
+            self._recover_from_large(id)
+            return
+        except (KeyError, Damaged):
             return
         if mine:
             entries = list(links.entries(data, len(id) // 2))
@@ -293,9 +352,22 @@ class _Whole:
                 self._names[id, one.name] = entries[one.name][1]
         examined = examine(id, kind, data, self._sifting.detector)
         self._keep(examined)
+        for path in sorted(self._home_paths.get(id, ())):
+            self._keep(examine(id, kind, data, self._sifting.detector, path))
         for sighting, secret in zip(examined.sightings, examined.secrets, strict=True):
             if sighting.kind == "path" and sighting.via:
                 self.hidden.append((self._names[id, sighting.name], secret.masked))
+
+    def _recover_from_large(self, id: str) -> None:
+        for depot in self._depots.each:
+            try:
+                kind, _, pieces = depot.pieces(id)
+                for chunk in windows(pieces, Origin("blob", b"", id)):
+                    if self._sifting.detector.suspects(chunk.data):
+                        kind = "blob" if kind == "tree" else kind
+                        self._keep(examine(id, kind, chunk.data, self._sifting.detector))
+            except Damaged:
+                continue
 
     def _by_object(self) -> dict[str, list[Sighting]]:
         if not hasattr(self, "_grouped"):
@@ -304,7 +376,7 @@ class _Whole:
                 self._grouped.setdefault(sighting.object, []).append(sighting)
         return self._grouped
 
-    def _in_paths(self, history: History) -> Iterator[Seen]:
+    def _in_paths(self, history: History) -> Iterator[Placed]:
         """Keys in blobs and in the names of trees."""
         numbers: dict[tuple[str, str, bytes], int] = {}
         keys: dict[bytes, set[int]] = {}
@@ -324,13 +396,13 @@ class _Whole:
                 ):
                     yield from self._at(sighting, path, traced)
 
-    def _at(self, sighting: Sighting, path: bytes, traced: Trace) -> Iterator[Seen]:
+    def _at(self, sighting: Sighting, path: bytes, traced: Trace) -> Iterator[Placed]:
         kind = sighting.kind
         if not traced.commit and not traced.refs and sighting.object in self._around.indexed:
             for indexed in self._around.indexed[sighting.object]:
-                yield from self._one(sighting, "index", indexed, traced)
+                yield sighting, "index", indexed, traced
             return
-        yield from self._one(sighting, kind, path, traced)
+        yield sighting, kind, path, traced
 
     def _one(self, sighting: Sighting, kind: str, path: bytes, traced: Trace) -> Iterator[Seen]:
         rules = {rule.id: rule for rule in self._config.rules}
@@ -350,7 +422,7 @@ class _Whole:
         )
         yield Seen(sighting.rule, secret, sighting.environment, sighting.confidence, place)
 
-    def _in_words(self, history: History) -> Iterator[Seen]:
+    def _in_words(self, history: History) -> Iterator[Placed]:
         """Keys in commits and tags themselves."""
         commits = [one for one in self._sightings if one.kind.startswith("commit")]
         tags = [one for one in self._sightings if one.kind.startswith("tag")]
@@ -359,7 +431,7 @@ class _Whole:
             **history.of_tags(one.object for one in tags),
         }
         for sighting in (*commits, *tags):
-            yield from self._one(sighting, sighting.kind, b"", traces[sighting.object])
+            yield sighting, sighting.kind, b"", traces[sighting.object]
 
     def certificates(self) -> Iterator[Certificate]:
         """One for each store."""
@@ -374,6 +446,10 @@ class _Whole:
         value = [counted.kinds, counted.total, counted.digest]
         self._known.keep(f"count {number}", depot.store.path, value, (), self._sifting.is_clear)
         return counted
+
+
+def _fields(trace: Trace) -> tuple[Any, ...]:
+    return tuple(getattr(trace, one.name) for one in fields(trace))
 
 
 def _as_information(finding: Finding) -> Finding:

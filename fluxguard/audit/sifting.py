@@ -37,7 +37,7 @@ class Found:
     unread: what could not be looked at, (id or "", where, why). large: objects to be read in pieces. lost: objects that are
     not there, each with one that names it. homes: entries of trees that are called after FluxLoop, (mode, name, id).
     loose: the kind of each loose object. broken: per store, objects of which a copy could not be read. read: per store,
-    how many copies of objects were read.
+    how many copies of objects were read. dead: per store, objects that a process which ended was at.
     """
 
     sightings: list[Sighting] = field(default_factory=list)
@@ -48,6 +48,7 @@ class Found:
     loose: list[dict[str, str]] = field(default_factory=list)
     broken: list[dict[str, str]] = field(default_factory=list)
     read: list[int] = field(default_factory=list)
+    dead: list[list[str]] = field(default_factory=list)
     objects: int = 0
     bytes: int = 0
 
@@ -97,7 +98,12 @@ class Sifting:
         self.total = sum(map(len, depots.each))
         self._crew: Crew | None = None
         each = depots.each
-        self.found = Found(loose=[{} for _ in each], broken=[{} for _ in each], read=[0 for _ in each])
+        self.found = Found(
+            loose=[{} for _ in each],
+            broken=[{} for _ in each],
+            read=[0 for _ in each],
+            dead=[[] for _ in each],
+        )
 
     @cached_property
     def _present(self) -> links.Present:
@@ -322,13 +328,12 @@ class Sifting:
 
     def _died(self, task: Task, found: Found) -> None:
         """A process ended in the middle of its work (killed, out of memory): none of it counts as read."""
-        reason = "the process that was reading it ended unexpectedly"
         if task.pack is not None:
             pack, forest = task.pack.pack, task.pack.forest
             ids = [pack.id(entry) for root in task.roots for entry in forest.below(root)]
         else:
             ids = task.loose
-        found.broken[task.depot].update(dict.fromkeys(ids, reason))
+        found.dead[task.depot] += ids
 
 
 def _content(opened: Opened, entry: int) -> tuple[str, bytes]:
