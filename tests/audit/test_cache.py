@@ -83,8 +83,10 @@ def unaided(monkeypatch: pytest.MonkeyPatch) -> Callable[[Repo], Report]:
 def same(report: Report, expected: Report) -> None:
     """Holds that two reports are the same, by their parts: each place of each key."""
     for ours, theirs in zip(report.findings, expected.findings, strict=True):
-        assert [*ours.locations] == [*theirs.locations]
-    assert report == expected
+        # Which branch of a history comes first is left to chance where processes read it together.
+        assert sorted(map(repr, ours.locations)) == sorted(map(repr, theirs.locations))
+        assert replace(ours, locations=()) == replace(theirs, locations=())
+    assert replace(report, findings=()) == replace(expected, findings=())
 
 
 def pack(repo: Repo, *options: str) -> None:
@@ -147,10 +149,10 @@ def test_after_a_fetch_only_the_new_pack_is_read(
     # The second time is for the history: a leak is traced through all of it.
     assert eye.packs[0] not in old
     assert len(report.findings) == 1
-    assert report == unaided(clone)
+    same(report, unaided(clone))
     repo.commit("b", "nothing\n")
     clone.git("-c", "fetch.unpackLimit=1", "fetch", "-q", "origin")
-    assert look(clone) == unaided(clone)
+    same(look(clone), unaided(clone))
 
 
 def test_only_new_loose_objects_are_read(repo: Repo, eye: Eye, unaided: Callable[[Repo], Report]) -> None:
@@ -159,7 +161,7 @@ def test_only_new_loose_objects_are_read(repo: Repo, eye: Eye, unaided: Callable
     repo.commit("b", "more\n")
     report = look(repo)
     assert len(eye.loose) == 3
-    assert report == unaided(repo)
+    same(report, unaided(repo))
 
 
 def test_full_reads_it_all(repo: Repo, eye: Eye) -> None:
@@ -311,7 +313,7 @@ def test_an_object_that_has_gone_is_missing(repo: Repo, eye: Eye, unaided: Calla
     first.unlink()
     report = look(repo)
     assert not report.complete
-    assert report == unaided(repo)
+    same(report, unaided(repo))
     assert look(repo) == report
 
 
@@ -334,7 +336,8 @@ def test_what_was_missing_is_so_only_until_it_comes(
         path.unlink()
     report = look(repo)
     assert not report.complete
-    assert look(repo) == report == unaided(repo)
+    same(look(repo), report)
+    same(report, unaided(repo))
     repo.git("hash-object", "-w", "--stdin", stdin=kept)
     assert look(repo).complete
 
@@ -390,7 +393,8 @@ def test_nothing_is_kept_of_a_pack_in_which_an_object_is_damaged(
     report = look(repo)
     assert not report.complete
     assert records(cache_folder) == []
-    assert look(repo) == report == unaided(repo)
+    same(look(repo), report)
+    same(report, unaided(repo))
 
 
 def test_nothing_is_kept_of_what_a_process_died_over(
@@ -720,10 +724,11 @@ def test_whatever_happens_the_report_is_that_of_a_full_audit(
     story = Story(repo, other, mint, seed)
     story.commit()
     acts = [story.commit, story.commit, story.fetch, story.repack, story.branch, story.collect]
-    for _ in range(12):
+    for _ in range(10):
         story.chance.choice(acts)()
-        same(look(repo), unaided(repo))
-        same(look(repo), unaided(repo))
+        expected = unaided(repo)
+        same(look(repo), expected)
+        same(look(repo), expected)
     for _ in range(3):
         story.lose()
         try:
