@@ -82,8 +82,8 @@ class Cache:
 
     def settled(self, *seen: os.stat_result) -> bool:
         """Whether files last changed so long ago that any further change shows."""
-        edge = int((self._now - RACY) * 1e9)
-        return all(max(one.st_ctime_ns, one.st_mtime_ns) < edge for one in seen)
+        edge = self._now - RACY
+        return all(one.st_ctime < edge and one.st_mtime < edge for one in seen)
 
     def read(self, name: str, identity: bytes) -> Record | None:
         """The record of that name, if it is about what has this very identity."""

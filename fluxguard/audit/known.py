@@ -18,7 +18,6 @@ from fluxguard.audit.cache import Array, Cache, Identity, Record
 from fluxguard.audit.depot import Bytes, Depot, Opened
 from fluxguard.audit.examine import Sighting
 from fluxguard.detect.engine import TOO_SLOW
-from fluxguard.repo import store
 from fluxguard.repo.links import Ints, Prefixes, Present
 from fluxguard.repo.pack import KINDS
 from fluxguard.repo.store import Store
@@ -167,9 +166,10 @@ class Loose:
             self._look(cache, present)
 
     def _look(self, cache: Cache, present: Callable[[], Present]) -> None:
+        folder = os.path.join(self._store.path, "")
         for id in self._store.loose:
             try:
-                seen = os.lstat(store.loose_path(self._store, id))
+                seen = os.lstat(f"{folder}{id[:2]}/{id[2:]}")
             except OSError:
                 continue
             if stat.S_ISREG(seen.st_mode) and cache.settled(seen):

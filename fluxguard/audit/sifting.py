@@ -225,9 +225,9 @@ class Sifting:
             if self._triggers.kinds(data):
                 yield from self._suspect(id, kind, data, depot.store.width)
         named.flush()
-        lost = links.lost(named.missing, contents.__getitem__, depot.store.width)
+        lost = list(links.lost(named.missing, contents.__getitem__, depot.store.width))
         owned = [(id, task.loose[owner]) for id, owner in lost]
-        doubt = {task.loose[owner] for _, owner in named.missing}
+        doubt = {owner for _, owner in owned}
         order = np.argsort(named.owners, kind="stable")
         outside = named.outside[order].tobytes()
         ends = np.searchsorted(named.owners[order], np.arange(len(task.loose)), side="right").tolist()
