@@ -298,14 +298,19 @@ class Sifting:
     def found_in(
         self, number: int, id: str, sightings: list[Sighting], unread: list[Hole], size: int
     ) -> None:
-        """What was found, later on, in a large object of the store of that number."""
-        for (store_number, _), share in self._shares.items():
-            if store_number == number and id in share.large and share.opened is not None:
-                share.large.discard(id)
-                share.content.sightings += sightings
-                share.content.unread += unread
-                share.content.objects += 1
-                share.content.bytes += size
+        """What was found, later on, in a large object of the store of that number.
+
+        Of several copies the first was read. That says nothing of the others, whose packs therefore are not kept.
+        """
+        raw = bytes.fromhex(id)
+        first = next((opened for opened in self._depots.each[number].packs if opened.holds(raw)), None)
+        share = self._shares.get((number, first.path if first else ""))
+        if share is not None and id in share.large:
+            share.large.discard(id)
+            share.content.sightings += sightings
+            share.content.unread += unread
+            share.content.objects += 1
+            share.content.bytes += size
 
     def keep(self) -> None:
         """Keeps all that was read whole, now that the audit has come to its end."""
