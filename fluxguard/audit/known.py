@@ -17,7 +17,6 @@ from fluxguard.audit import cache as caches
 from fluxguard.audit.cache import Array, Cache, Identity, Record
 from fluxguard.audit.depot import Bytes, Depot, Opened
 from fluxguard.audit.examine import Sighting
-from fluxguard.detect.engine import TOO_SLOW
 from fluxguard.repo.links import Ints, Prefixes, Present
 from fluxguard.repo.pack import KINDS
 from fluxguard.repo.store import Store
@@ -25,6 +24,7 @@ from fluxguard.repo.store import Store
 Clear = Callable[[str], bool]  # whether a text holds no key
 _NUMBERS = {name: number for number, name in KINDS.items()}
 _STAMP = 5
+_PASSING = "took too long here"  # in a reason of detect.engine's that may not be one on another day
 Home = tuple[bytes, bytes, str]
 
 
@@ -66,7 +66,7 @@ class Content:
 
     def clear(self, clear: Clear) -> bool:
         """Whether it may be kept: no text in it is a key, and nothing is unread that may be read another time."""
-        if any(TOO_SLOW in why for _, _, why in self.unread):
+        if any(_PASSING in why for _, _, why in self.unread):
             return False
         texts = {text for one in self.sightings for text in (*one.via, one.allowed)}
         texts |= {text for _, where, why in self.unread for text in (where, why)}

@@ -63,7 +63,6 @@ def _checks() -> Iterator[Check]:
     yield _on_path()
     yield _git()
     yield _speed()
-    yield Check("audit cache", "ok", f"{settings.cache_folder()}; audit --full does without it")
     yield _rules()
     root = layout.root()
     if root is None:

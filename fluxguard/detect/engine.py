@@ -20,7 +20,6 @@ _BASE64_HITS = re.compile(
 _DECODED = triggers.ESCAPE | triggers.BASE64 | triggers.HEX | triggers.WIDE | triggers.PACKED
 _SHORTEST_PACKED = 48  # bytes; what a key takes in gzip
 NODES = 5_000  # layers looked at in one content, after which it counts as made to exhaust the scan
-TOO_SLOW = "took too long here"
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,7 +201,7 @@ class _Visit:
                             )
                         )
             except TooSlow:
-                self._skip(layer.via, f"rule {rule.id} {TOO_SLOW}")
+                self._skip(layer.via, f"rule {rule.id} took too long here")
 
     def _skip(self, via: Sequence[str], reason: str) -> None:
         entry = (" > ".join(via), reason)

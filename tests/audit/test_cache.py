@@ -20,6 +20,7 @@ from fluxguard.audit import cache, depot, sifting
 from fluxguard.audit.depot import Opened
 from fluxguard.audit.run import audit
 from fluxguard.config import Config, load_config
+from fluxguard.detect.ruleset import Rule, TooSlow
 from fluxguard.errors import BrokenRepository
 from fluxguard.model import Report
 from fluxguard.repo import store
@@ -422,6 +423,24 @@ def test_nothing_is_kept_of_what_a_process_died_over(
     monkeypatch.setattr(sifting, "examine", dies)
     assert not look(repo).complete
     monkeypatch.setattr(sifting, "examine", examine)
+    report = look(repo)
+    assert report.complete
+    assert len(report.findings) == 1
+
+
+def test_nothing_is_kept_of_what_took_too_long(
+    repo: Repo, eye: Eye, mint: Mint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    repo.commit("a", f"{mint.key()}\n")
+    pack(repo)
+    empty(repo)
+
+    def slow(rule: Rule, data: bytes) -> Any:
+        raise TooSlow(rule.id)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Rule, "find", slow)
+        assert not look(repo).complete
     report = look(repo)
     assert report.complete
     assert len(report.findings) == 1
