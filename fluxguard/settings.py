@@ -20,6 +20,15 @@ def user_file() -> str | None:
     return path if os.path.isfile(path) else None
 
 
+def cache_folder() -> str:
+    """Where the audit keeps what it need not read again: the user's own place, never the repository's."""
+    named = os.environ.get("FLUXGUARD_CACHE_DIR")
+    if named:
+        return named
+    base = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    return os.path.join(base, "fluxguard")
+
+
 def any_for(root: str | None) -> bool:
     """Whether there is configuration to read at all."""
     if user_file():

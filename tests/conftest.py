@@ -100,6 +100,13 @@ class Outcome:
 Run = Callable[..., Outcome]
 
 
+@pytest.fixture(autouse=True)
+def cache_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where audits within the test's own process keep what they found: not with the one who runs the tests."""
+    monkeypatch.setenv("FLUXGUARD_CACHE_DIR", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
 @pytest.fixture
 def mint(request: pytest.FixtureRequest) -> Mint:
     """A source of keys, the same ones for the same test."""

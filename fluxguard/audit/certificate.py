@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -20,8 +21,30 @@ _NAMES = ("blob", "tree", "commit", "tag")
 _BLOCK = 1 << 16
 
 
-def certify(depot: Depot, loose: Mapping[str, str], unread: Iterable[str]) -> Certificate:
-    """The certificate of a store. loose: the kind of each loose object. unread: ids of which no copy could be read."""
+def certify(depot: Depot, counted: Counted, unread: Iterable[str]) -> Certificate:
+    """The certificate of a store. unread: ids of which no copy could be read."""
+    return Certificate(
+        depot.store.name,
+        counted.kinds,
+        counted.total - len(set(unread)),
+        counted.digest,
+        depot.store.path,
+        depot.store.width,
+        os.path.lexists(os.path.join(depot.store.path, "info", "alternates")),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """How many objects of each kind there are in a store, how many in all, and the digest of their ids."""
+
+    kinds: dict[str, int]
+    total: int
+    digest: str
+
+
+def count(depot: Depot, loose: Mapping[str, str]) -> Counted:
+    """Counts a store's objects, each once. loose: the kind of each loose object."""
     width = depot.store.width
     kind = f"S{width}"
     ids = np.concatenate(
@@ -29,7 +52,7 @@ def certify(depot: Depot, loose: Mapping[str, str], unread: Iterable[str]) -> Ce
     )
     kinds = np.concatenate(
         [
-            *(opened.pack.kind for opened in depot.packs),
+            *(opened.kinds for opened in depot.packs),
             [_number(loose.get(id, "")) for id in depot.store.loose],
         ]
     ).astype(np.uint8)
@@ -43,15 +66,7 @@ def certify(depot: Depot, loose: Mapping[str, str], unread: Iterable[str]) -> Ce
     unknown = int((kinds == 0).sum())
     if unknown:
         counts["unknown"] = unknown
-    return Certificate(
-        depot.store.name,
-        counts,
-        len(ids) - len(set(unread)),
-        _digest(ids.tobytes(), width),
-        depot.store.path,
-        width,
-        os.path.lexists(os.path.join(depot.store.path, "info", "alternates")),
-    )
+    return Counted(counts, len(ids), _digest(ids.tobytes(), width))
 
 
 def _number(name: str) -> int:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -15,92 +15,172 @@ from fluxguard.repo import objects, store
 from fluxguard.repo.forest import IN_MEMORY, TOO_LARGE, Forest
 from fluxguard.repo.inflate import Damaged
 from fluxguard.repo.links import EMPTY
-from fluxguard.repo.pack import KINDS, DamagedPack, Pack
+from fluxguard.repo.pack import KINDS, DamagedPack, Pack, read_ids
 from fluxguard.repo.pack import read as read_pack
+from fluxguard.repo.single import Single
 from fluxguard.repo.store import Store, TooLarge
 
 ALL = tuple(KINDS)
+Bytes = npt.NDArray[np.uint8]
 _PREFIX = 8  # bytes of an id, by which two objects are told apart here
 
 
-@dataclass(slots=True)
-class Opened:
-    """A pack with the forest of all that is in it."""
+def _unknown(path: str, width: int) -> Bytes | None:
+    """Nothing is known of any pack."""
+    return None
 
-    name: str
-    pack: Pack
-    forest: Forest
+
+class Opened:
+    """A pack, with the forest of all that is in it. What is known of it from an earlier time is not read again.
+
+    known: the kind of each object, in the order of the index, from that time; None where there was none.
+    """
+
+    def __init__(self, name: str, path: str, width: int, known: Bytes | None = None) -> None:
+        self.name = name
+        self.path = path
+        self.width = width
+        self.known = known
+
+    def __len__(self) -> int:
+        return len(self.pack) if self.known is None else len(self.known)
+
+    @cached_property
+    def pack(self) -> Pack:
+        """The pack, read. Raises DamagedPack."""
+        return read_pack(self.path, self.width)
+
+    @cached_property
+    def forest(self) -> Forest:
+        """All of its objects, as trees of deltas. Raises DamagedPack."""
+        return Forest(self.pack, ALL)
+
+    @cached_property
+    def ids(self) -> Bytes:
+        """The ids in the order of the index, which git sorts. Raises DamagedPack."""
+        if "pack" in self.__dict__:
+            ids = np.empty_like(self.pack.ids)
+            ids[self.pack.rows] = self.pack.ids
+            return ids
+        return read_ids(self.path, self.width)
+
+    @property
+    def kinds(self) -> Bytes:
+        """The kind of each of `ids`. Raises DamagedPack."""
+        if self.known is not None:
+            return self.known
+        kinds = np.empty_like(self.pack.kind)
+        kinds[self.pack.rows] = self.pack.kind
+        return kinds
+
+    def content(self, id: bytes) -> tuple[str, bytes]:
+        """Kind and content. Raises KeyError where it is not here, Damaged, and TooLarge."""
+        try:
+            if self.known is not None and "pack" not in self.__dict__:
+                return self._single.content(id)
+            entry = self.entry(id)
+            kind = KINDS.get(int(self.pack.kind[entry]), "unknown")
+            return kind, self.forest.content(entry)
+        except Damaged as error:
+            if str(error) == TOO_LARGE:
+                kind = KINDS.get(int(self.pack.kind[self.entry(id)]), "unknown")
+                raise TooLarge(kind, IN_MEMORY + 1) from None
+            raise
+        except (OSError, ValueError):
+            raise Damaged("its pack can't be read") from None
+
+    @cached_property
+    def _single(self) -> Single:
+        return Single(self.path, self.width)
+
+    def holds(self, id: bytes) -> bool:
+        """Whether an object is here."""
+        try:
+            if self.known is not None and "pack" not in self.__dict__:
+                return self._single.holds(id)
+            self.entry(id)
+        except (KeyError, OSError, ValueError):
+            return False
+        return True
+
+    def entry(self, id: bytes) -> int:
+        """The number of an object in the pack. Raises KeyError."""
+        order, rows = self._sorted
+        at = int(np.searchsorted(rows, np.array([id], dtype=rows.dtype)[0], sorter=order))
+        if at < len(order) and self.pack.ids[order[at]].tobytes() == id:
+            return int(order[at])
+        raise KeyError(id.hex())
+
+    @cached_property
+    def _sorted(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bytes_]]:
+        rows = np.ascontiguousarray(self.pack.ids).view(f"S{self.width}").ravel()
+        return np.argsort(rows, kind="stable"), rows
 
 
 class Depot:
-    """A store's packs and loose objects. problems: what can't be opened at all, (where, why)."""
+    """A store's packs and loose objects. problems: what can't be opened at all, (where, why).
 
-    def __init__(self, store: Store) -> None:
+    recall: the kinds of a pack's objects, where the pack is known.
+    """
+
+    def __init__(self, store: Store, recall: Callable[[str, int], Bytes | None] = _unknown) -> None:
         self.store = store
         self.packs: list[Opened] = []
         self.problems = list(store.problems)
-        self._order: list[npt.NDArray[np.int64]] = []
         for path in store.packs:
-            self._open(path)
+            name = f"{self.store.name}/pack/{os.path.basename(path)}"
+            opened = Opened(name, path, store.width, recall(path, store.width))
+            if opened.known is not None or self.open(opened):
+                self.packs.append(opened)
 
-    def _open(self, path: str) -> None:
-        name = f"{self.store.name}/pack/{os.path.basename(path)}"
+    def open(self, opened: Opened) -> bool:
+        """Reads a pack, whatever is known of it; False where that can't be done."""
+        opened.known = None
         try:
-            pack = read_pack(path, self.store.width)
+            complaint = opened.pack.complaint
         except DamagedPack as error:
-            self.problems.append((name, f"{error.what.removeprefix(path).strip()} {error.hint}".strip()))
-            return
-        if pack.complaint:
-            self.problems.append((name, pack.complaint))
-        self.packs.append(Opened(name, pack, Forest(pack, ALL)))
+            reason = f"{error.what.removeprefix(opened.path).strip()} {error.hint}".strip()
+            self.problems.append((opened.name, reason))
+            return False
+        if complaint:
+            self.problems.append((opened.name, complaint))
+        return True
 
-    def broken(self) -> dict[str, str]:
-        """The packed objects that can't even be begun to be read, each with the reason."""
-        return {
-            opened.pack.id(entry): reason
-            for opened in self.packs
-            for entry, reason in opened.pack.broken.items()
-        }
-
-    def ids(self) -> list[npt.NDArray[np.uint8]]:
+    def ids(self) -> list[Bytes]:
         """The ids of all objects, packed and loose; one that is there twice is twice among them."""
         loose = np.frombuffer(bytes.fromhex("".join(self.store.loose)), dtype=np.uint8)
-        return [*(opened.pack.ids for opened in self.packs), loose.reshape(-1, self.store.width)]
+        return [*(opened.ids for opened in self.packs), loose.reshape(-1, self.store.width)]
+
+    def __len__(self) -> int:
+        return sum(map(len, self.packs)) + len(self.store.loose)
+
+    def holds(self, id: str) -> bool:
+        """Whether an object is here, readable or not."""
+        raw = bytes.fromhex(id)
+        return any(one.holds(raw) for one in self.packs) or os.path.lexists(store.loose_path(self.store, id))
 
     def content(self, id: str) -> tuple[str, bytes]:
         """Kind and content. Raises KeyError where it is not here, Damaged, and TooLarge."""
         damage: Damaged | None = None
-        for opened, entry in self._entries(id):
+        raw = bytes.fromhex(id)
+        for opened in self.packs:
             try:
-                return KINDS.get(int(opened.pack.kind[entry]), "unknown"), opened.forest.content(entry)
+                return opened.content(raw)
+            except KeyError:
+                continue
             except Damaged as error:
-                if str(error) == TOO_LARGE:
-                    raise TooLarge(
-                        KINDS.get(int(opened.pack.kind[entry]), "unknown"), IN_MEMORY + 1
-                    ) from None
                 damage = error
         if os.path.lexists(store.loose_path(self.store, id)):
             return store.read_loose(self.store, id)
         raise damage or KeyError(id)
 
-    def _entries(self, id: str) -> Iterator[tuple[Opened, int]]:
-        raw = bytes.fromhex(id)
-        while len(self._order) < len(self.packs):
-            rows = self._rows(self.packs[len(self._order)].pack)
-            self._order.append(np.argsort(rows, kind="stable"))
-        for opened, order in zip(self.packs, self._order, strict=True):
-            rows = self._rows(opened.pack)
-            at = int(np.searchsorted(rows, np.array([raw], dtype=rows.dtype)[0], sorter=order))
-            if at < len(order) and opened.pack.ids[order[at]].tobytes() == raw:
-                yield opened, int(order[at])
-
-    def _rows(self, pack: Pack) -> npt.NDArray[np.bytes_]:
-        rows: npt.NDArray[np.bytes_] = np.ascontiguousarray(pack.ids).view(f"S{self.store.width}").ravel()
-        return rows
-
     def pieces(self, id: str) -> tuple[str, int, Iterator[bytes]]:
         """Kind, size and content, in pieces, of an object that is too large for the memory. Raises Damaged."""
-        for opened, entry in self._entries(id):
+        for opened in self.packs:
+            try:
+                entry = opened.entry(bytes.fromhex(id))
+            except KeyError:
+                continue
             if opened.pack.base[entry] < 0:
                 size = int(opened.pack.size[entry])
                 return KINDS[int(opened.pack.kind[entry])], size, _inflated(opened.pack, entry)
@@ -140,10 +220,10 @@ def _inflated(pack: Pack, entry: int) -> Iterator[bytes]:
 
 
 class Depots:
-    """All the stores of a repository together."""
+    """All the stores of a repository together. recall: as for a Depot."""
 
-    def __init__(self, found: Iterable[Store]) -> None:
-        self.each: Sequence[Depot] = [Depot(one) for one in found]
+    def __init__(self, found: Iterable[Store], recall: Callable[[str, int], Bytes | None] = _unknown) -> None:
+        self.each: Sequence[Depot] = [Depot(one, recall) for one in found]
 
     def content(self, id: str) -> tuple[str, bytes]:
         """Kind and content of an object, wherever it is. Raises KeyError where it is nowhere, Damaged, TooLarge."""

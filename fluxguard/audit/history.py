@@ -64,7 +64,7 @@ class History:
 
     def _commits(self) -> dict[bytes, Commit]:
         found: dict[bytes, Commit] = {}
-        for id, tree, parents in self._each(COMMIT, "commit", _commit_links):
+        for id, tree, parents in sorted(self._each(COMMIT, "commit", _commit_links)):
             found[id] = Commit(id, tree, tuple(parents))
         return found
 

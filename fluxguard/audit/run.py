@@ -5,15 +5,18 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import partial
+from typing import Any
 
-from fluxguard.audit import certificate
-from fluxguard.audit.depot import Depots
+from fluxguard.audit import cache, certificate
+from fluxguard.audit.certificate import Counted
+from fluxguard.audit.depot import Depot, Depots
 from fluxguard.audit.examine import Examined, Sighting, examine
 from fluxguard.audit.history import LOG, History
+from fluxguard.audit.known import Known, Table, unpacked
 from fluxguard.audit.looked import Looked
-from fluxguard.audit.sifting import DIED, Found, Sifting
+from fluxguard.audit.sifting import Found, Sifting
 from fluxguard.audit.story import Teller, chosen, mentions
 from fluxguard.audit.surroundings import Surroundings
 from fluxguard.chunk import Origin, Skipped
@@ -46,6 +49,9 @@ from fluxguard.sources.windows import windows
 INTERRUPTED = "interrupted: only part of it was looked at, and no place is traced"
 Watch = Callable[[int, int, int], None]
 _BRING = "bring it back from a remote that has it: git fetch --refetch"
+Placed = tuple[
+    Sighting, str, bytes, Trace
+]  # a key in an object, what kind of place that is, its path, its story
 _MOST_HOMES = 200_000
 _LONGEST_PATH = 4096  # bytes; a tree that holds itself has paths without an end
 
@@ -84,8 +90,9 @@ class Audit:
 
     def report(self) -> Report:
         """All of it, in order: objects and surroundings at the same time, then the places of what was found."""
-        depots = Depots(store.stores(self._family))
-        sifting = Sifting(depots, self._config, self._triggers)
+        known = Known(cache.of_user(self._config, self._folders(), self._full))
+        depots = Depots(store.stores(self._family), known.kinds)
+        sifting = Sifting(depots, self._config, self._triggers, known)
         around = self._sift(sifting)
         found = sifting.found
         for depot in depots.each:
@@ -113,6 +120,9 @@ class Audit:
             found.bytes + self._scan.bytes,
             time.perf_counter() - self._started,
         )
+        if not self._interrupted:
+            whole.save()
+        known.close()
         refs = tuple(sorted({(ref.name, ref.id) for ref in around.refs}))
         return Report(
             "audit",
@@ -127,6 +137,11 @@ class Audit:
             story=story,
             interrupted=self._interrupted,
         )
+
+    def _folders(self) -> Iterator[str]:
+        """All that belongs to the repository, and so to whoever made it."""
+        for member in self._family:
+            yield from (member.path, member.common, member.objects, *([member.tree] if member.tree else []))
 
     def _sift(self, sifting: Sifting) -> Surroundings:
         """The pass over the objects, with the surroundings looked at meanwhile; ends early when it is interrupted."""
@@ -154,7 +169,7 @@ class Audit:
         if not self._interrupted:
             try:
                 whole.settle()
-                return list(whole.seen())
+                return list(whole.seen(anew=bool(self._explain)))
             except KeyboardInterrupt:
                 self._interrupted = True
         return list(whole.untraced())
@@ -192,12 +207,16 @@ class _Whole:
         self._names: dict[tuple[str, int], bytes] = {}
         self._unread: list[set[str]] = [set() for _ in depots.each]
         self._sightings = list(found.sightings)
+        self._home_paths: dict[str, set[bytes]] = {}  # names of FluxLoop's under which an object holds a key
+        self._known = sifting.whole()
         self.history: History | None = None
         self.mentions: dict[str, Mention] = {}
 
     def settle(self) -> None:
         """Looks at what the pass left over."""
         self._large()
+        self._sifting.keep()
+        self._known = self._sifting.whole()
         self._at_home()
         self._settle_unread()
 
@@ -212,11 +231,14 @@ class _Whole:
                 if size > self._config.largest:
                     self._fail(number, id, f"larger than the limit of {self._config.largest:,} bytes", True)
                     continue
+                before = len(self._sightings), len(self._found.unread)
                 for chunk in windows(pieces, Origin("blob", b"", id)):
                     if self._sifting.detector.suspects(chunk.data):
                         self._take_window(id, kind, chunk.data, chunk.line, chunk.column)
                 self._found.objects += 1
                 self._found.bytes += size
+                sightings, unread = self._sightings[before[0] :], self._found.unread[before[1] :]
+                self._sifting.found_in(number, id, sightings, unread, size)
             except Damaged as error:
                 self._fail(number, id, str(error), certain=True)
 
@@ -238,9 +260,27 @@ class _Whole:
 
     def _at_home(self) -> None:
         """What stands under a name of FluxLoop's is looked at with the rules for such places, whatever it holds."""
+        kept = self._known.recall("homes", sorted(self._found.homes))
+        if kept is not None:
+            self._sightings += map(Sighting.of, kept[0])
+            self._home_paths = {id: {*unpacked(paths)} for id, paths in kept[1]}
+            return
+        before = len(self._sightings), len(self.skipped)
+        self._look_at_home()
+        fresh = self._sightings[before[0] :]
+        if len(self.skipped) == before[1]:
+            texts = {text for one in fresh for text in (*one.via, one.allowed)}
+            table = Table()
+            paths = [table.packed(tuple(sorted(paths))) for paths in self._home_paths.values()]
+            value = [[one.values() for one in fresh], [*zip(self._home_paths, paths, strict=True)]]
+            self._known.keep(
+                "homes", sorted(self._found.homes), value, texts | table.texts, self._sifting.is_clear
+            )
+
+    def _look_at_home(self) -> None:
         detector = self._sifting.detector if self._found.homes else None
         done: set[tuple[str, bytes]] = set()
-        pending = [(mode, name, id) for _, mode, name, id in self._found.homes]
+        pending = sorted(self._found.homes)
         while pending:
             mode, path, id = pending.pop()
             if (id, path) in done or mode == links.SUBMODULE:
@@ -265,12 +305,19 @@ class _Whole:
                 examined = examine(id, kind, data, detector, path)
                 known = set(self._sightings)
                 self._sightings += [one for one in examined.sightings if one not in known]
+                if examined.sightings:
+                    self._home_paths.setdefault(id, set()).add(path)
                 self._keep(examined)
 
     def _settle_unread(self) -> None:
         for number, broken in enumerate(self._found.broken):
             for id, reason in broken.items():
                 self._fail(number, id, reason)
+        for number, dead in enumerate(self._found.dead):
+            self._unread[number].update(dead)
+            if dead:
+                reason = f"{len(dead):,} objects: the process that was reading them ended unexpectedly"
+                self.skipped.append(Skipped(f"object {min(dead)} and others".encode(), reason))
         for id, owner in sorted(self._found.lost.items()):
             if not self._cut.covers(id, partial(self._content, owner), owner):
                 self._missing(id, f"object {owner}")
@@ -299,9 +346,9 @@ class _Whole:
 
     def _fail(self, number: int, id: str, reason: str, certain: bool = False) -> None:
         """A copy of an object can't be read: that counts where there is no other copy, or if it is certain."""
-        if certain or reason in (DIED, TOO_MUCH) or not self._readable(id):
+        if certain or reason == TOO_MUCH or not self._readable(id):
             self._unread[number].add(id)
-            said = reason if certain or reason in (DIED, TOO_MUCH) else f"{reason}; {_BRING}"
+            said = reason if certain or reason == TOO_MUCH else f"{reason}; {_BRING}"
             self.skipped.append(Skipped(f"object {id}".encode(), said, id))
 
     def _readable(self, id: str) -> bool:
@@ -321,17 +368,59 @@ class _Whole:
 
     # --- places --------------------------------------------------------------------------------------------------
 
-    def seen(self) -> Iterator[Seen]:
-        """Every key at every place, traced."""
+    def seen(self, anew: bool) -> Iterator[Seen]:
+        """Every key at every place, traced. anew: what is known of that from an earlier audit is not used."""
         if not self._sightings:
             return
         self._recover()
+        recalled = None if anew else self._recalled_places()
+        for sighting, kind, path, traced in self._found_places() if recalled is None else recalled:
+            yield from self._one(sighting, kind, path, traced)
+
+    def _recalled_places(self) -> list[Placed] | None:
+        kept = self._known.recall("places", self._behind_places())
+        if kept is None:
+            return None
+        table = [*map(unpacked, kept[0])]
+        for id, *said, parents in kept[2]:
+            author, date, committed, subject = (table[cell] for cell in said)
+            self.mentions[table[id]] = Mention(author, date, committed, subject, parents)
+        return [
+            (self._sightings[row[0]], table[row[1]], table[row[2]], Trace(*(table[cell] for cell in row[3:])))
+            for row in kept[1]
+        ]
+
+    def _behind_places(self) -> list[Any]:
+        """What the places follow from, beside the objects."""
+        objects = {one.object for one in self._sightings}
+        indexed = sorted((id, sorted(paths)) for id, paths in self._around.indexed.items() if id in objects)
+        return [[one.values() for one in self._sightings], sorted(set(self._refs())), indexed]
+
+    def _found_places(self) -> list[Placed]:
+        before = len(self.skipped)
         history = self.history = History(self._depots, self._found.loose, self._refs())
         if history.unread:
             self.skipped.append(Skipped(b"history", "part of it could not be read to trace the leaks"))
         found = [*self._in_paths(history), *self._in_words(history)]
-        self.mentions = mentions(history, (one.location.trace for one in found if one.location.trace))
-        yield from found
+        self.mentions = mentions(history, (traced for *_, traced in found))
+        if len(self.skipped) == before:
+            self._keep_places(found)
+        return found
+
+    def _keep_places(self, found: list[Placed]) -> None:
+        table = Table()
+        numbers = {sighting: number for number, sighting in enumerate(self._sightings)}
+        rows = [
+            [numbers[sighting], *map(table.number, (kind, path, *_fields(traced)))]
+            for sighting, kind, path, traced in found
+        ]
+        said = [
+            [*map(table.number, (id, one.author, one.date, one.committed, one.subject)), one.parents]
+            for id, one in self.mentions.items()
+        ]
+        self._known.keep(
+            "places", self._behind_places(), [table.values, rows, said], table.texts, self._sifting.is_clear
+        )
 
     def untraced(self) -> Iterator[Seen]:
         """Every key in its object, where nobody waits for more."""
@@ -339,6 +428,10 @@ class _Whole:
         for sighting in self._sightings:
             path = self._names.get((sighting.object, sighting.name), b"")
             yield from self._one(sighting, sighting.kind, path, None)
+
+    def save(self) -> None:
+        """What was worked out here need not be worked out again while nothing changes."""
+        self._known.save()
 
     def _refs(self) -> Iterator[tuple[bytes, str]]:
         for ref in self._around.refs:
@@ -350,6 +443,9 @@ class _Whole:
         """Brings the keys back: each is looked up in one of the objects that hold it; for names, in all of them."""
         for id in {sighting.object: None for sighting in self._sightings}:
             self._recover_from(id)
+        for id in sorted({one.object for one in self._sightings if one.fingerprint not in self._secrets}):
+            reason = "a key stands in it, which could not be read another time"
+            self.skipped.append(Skipped(self._place_of(id), reason, id))
 
     def _recover_from(self, id: str) -> None:
         mine = [one for one in self._by_object().get(id, ()) if one.kind == "path"]
@@ -357,7 +453,10 @@ class _Whole:
             return
         try:
             kind, data = self._depots.content(id)
-        except (KeyError, Damaged, TooLarge):
+        except TooLarge:
+            self._recover_from_large(id)
+            return
+        except (KeyError, Damaged):
             return
         if mine:
             entries = list(links.entries(data, len(id) // 2))
@@ -365,9 +464,22 @@ class _Whole:
                 self._names[id, one.name] = entries[one.name][1]
         examined = examine(id, kind, data, self._sifting.detector)
         self._keep(examined)
+        for path in sorted(self._home_paths.get(id, ())):
+            self._keep(examine(id, kind, data, self._sifting.detector, path))
         for sighting, secret in zip(examined.sightings, examined.secrets, strict=True):
             if sighting.kind == "path" and sighting.via:
                 self.hidden.append((self._names[id, sighting.name], secret.masked))
+
+    def _recover_from_large(self, id: str) -> None:
+        for depot in self._depots.each:
+            try:
+                kind, _, pieces = depot.pieces(id)
+                for chunk in windows(pieces, Origin("blob", b"", id)):
+                    if self._sifting.detector.suspects(chunk.data):
+                        kind = "blob" if kind == "tree" else kind
+                        self._keep(examine(id, kind, chunk.data, self._sifting.detector))
+            except Damaged:
+                continue
 
     def _by_object(self) -> dict[str, list[Sighting]]:
         if not hasattr(self, "_grouped"):
@@ -376,7 +488,7 @@ class _Whole:
                 self._grouped.setdefault(sighting.object, []).append(sighting)
         return self._grouped
 
-    def _in_paths(self, history: History) -> Iterator[Seen]:
+    def _in_paths(self, history: History) -> Iterator[Placed]:
         """Keys in blobs and in the names of trees."""
         numbers: dict[tuple[str, str, bytes], int] = {}
         keys: dict[bytes, set[int]] = {}
@@ -396,13 +508,13 @@ class _Whole:
                 ):
                     yield from self._at(sighting, path, traced)
 
-    def _at(self, sighting: Sighting, path: bytes, traced: Trace) -> Iterator[Seen]:
+    def _at(self, sighting: Sighting, path: bytes, traced: Trace) -> Iterator[Placed]:
         kind = sighting.kind
         if not traced.commit and not traced.refs and sighting.object in self._around.indexed:
             for indexed in self._around.indexed[sighting.object]:
-                yield from self._one(sighting, "index", indexed, traced)
+                yield sighting, "index", indexed, traced
             return
-        yield from self._one(sighting, kind, path, traced)
+        yield sighting, kind, path, traced
 
     def _one(self, sighting: Sighting, kind: str, path: bytes, traced: Trace | None) -> Iterator[Seen]:
         rules = {rule.id: rule for rule in self._config.rules}
@@ -422,7 +534,7 @@ class _Whole:
         )
         yield Seen(sighting.rule, secret, sighting.environment, sighting.confidence, place)
 
-    def _in_words(self, history: History) -> Iterator[Seen]:
+    def _in_words(self, history: History) -> Iterator[Placed]:
         """Keys in commits and tags themselves."""
         commits = [one for one in self._sightings if one.kind.startswith("commit")]
         tags = [one for one in self._sightings if one.kind.startswith("tag")]
@@ -431,14 +543,27 @@ class _Whole:
             **history.of_tags(one.object for one in tags),
         }
         for sighting in (*commits, *tags):
-            yield from self._one(sighting, sighting.kind, b"", traces[sighting.object])
+            yield sighting, sighting.kind, b"", traces[sighting.object]
 
     def certificates(self, interrupted: bool) -> Iterator[Certificate]:
         """One for each store."""
-        stores = zip(self._depots.each, self._found.loose, self._unread, self._found.read, strict=True)
-        for depot, loose, unread, read in stores:
-            made = certificate.certify(depot, loose, unread)
+        stores = zip(self._depots.each, self._unread, self._found.read, strict=True)
+        for number, (depot, unread, read) in enumerate(stores):
+            made = certificate.certify(depot, self._counted(number, depot), unread)
             yield replace(made, read=min(made.read, read)) if interrupted else made
+
+    def _counted(self, number: int, depot: Depot) -> Counted:
+        kept = self._known.recall(f"count {number}", depot.store.path)
+        if kept is not None:
+            return Counted(*kept)
+        counted = certificate.count(depot, self._found.loose[number])
+        value = [counted.kinds, counted.total, counted.digest]
+        self._known.keep(f"count {number}", depot.store.path, value, (), self._sifting.is_clear)
+        return counted
+
+
+def _fields(trace: Trace) -> tuple[Any, ...]:
+    return tuple(getattr(trace, one.name) for one in fields(trace))
 
 
 def _as_ref(seen: Seen) -> Seen:

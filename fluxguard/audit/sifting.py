@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
+
+import numpy as np
 
 from fluxguard.audit.crew import DONE, Crew, Died, hands
 from fluxguard.audit.depot import Depots, Opened
 from fluxguard.audit.examine import Examined, Sighting, examine, homes
+from fluxguard.audit.known import Content, Home, Known, Whole
 from fluxguard.audit.sift import Sieve
 from fluxguard.config import Config
 from fluxguard.detect.engine import Detector
@@ -19,10 +23,10 @@ from fluxguard.repo.inflate import Damaged
 from fluxguard.repo.pack import KINDS
 from fluxguard.repo.store import TooLarge
 
+Hole = tuple[str, str, str]  # the id of an object, where inside, why it can't be looked at
 _SHARES = 96  # of one pack, at the most
 _LOOSE = 500  # objects in a share
 _ALONE = 24 << 20  # bytes of objects; for less, another process costs more than it brings
-DIED = "the process that was reading it ended unexpectedly"
 _UNPACKED = 64 << 30  # bytes that all packed contents together may unpack to
 
 
@@ -31,49 +35,95 @@ class Found:
     """What the pass found. All ids are in hex.
 
     unread: what could not be looked at, (id or "", where, why). large: objects to be read in pieces. lost: objects that are
-    not there, each with one that names it. homes: entries of trees that are called after FluxLoop, (tree, mode, name, id).
+    not there, each with one that names it. homes: entries of trees that are called after FluxLoop, (mode, name, id).
     loose: the kind of each loose object. broken: per store, objects of which a copy could not be read. read: per store,
-    how many copies of objects were read.
+    how many copies of objects were read. dead: per store, objects that a process which ended was at.
     """
 
     sightings: list[Sighting] = field(default_factory=list)
     unread: list[tuple[str, str, str]] = field(default_factory=list)
     large: list[tuple[int, str]] = field(default_factory=list)
     lost: dict[str, str] = field(default_factory=dict)
-    homes: list[tuple[str, bytes, bytes, str]] = field(default_factory=list)
+    homes: set[Home] = field(default_factory=set)
     loose: list[dict[str, str]] = field(default_factory=list)
     broken: list[dict[str, str]] = field(default_factory=list)
     read: list[int] = field(default_factory=list)
+    dead: list[list[str]] = field(default_factory=list)
     objects: int = 0
     bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """A share of the work: some trees of deltas of a pack, or some loose objects."""
+    """A share of the work: some trees of deltas of a pack, or some loose objects. group: of the ids, see links.Present."""
 
     depot: int
     pack: Opened | None
     roots: list[int]
     loose: list[str]
+    group: int = -1
+
+
+@dataclass(slots=True)
+class Share:
+    """What came of the tasks of one pack, or of a store's loose objects, that are not known from earlier.
+
+    content: of a pack. each: of loose objects, by id: kind, size, what was found. left: tasks that have not ended.
+    doubtful: whether not all of it was read and understood, or will not be the same another time.
+    """
+
+    opened: Opened | None
+    left: int = 0
+    doubtful: bool = False
+    content: Content = field(default_factory=Content)
+    each: dict[str, tuple[str, int, Content]] = field(default_factory=dict)
+    large: set[str] = field(default_factory=set)
 
 
 class Sifting:
     """The pass. `start` sets the processes to work, `finish` gathers what they found."""
 
-    def __init__(self, depots: Depots, config: Config, triggers: Triggers) -> None:
+    def __init__(
+        self, depots: Depots, config: Config, triggers: Triggers, known: Known | None = None
+    ) -> None:
         self._depots = depots
         self._triggers = triggers
         self._config = config
+        self._known = known or Known(None)
         self._detector: Detector | None = None
-        self._present = links.Present(rows for depot in depots.each for rows in depot.ids())
+        self._recheck()
+        self._loose = [self._known.loose(depot.store, lambda: self._present) for depot in depots.each]
+        self._shares: dict[tuple[int, str], Share] = {}
         self.tasks = list(self._divided())
-        self.total = sum(len(rows) for depot in depots.each for rows in depot.ids())
+        self.total = sum(map(len, depots.each))
         self._crew: Crew | None = None
         each = depots.each
         self.found = Found(
-            loose=[{} for _ in each], broken=[depot.broken() for depot in each], read=[0 for _ in each]
+            loose=[{} for _ in each],
+            broken=[{} for _ in each],
+            read=[0 for _ in each],
+            dead=[[] for _ in each],
         )
+
+    @cached_property
+    def _present(self) -> links.Present:
+        return links.Present(rows for depot in self._depots.each for rows in depot.ids())
+
+    def _recheck(self) -> None:
+        """A pack whose objects name something that was there, and has gone, is read again: then it shows."""
+        again = True
+        while again:
+            again = False
+            for depot in self._depots.each:
+                for opened in list(depot.packs):
+                    lacks = opened.known is not None and self._lacks(self._known.outside(opened))
+                    if lacks and not depot.open(opened):
+                        depot.packs.remove(opened)
+                        del self._present
+                        again = True
+
+    def _lacks(self, names: links.Prefixes) -> bool:
+        return len(names) > 0 and bool(self._present.lack(names).any())
 
     @property
     def detector(self) -> Detector:
@@ -84,18 +134,36 @@ class Sifting:
         return self._detector
 
     def _divided(self) -> Iterator[Task]:
+        group = -1
         for number, depot in enumerate(self._depots.each):
             for opened in depot.packs:
-                for roots in opened.forest.shares(_SHARES):
-                    yield Task(number, opened, roots, [])
-            loose = depot.store.loose
+                group += 1
+                if opened.known is None:
+                    yield from self._divided_pack(number, opened, group)
+            group += 1
+            loose = self._loose[number].pending
+            share = self._shares[number, ""] = Share(None)
             for start in range(0, len(loose), _LOOSE):
+                share.left += 1
                 yield Task(number, None, [], loose[start : start + _LOOSE])
 
+    def _divided_pack(self, number: int, opened: Opened, group: int) -> Iterator[Task]:
+        pack = opened.pack
+        share = self._shares[number, opened.path] = Share(
+            opened, doubtful=bool(pack.complaint or pack.broken)
+        )
+        for roots in opened.forest.shares(_SHARES):
+            share.left += 1
+            yield Task(number, opened, roots, [], group)
+
     def start(self) -> None:
-        """Sets the processes to work."""
-        self._triggers.hurry()
-        size = sum(opened.pack.size.sum() for depot in self._depots.each for opened in depot.packs)
+        """Sets the processes to work, if there is any."""
+        size = 0
+        if self.tasks:
+            self._triggers.hurry()
+            self._present  # noqa: B018 - made once, for all of them
+        for opened in {id(task.pack): task.pack for task in self.tasks if task.pack}.values():
+            size += int(opened.pack.size.sum())
         self._crew = Crew(len(self.tasks), self._work, hands() if size > _ALONE else 1)
 
     def stop(self) -> None:
@@ -110,24 +178,25 @@ class Sifting:
     def _packed(self, task: Task, opened: Opened) -> Iterator[Any]:
         pack, forest = opened.pack, opened.forest
         width = self._depots.each[task.depot].store.width
-        named = links.Links(self._present, width)
+        named = links.Links(self._present, width, task.group)
         sieve = Sieve(pack, forest, self._triggers.find, self._triggers.longest - 1, head, named)
         for entry, data in sieve.suspects(task.roots):
             yield from self._suspect(pack.id(entry), KINDS[int(pack.kind[entry])], data, width)
         named.flush()
-        lost = list(links.lost(named.missing.items(), lambda entry: _content(opened, entry), width))
+        lost = list(links.lost(named.missing, lambda entry: _content(opened, entry), width))
         broken = {pack.id(entry): reason for entry, reason in forest.broken.items()}
         large = [pack.id(entry) for entry in forest.large]
         forest.broken.clear()
         forest.large.clear()
         yield (
-            "end", sieve.objects, sieve.bytes, broken, large, [(id, pack.id(owner)) for id, owner in lost], {}
+            "end", sieve.objects, sieve.bytes, broken, large, [(id, pack.id(owner)) for id, owner in lost],
+            named.outside.tobytes(), {},
         )  # fmt: skip
 
     def _loosely(self, task: Task) -> Iterator[Any]:
         depot = self._depots.each[task.depot]
-        named = links.Links(self._present, depot.store.width)
-        kinds: dict[str, str] = {}
+        named = links.Links(self._present, depot.store.width, -1, owned=True)
+        kinds: dict[str, tuple[str, int]] = {}
         broken: dict[str, str] = {}
         large: list[str] = []
         contents: dict[int, tuple[str, bytes]] = {}
@@ -136,13 +205,13 @@ class Sifting:
             try:
                 kind, data = store.read_loose(depot.store, id)
             except TooLarge as error:
-                kinds[id] = error.kind
+                kinds[id] = error.kind, error.size
                 large.append(id)
                 continue
             except Damaged as error:
                 broken[id] = str(error)
                 continue
-            kinds[id] = kind
+            kinds[id] = kind, len(data)
             size += len(data)
             if kind == "tree":
                 named.tree(number, data)
@@ -156,9 +225,19 @@ class Sifting:
             if self._triggers.kinds(data):
                 yield from self._suspect(id, kind, data, depot.store.width)
         named.flush()
-        lost = links.lost(named.missing.items(), contents.__getitem__, depot.store.width)
+        lost = list(links.lost(named.missing, contents.__getitem__, depot.store.width))
         owned = [(id, task.loose[owner]) for id, owner in lost]
-        yield "end", len(kinds) - len(large), size, broken, large, owned, kinds
+        doubt = {owner for _, owner in owned}
+        order = np.argsort(named.owners, kind="stable")
+        outside = named.outside[order].tobytes()
+        ends = np.searchsorted(named.owners[order], np.arange(len(task.loose)), side="right").tolist()
+        starts = [0, *ends[:-1]]
+        each = {
+            id: (*kinds[id], b"" if id in doubt else outside[8 * start : 8 * end], id not in doubt)
+            for id, start, end in zip(task.loose, starts, ends, strict=True)
+            if id in kinds
+        }
+        yield "end", len(kinds) - len(large), size, broken, large, owned, b"", each
 
     def _suspect(self, id: str, kind: str, data: bytes, width: int) -> Iterator[Any]:
         found = examine(id, kind, data, self.detector)
@@ -166,7 +245,7 @@ class Sifting:
             yield "found", id, [sighting.values() for sighting in found.sightings], list(found.unread)
         if kind == "tree":
             for mode, name, other in homes(data, width):
-                yield "home", id, mode, name, other.hex()
+                yield "home", id, mode, bytes(name), other.hex()
 
     def finish(self, watch: Callable[[int, int], None]) -> Found:
         """All that was found; `found` has it as it grows, should this be interrupted.
@@ -174,15 +253,83 @@ class Sifting:
         watch: told, now and then, how many objects were read and how many keys seen.
         """
         assert self._crew is not None
+        self._take_known()
         found = self.found
         for number, value in self._crew.answers():
             task = self.tasks[number]
+            share = self._shares[task.depot, task.pack.path if task.pack else ""]
             if value is Died:
+                share.doubtful = True
                 self._died(task, found)
-            elif value is not DONE:
-                _take(task, value, found)
+            elif value is DONE:
+                share.left -= 1
+            else:
+                _take(task, value, found, share)
                 watch(found.objects, len({sighting.fingerprint for sighting in found.sightings}))
+        _sort(found)
         return found
+
+    def _take_known(self) -> None:
+        """What is found already: what earlier audits say, and what can't be read by what the packs say of themselves."""
+        for number, depot in enumerate(self._depots.each):
+            for opened in depot.packs:
+                if opened.known is not None:
+                    self._take_content(number, self._known.pack(opened))
+                else:
+                    broken = {opened.pack.id(entry): why for entry, why in opened.pack.broken.items()}
+                    self.found.broken[number].update(broken)
+            self._take_content(number, self._loose[number].content)
+            self.found.loose[number].update(self._loose[number].known)
+
+    def _take_content(self, number: int, content: Content) -> None:
+        found = self.found
+        found.sightings += content.sightings
+        found.unread += content.unread
+        found.homes |= content.homes
+        found.objects += content.objects
+        found.read[number] += content.objects
+        found.bytes += content.bytes
+        for id, owner in content.lost:
+            if not any(depot.holds(id) for depot in self._depots.each):
+                found.lost[id] = min(found.lost.get(id, owner), owner)
+
+    # --- for another time ----------------------------------------------------------------------------------------
+
+    def found_in(
+        self, number: int, id: str, sightings: list[Sighting], unread: list[Hole], size: int
+    ) -> None:
+        """What was found, later on, in a large object of the store of that number.
+
+        Of several copies the first was read. That says nothing of the others, whose packs therefore are not kept.
+        """
+        raw = bytes.fromhex(id)
+        first = next((opened for opened in self._depots.each[number].packs if opened.holds(raw)), None)
+        share = self._shares.get((number, first.path if first else ""))
+        if share is not None and id in share.large:
+            share.large.discard(id)
+            share.content.sightings += sightings
+            share.content.unread += unread
+            share.content.objects += 1
+            share.content.bytes += size
+
+    def keep(self) -> None:
+        """Keeps all that was read whole, now that the audit has come to its end."""
+        for (number, _), share in self._shares.items():
+            if share.left or share.doubtful or share.large:
+                continue
+            if share.opened is not None:
+                self._known.keep_pack(share.opened, share.content, self.is_clear)
+            else:
+                self._loose[number].keep(share.each, self.is_clear)
+
+    def whole(self) -> Whole:
+        """What was, or is to be, worked out from all of it together."""
+        return self._known.whole(self._depots.each, self._loose)
+
+    def is_clear(self, text: str) -> bool:
+        """Whether a text holds no key."""
+        data = text.encode("utf-8", "surrogateescape")
+        return not self.detector.suspects(data) or not self.detector.detect(data).matches
 
     def _died(self, task: Task, found: Found) -> None:
         """A process ended in the middle of its work (killed, out of memory): none of it counts as read."""
@@ -191,7 +338,7 @@ class Sifting:
             ids = [pack.id(entry) for root in task.roots for entry in forest.below(root)]
         else:
             ids = task.loose
-        found.broken[task.depot].update(dict.fromkeys(ids, DIED))
+        found.dead[task.depot] += ids
 
 
 def _content(opened: Opened, entry: int) -> tuple[str, bytes]:
@@ -201,24 +348,66 @@ def _content(opened: Opened, entry: int) -> tuple[str, bytes]:
         return "unknown", b""
 
 
-def _take(task: Task, value: Any, found: Found) -> None:
+def _take(task: Task, value: Any, found: Found, share: Share) -> None:
     what, *rest = value
     if what == "found":
-        id, sightings, unread = rest
-        found.sightings += map(Sighting.of, sightings)
-        found.unread += [(id, where, reason) for where, reason in unread]
+        id, listed, holes = rest
+        sightings = [Sighting.of(one) for one in listed]
+        unread = [(id, where, reason) for where, reason in holes]
+        found.sightings += sightings
+        found.unread += unread
+        content = _content_of(share, id)
+        content.sightings += sightings
+        content.unread += unread
     elif what == "home":
         tree, mode, name, id = rest
-        found.homes.append((tree, mode, name, id))
+        found.homes.add((mode, name, id))
+        _content_of(share, tree).homes.add((mode, name, id))
     else:
-        objects, size, broken, large, lost, kinds = rest
-        found.objects += objects
-        found.read[task.depot] += objects
-        found.bytes += size
-        found.broken[task.depot].update(broken)
-        found.large += [(task.depot, id) for id in large]
-        found.lost.update(lost)
-        found.loose[task.depot].update(kinds)
+        _take_end(task, rest, found, share)
+
+
+def _content_of(share: Share, id: str) -> Content:
+    """Where what was found in an object is kept: by itself if it is loose, else with the whole pack."""
+    if share.opened is not None:
+        return share.content
+    return share.each.setdefault(id, ("", 0, Content()))[2]
+
+
+def _take_end(task: Task, values: Sequence[Any], found: Found, share: Share) -> None:
+    objects, size, broken, large, lost, outside, each = values
+    found.objects += objects
+    found.read[task.depot] += objects
+    found.bytes += size
+    found.broken[task.depot].update(broken)
+    found.large += [(task.depot, id) for id in large]
+    for id, owner in lost:
+        found.lost[id] = min(found.lost.get(id, owner), owner)
+    found.loose[task.depot].update({id: kind for id, (kind, *_) in each.items()})
+    if task.pack is not None:
+        content = share.content
+        content.objects += objects
+        content.bytes += size
+        content.lost += lost
+        content.outside = np.unique(np.append(content.outside, np.frombuffer(outside, np.uint64)))
+        share.large.update(large)
+        share.doubtful = share.doubtful or bool(broken)
+        return
+    for id in (*large, *broken):
+        share.each.pop(id, None)
+    for id, (kind, length, names, whole) in each.items():
+        content = share.each.pop(id, ("", 0, Content()))[2]
+        content.outside = np.frombuffer(names, np.uint64)
+        if whole and id not in large:
+            share.each[id] = kind, length, content
+
+
+def _sort(found: Found) -> None:
+    """An order that does not depend on which process was the first."""
+    found.sightings.sort(key=Sighting.values)
+    found.unread.sort()
+    found.large.sort()
+    found.broken = [dict(sorted(broken.items())) for broken in found.broken]
 
 
 def secrets_of(examined: Iterable[Examined]) -> dict[str, Any]:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
 BULK = 96 << 10
+CALL = 128  # bytes that could be looked at in the time that it takes to begin
 LONGEST = 96
 
 # Each bit stands for one way on.
@@ -199,7 +200,7 @@ class Triggers:
             if self._seen + len(data) > BULK:
                 self.hurry()
             else:
-                self._seen += len(data)
+                self._seen += len(data) + CALL
         return self.find(data) | head(data)
 
     def hurry(self) -> None:

@@ -19,6 +19,7 @@ import numpy.typing as npt
 Prefixes = npt.NDArray[np.uint64]
 Ints = npt.NDArray[np.int64]
 _FLUSH = 4 << 20
+_MOST_HELD = 1 << 20  # names, before those that stand there twice are taken out
 _BITS = 20
 SEAM = b"10"  # between stretches; looks like the mode of a next entry
 
@@ -36,18 +37,37 @@ EMPTY = frozenset((*_known(b"blob 0\0"), *_known(b"tree 0\0")))
 
 
 class Present:
-    """The objects that are there, by the first eight bytes of their ids."""
+    """The objects that are there, by the first eight bytes of their ids. ids: in groups, which are numbered from 0 on."""
 
     def __init__(self, ids: Iterable[npt.NDArray[np.uint8]]) -> None:
         parts = [np.ascontiguousarray(rows[:, :8]).view(">u8").ravel().astype(np.uint64) for rows in ids]
-        self._sorted = np.sort(np.concatenate([np.zeros(0, np.uint64), *parts]))
+        whole = np.concatenate([np.zeros(0, np.uint64), *parts])
+        self._group: npt.NDArray[np.uint32] | None = None
+        if sum(len(part) > 0 for part in parts) > 1:
+            order = np.argsort(whole, kind="stable")
+            groups = np.repeat(np.arange(len(parts), dtype=np.uint32), [len(part) for part in parts])
+            self._sorted, self._group = whole[order], groups[order]
+        else:
+            self._sorted = np.sort(whole)
+            self._only = next((number for number, part in enumerate(parts) if len(part)), -1)
         # Where in the sorted list those with the same first bits begin: most look-ups end at the first or second there.
         self._shift = np.uint64(64 - _BITS)
         self._begin = np.searchsorted(self._sorted, np.arange(1 << _BITS, dtype=np.uint64) << self._shift)
 
     def lack(self, wanted: Prefixes) -> npt.NDArray[np.bool_]:
         """Which of `wanted` are not among them."""
-        answer = np.ones(len(wanted), dtype=bool)
+        return self._find(wanted) < 0
+
+    def groups(self, wanted: Prefixes) -> Ints:
+        """A group in which each of `wanted` is, -1 where it is in none."""
+        found = self._find(wanted)
+        if self._group is None:
+            return np.where(found < 0, -1, self._only)
+        return np.where(found < 0, -1, self._group[found].astype(np.int64))
+
+    def _find(self, wanted: Prefixes) -> Ints:
+        """Where in the sorted list each stands, -1 where it does not."""
+        answer = np.full(len(wanted), -1, dtype=np.int64)
         if not len(self._sorted):
             return answer
         last = len(self._sorted) - 1
@@ -55,26 +75,35 @@ class Present:
         going = np.arange(len(wanted))
         while len(going):
             here = self._sorted[at]
-            answer[going[here == wanted[going]]] = False
+            same = here == wanted[going]
+            answer[going[same]] = at[same]
             on = (here < wanted[going]) & (at < last)
             going, at = going[on], at[on] + 1
         return answer
 
 
 class Links:
-    """Collects what trees and commits point at. missing: ids, as their first eight bytes, that may not be there, each
-    with an entry that names it.
+    """Collects what trees and commits point at.
+
+    missing: (first eight bytes of an id, entry that names it), of ids that may not be there. group: where given, what is
+    named and stands in any other group is kept too: its first bytes in `outside`, with `owned` also the entries, in `owners`.
     """
 
-    def __init__(self, present: Present, width: int) -> None:
+    def __init__(self, present: Present, width: int, group: int | None = None, owned: bool = False) -> None:
         self._present = present
         self._width = width
+        self._group = group
+        self._owned = owned
+        self._away: list[tuple[Prefixes, Ints]] = []
+        self._held = 0
         self._parts: list[bytes] = []
         self._owners: list[int] = []
         self._size = 0
         self._ids: list[bytes] = []
         self._from: list[int] = []
-        self.missing: dict[int, int] = {}
+        self.missing: set[tuple[int, int]] = set()
+        self.outside: Prefixes = np.zeros(0, np.uint64)
+        self.owners: Ints = np.zeros(0, np.int64)
 
     def tree(self, entry: int, stretches: bytes) -> None:
         """Takes in what is new in a tree: all of it, or what its delta inserts, joined by SEAM, with CONTEXT around."""
@@ -104,9 +133,10 @@ class Links:
             self._flush_names()
 
     def flush(self) -> None:
-        """Brings `missing` up to date."""
+        """Brings `missing` and `outside` up to date."""
         self._flush_trees()
         self._flush_names()
+        self._settle()
 
     def _flush_names(self) -> None:
         if self._ids:
@@ -138,11 +168,37 @@ class Links:
         self._parts, self._owners, self._size = [], [], 0
 
     def _note(self, wanted: Prefixes, at: Ints, starts: Ints, owners: Ints) -> None:
-        lost = np.flatnonzero(self._present.lack(wanted))
-        if len(lost):
-            named_by = owners[np.searchsorted(starts, at[lost], side="right") - 1]
-            for prefix, owner in zip(wanted[lost].tolist(), named_by.tolist(), strict=True):
-                self.missing.setdefault(prefix, owner)
+        groups = self._present.groups(wanted)
+        self._lacking(groups < 0, wanted, at, starts, owners)
+        if self._group is not None:
+            away = np.flatnonzero((groups >= 0) & (groups != self._group))
+            if len(away):
+                self._set_aside(wanted[away], owners[np.searchsorted(starts, at[away], side="right") - 1])
+
+    def _lacking(
+        self, lost: npt.NDArray[np.bool_], wanted: Prefixes, at: Ints, starts: Ints, owners: Ints
+    ) -> None:
+        where = np.flatnonzero(lost)
+        if len(where):
+            named_by = owners[np.searchsorted(starts, at[where], side="right") - 1]
+            self.missing.update(zip(wanted[where].tolist(), named_by.tolist(), strict=True))
+
+    def _set_aside(self, names: Prefixes, owners: Ints) -> None:
+        self._away.append((names, owners))
+        self._held += len(names)
+        if self._held > _MOST_HELD:
+            self._settle()
+
+    def _settle(self) -> None:
+        if not self._away:
+            return
+        names = np.concatenate([self.outside, *(each for each, _ in self._away)])
+        if self._owned:
+            self.outside = names
+            self.owners = np.concatenate([self.owners, *(each for _, each in self._away)])
+        else:
+            self.outside = np.unique(names)
+        self._away, self._held = [], 0
 
 
 def _modes() -> npt.NDArray[np.bool_]:

@@ -41,6 +41,7 @@ class Pack:
     ids: uint8, one row an entry. begin, end: where its compressed bytes lie in `map`. size: what it says to inflate to.
     base: the entry that it is a delta of, or -1. kind: COMMIT, TREE, BLOB or TAG, 0 where that can't be told.
     broken: entries that can't be read, each with the reason. complaint: what is wrong with the pack as a whole.
+    rows: the row of each entry in the index. seen: what the two files, pack and index, were when they were opened.
     """
 
     path: str
@@ -53,6 +54,8 @@ class Pack:
     kind: Bytes
     broken: dict[int, str] = field(default_factory=dict)
     complaint: str = ""
+    rows: Ints = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+    seen: tuple[os.stat_result, ...] = ()
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -68,20 +71,32 @@ def read(path: str, width: int) -> Pack:
 
     width: bytes of an object id, 20 or 32. Raises DamagedPack where no entry of it can be located.
     """
-    whole = _mapped(path)
+    whole, seen = _mapped(path)
     data = np.frombuffer(whole, dtype=np.uint8)
-    ids, offsets = _index(path[: -len(".pack")] + ".idx", width, len(data) // _SMALLEST)
+    ids, offsets, seen_index = _index(path[: -len(".pack")] + ".idx", width, len(data) // _SMALLEST)
     if len(data) < _HEADER + _HEAD or whole[:4] != b"PACK" or whole[4:8] not in (b"\0\0\0\2", b"\0\0\0\3"):
         raise DamagedPack(f"{path} is no pack, or is cut off.", "Restore it, or fetch its objects again.")
     order = np.argsort(offsets)
     ids, offsets = ids[order], offsets[order]
-    return _Reader(path, whole, data, ids, offsets, width).pack()
+    pack = _Reader(path, whole, data, ids, offsets, width).pack()
+    pack.rows, pack.seen = order, (seen, seen_index)
+    return pack
 
 
-def _index(path: str, width: int, most: int) -> tuple[Bytes, Ints]:
+def read_ids(path: str, width: int) -> Bytes:
+    """The ids of the pack at `path`, in its index's order, without a look at the pack. Raises DamagedPack."""
+    try:
+        most = os.stat(path).st_size // _SMALLEST
+    except OSError as error:
+        raise DamagedPack(f"{path} can't be read: {error.strerror}.", "Restore it.") from None
+    return _index(path[: -len(".pack")] + ".idx", width, most)[0]
+
+
+def _index(path: str, width: int, most: int) -> tuple[Bytes, Ints, os.stat_result]:
     """The ids in a pack's index, and the offset of each in the pack. most: entries that the pack has room for."""
     damaged = DamagedPack(f"{path} is damaged.", "Make it anew: git index-pack PACK")
-    raw = np.frombuffer(_small(path, 2048 + most * (width + 16), damaged), dtype=np.uint8)
+    content, seen = _small(path, 2048 + most * (width + 16), damaged)
+    raw = np.frombuffer(content, dtype=np.uint8)
     second = raw[:8].tobytes() == b"\xfftOc\0\0\0\2"
     head = 8 if second else 0
     if len(raw) < head + 1024 + 2 * width:
@@ -90,7 +105,8 @@ def _index(path: str, width: int, most: int) -> tuple[Bytes, Ints]:
     count = int(fan[-1])
     if (np.diff(fan) < 0).any():
         raise damaged
-    return (_second if second else _first)(raw[head + 1024 : len(raw) - 2 * width], count, width, damaged)
+    parse = _second if second else _first
+    return *parse(raw[head + 1024 : len(raw) - 2 * width], count, width, damaged), seen
 
 
 def _first(raw: Bytes, count: int, width: int, damaged: DamagedPack) -> tuple[Bytes, Ints]:
@@ -117,25 +133,27 @@ def _second(raw: Bytes, count: int, width: int, damaged: DamagedPack) -> tuple[B
     return ids, offsets
 
 
-def _small(path: str, limit: int, damaged: DamagedPack) -> bytes:
+def _small(path: str, limit: int, damaged: DamagedPack) -> tuple[bytes, os.stat_result]:
     """A plain file of at most `limit` bytes; what is no plain file is not waited for."""
     try:
         fd = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
         with os.fdopen(fd, "rb") as stream:
-            if not stat.S_ISREG(os.fstat(fd).st_mode) or os.fstat(fd).st_size > limit:
+            seen = os.fstat(fd)
+            if not stat.S_ISREG(seen.st_mode) or seen.st_size > limit:
                 raise damaged
-            return stream.read()
+            return stream.read(), seen
     except OSError as error:
         raise DamagedPack(
             f"{path} can't be read: {error.strerror}.", "Make it anew: git index-pack PACK"
         ) from None
 
 
-def _mapped(path: str) -> mmap.mmap:
+def _mapped(path: str) -> tuple[mmap.mmap, os.stat_result]:
     try:
         fd = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
         try:
-            return mmap.mmap(fd, 0, access=mmap.ACCESS_READ)
+            seen = os.fstat(fd)
+            return mmap.mmap(fd, 0, access=mmap.ACCESS_READ), seen
         finally:
             os.close(fd)
     except (OSError, ValueError) as error:

@@ -123,10 +123,10 @@ def test_a_killed_process_is_never_called_clean(several: Repo, monkeypatch: pyte
 
     monkeypatch.setattr(sifting.Sifting, "_work", work)
     report = audit(str(several.path), Config())
-    named = {unread.where.decode().removeprefix("object ") for unread in report.skipped}
-    assert named
-    assert named <= set(ids)
-    assert report.certificates[0].read == len(ids) - len(named)
+    (unread,) = report.skipped
+    assert unread.where.decode().split()[1] in ids
+    count = int(unread.reason.split()[0].replace(",", ""))
+    assert report.certificates[0].read == len(ids) - count
     assert not report.complete
     assert len(report.findings) == 1
     assert children() == []
@@ -161,7 +161,7 @@ code = main(["audit", "--format", "json", "."])
 assert not blocked & set(sys.modules), blocked & set(sys.modules)
 from fluxguard.repo import delta, inflate
 assert "_pack" not in delta.apply_delta.__module__ or delta.apply_delta.__module__ == "dulwich.pack"
-assert inflate._at_once.__module__ == "zlib"
+assert inflate.library.__name__ == "zlib"
 sys.exit(code)
 """
 

@@ -1,0 +1,315 @@
+"""What earlier audits found in packs, in loose objects and in a repository as a whole: from the cache's records, and into them."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import os
+import stat
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from fluxguard.audit import cache as caches
+from fluxguard.audit.cache import Array, Cache, Identity, Record
+from fluxguard.audit.depot import Bytes, Depot, Opened
+from fluxguard.audit.examine import Sighting
+from fluxguard.repo.links import Ints, Prefixes, Present
+from fluxguard.repo.pack import KINDS
+from fluxguard.repo.store import Store
+
+Clear = Callable[[str], bool]  # whether a text holds no key
+_NUMBERS = {name: number for number, name in KINDS.items()}
+_STAMP = 5
+_PASSING = "took too long here"  # in a reason of detect.engine's that may not be one on another day
+Home = tuple[bytes, bytes, str]
+
+
+@dataclass(slots=True)
+class Content:
+    """What was found in some objects. All ids are in hex.
+
+    unread: (id, where inside, why). lost: what is not there, with all that name it. homes: (mode, name, id).
+    objects, bytes: how much of it there was. outside: what else they name, by its first eight bytes.
+    """
+
+    sightings: list[Sighting] = field(default_factory=list)
+    unread: list[tuple[str, str, str]] = field(default_factory=list)
+    lost: list[tuple[str, str]] = field(default_factory=list)
+    homes: set[Home] = field(default_factory=set)
+    objects: int = 0
+    bytes: int = 0
+    outside: Prefixes = field(default_factory=lambda: np.zeros(0, np.uint64))
+
+    def value(self) -> list[Any]:
+        """As JSON carries it, in an order of its own."""
+        homes = sorted([mode.decode("latin-1"), name.decode("latin-1"), id] for mode, name, id in self.homes)
+        sightings = [one.values() for one in sorted(self.sightings, key=Sighting.values)]
+        return [sightings, sorted(self.unread), sorted(self.lost), homes, self.objects, self.bytes]
+
+    @classmethod
+    def of(cls, value: Any, outside: Prefixes) -> Content:
+        """What `value` made."""
+        sightings, unread, lost, homes, objects, size = value
+        return cls(
+            [Sighting.of(one) for one in sightings],
+            [(id, where, why) for id, where, why in unread],
+            [(id, owner) for id, owner in lost],
+            {(mode.encode("latin-1"), name.encode("latin-1"), id) for mode, name, id in homes},
+            objects,
+            size,
+            outside,
+        )
+
+    def clear(self, clear: Clear) -> bool:
+        """Whether it may be kept: no text in it is a key, and nothing is unread that may be read another time."""
+        if any(_PASSING in why for _, _, why in self.unread):
+            return False
+        texts = {text for one in self.sightings for text in (*one.via, one.allowed)}
+        texts |= {text for _, where, why in self.unread for text in (where, why)}
+        texts |= {name.decode("utf-8", "surrogateescape") for _, name, _ in self.homes}
+        return all(map(clear, texts))
+
+
+class Known:
+    """What is known of packs and objects. With no cache, nothing is, and nothing is kept."""
+
+    def __init__(self, cache: Cache | None) -> None:
+        self._cache = cache
+        self._identities: dict[str, Identity] = {}
+        self._records: dict[str, Record] = {}
+
+    # --- packs ---------------------------------------------------------------------------------------------------
+
+    def kinds(self, path: str, width: int) -> Bytes | None:
+        """The kinds of a pack's objects, in the order of its index, where the pack is known."""
+        if self._cache is None:
+            return None
+        identity = caches.identity(path, width)
+        if identity is None or not self._cache.settled(*identity.seen):
+            return None
+        self._identities[path] = identity
+        record = self._cache.read(identity.name, identity.value)
+        if record is None:
+            return None
+        self._records[path] = record
+        return record.arrays["kinds"]
+
+    def pack(self, opened: Opened) -> Content:
+        """What was found in a pack that is known."""
+        record = self._records[opened.path]
+        return Content.of(record.value, record.arrays["outside"])
+
+    def outside(self, opened: Opened) -> Prefixes:
+        """What the objects of a known pack name that was in other places."""
+        return self._records[opened.path].arrays["outside"]
+
+    def keep_pack(self, opened: Opened, content: Content, clear: Clear) -> None:
+        """Keeps what was found in a pack, all of which was read."""
+        identity = self._identities.get(opened.path)
+        if self._cache is None or identity is None or not content.clear(clear):
+            return
+        if [*map(caches.stamp, opened.pack.seen)] != [*map(caches.stamp, identity.seen)]:
+            return  # what was opened is not what was there at the start
+        arrays: dict[str, Array] = {"kinds": opened.kinds, "outside": content.outside}
+        record = self._records[opened.path] = Record(content.value(), arrays)
+        self._cache.write(identity.name, identity.value, record)
+
+    # --- loose objects -------------------------------------------------------------------------------------------
+
+    def loose(self, of: Store, present: Callable[[], Present]) -> Loose:
+        """The loose objects of a store."""
+        return Loose(self._cache, of, present)
+
+    # --- the whole -----------------------------------------------------------------------------------------------
+
+    def whole(self, depots: Sequence[Depot], loose: Sequence[Loose]) -> Whole:
+        """What was worked out from all of it together."""
+        state: list[Any] = []
+        for depot, singles in zip(depots, loose, strict=True):
+            packs = [self._identities.get(path) for path in depot.store.packs]
+            known = len(packs) == len(depot.packs) and all(one.path in self._records for one in depot.packs)
+            if not known or not singles.settled:
+                return Whole(None, "", b"")
+            state.append([depot.store.path, [one.value.hex() for one in packs if one], singles.digest()])
+        name = f"whole {os.path.realpath(depots[0].store.path)}" if depots else ""
+        return Whole(self._cache, name, json.dumps(state).encode())
+
+    def close(self) -> None:
+        """Nothing more is kept."""
+        if self._cache is not None:
+            self._cache.close()
+
+
+class Loose:
+    """The loose objects of a store: which of them are known, and what was found in those.
+
+    pending: ids of the others, which are to be read. known: the kind of each that is known. content: what was found in those.
+    settled: whether nothing among them changed just now.
+    """
+
+    def __init__(self, cache: Cache | None, of: Store, present: Callable[[], Present]) -> None:
+        self._cache = cache
+        self._store = of
+        self._name = f"loose {of.width} {os.path.realpath(of.path)}"
+        self.pending: list[str] = list(of.loose)
+        self.known: dict[str, str] = {}
+        self.content = Content()
+        self._stamps: dict[str, tuple[int, ...]] = {}
+        self._rows: dict[str, tuple[int, list[Any] | None, Prefixes]] = {}
+        self._dropped = False
+        self.settled = True
+        if cache is not None and of.loose:
+            self._look(cache, present)
+
+    def _look(self, cache: Cache, present: Callable[[], Present]) -> None:
+        folder = os.path.join(self._store.path, "")
+        for id in self._store.loose:
+            try:
+                seen = os.lstat(f"{folder}{id[:2]}/{id[2:]}")
+            except OSError:
+                continue
+            if stat.S_ISREG(seen.st_mode) and cache.settled(seen):
+                self._stamps[id] = caches.stamp(seen)
+        self.settled = len(self._stamps) == len(self._store.loose)
+        record = cache.read(self._name, b"")
+        if record is not None:
+            self._recall(record, present)
+            self.pending = [id for id in self._store.loose if id not in self.known]
+
+    def _recall(self, record: Record, present: Callable[[], Present]) -> None:
+        """Takes up what is said of the objects that are still the same, and name nothing that has gone."""
+        size, of = self._store.width, record.arrays
+        ids = np.frombuffer(of["ids"].tobytes(), np.uint8).reshape(-1, size)
+        stamps = of["stamps"].reshape(-1, _STAMP).tolist()
+        names, ends = of["names"], of["ends"].tolist()
+        gone = self._gone(names, of["ends"], present)
+        kinds, sizes = of["kinds"].tolist(), of["sizes"].tolist()
+        start = 0
+        for row, end in enumerate(ends):
+            id = ids[row].tobytes().hex()
+            if self._stamps.get(id) == tuple(stamps[row]) and row not in gone:
+                found = record.value.get(id)
+                self.known[id] = KINDS[kinds[row]]
+                self._take(id, KINDS[kinds[row]], sizes[row], found, names[start:end])
+            else:
+                self._dropped = True
+            start = end
+
+    def _gone(self, names: Prefixes, ends: Ints, present: Callable[[], Present]) -> set[int]:
+        if not len(names):
+            return set()
+        lacking = np.flatnonzero(present().lack(names))
+        return set(np.searchsorted(ends, lacking, side="right").tolist())
+
+    def _take(self, id: str, kind: str, size: int, found: Any, names: Prefixes) -> None:
+        self._rows[id] = (size, found, names)
+        self.content.objects += 1
+        self.content.bytes += size
+        if found:
+            one = Content.of([*found, 0, 0], names)
+            self.content.sightings += one.sightings
+            self.content.unread += one.unread
+            self.content.homes |= one.homes
+
+    def keep(self, read: Mapping[str, tuple[str, int, Content]], clear: Clear) -> None:
+        """Keeps what was found in objects that were read, each (kind, size, what was found)."""
+        if self._cache is None:
+            return
+        kinds = dict(self.known)
+        fresh = False
+        for id, (kind, size, content) in read.items():
+            if id in self._stamps and not content.lost and content.clear(clear):
+                found = content.value()[:4] if content.sightings or content.unread or content.homes else None
+                self._rows[id] = (size, found, content.outside)
+                kinds[id] = kind
+                fresh = True
+        if fresh or self._dropped:
+            self._cache.write(self._name, b"", self._record(kinds))
+
+    def _record(self, kinds: Mapping[str, str]) -> Record:
+        ids = list(kinds)
+        rows = [self._rows[id] for id in ids]
+        return Record(
+            {id: found for id, (_, found, _) in zip(ids, rows, strict=True) if found},
+            {
+                "ids": np.frombuffer(bytes.fromhex("".join(ids)), np.uint8),
+                "stamps": np.array([self._stamps[id] for id in ids], np.int64).ravel(),
+                "kinds": np.array([_NUMBERS[kinds[id]] for id in ids], np.uint8),
+                "sizes": np.array([size for size, _, _ in rows], np.int64),
+                "names": np.concatenate([np.zeros(0, np.uint64), *(names for _, _, names in rows)]),
+                "ends": np.cumsum([len(names) for _, _, names in rows], dtype=np.int64),
+            },
+        )
+
+    def digest(self) -> str:
+        """Which objects these are."""
+        return hashlib.sha256(repr(sorted(self._stamps.items())).encode()).hexdigest()
+
+
+class Whole:
+    """What was worked out from all the objects together: good for as long as there is not one more and not one less."""
+
+    def __init__(self, cache: Cache | None, name: str, state: bytes) -> None:
+        self._cache = cache
+        self._name = name
+        self._state = state
+        record = cache.read(name, state) if cache else None
+        self._values: dict[str, Any] = record.value if record else {}
+        self._fresh: dict[str, Any] = {}
+
+    def recall(self, what: str, depends: Any) -> Any:
+        """The value kept under the name, for the same of what else it depends on; None where there is none."""
+        kept = self._values.get(what)
+        if kept is None or kept[0] != _digest(depends):
+            return None
+        return kept[1]
+
+    def keep(self, what: str, depends: Any, value: Any, texts: Iterable[str], clear: Clear) -> None:
+        """Keeps a value that JSON can carry. texts: all in it that could hold a key."""
+        if self._cache is not None and all(map(clear, set(texts))):
+            self._fresh[what] = [_digest(depends), value]
+
+    def save(self) -> None:
+        """Puts what was kept into the cache."""
+        if self._cache is not None and self._fresh:
+            self._cache.write(self._name, self._state, Record({**self._values, **self._fresh}))
+
+
+def _digest(depends: Any) -> str:
+    return hashlib.sha256(repr(depends).encode("utf-8", "surrogateescape")).hexdigest()
+
+
+class Table:
+    """Values that many rows share, each once: texts, bytes, numbers, None and tuples of them, as JSON carries them."""
+
+    def __init__(self) -> None:
+        self.values: list[Any] = []
+        self.texts: set[str] = set()
+        self._numbers: dict[Any, int] = {}
+
+    def number(self, value: Any) -> int:
+        """The number of a value in the table."""
+        if value not in self._numbers:
+            self._numbers[value] = len(self.values)
+            self.values.append(self.packed(value))
+        return self._numbers[value]
+
+    def packed(self, value: Any) -> Any:
+        """A value as JSON carries it."""
+        if isinstance(value, bytes):
+            self.texts.add(value.decode("utf-8", "surrogateescape"))
+            return {"bytes": base64.b64encode(value).decode()}
+        if isinstance(value, str):
+            self.texts.add(value)
+        return [self.packed(one) for one in value] if isinstance(value, tuple) else value
+
+
+def unpacked(value: Any) -> Any:
+    """A value as it was before `Table` took it."""
+    if isinstance(value, dict):
+        return base64.b64decode(value["bytes"])
+    return tuple(map(unpacked, value)) if isinstance(value, list) else value
