@@ -2,7 +2,8 @@
 
 `.fluxguard.toml`, or `[tool.fluxguard]` in pyproject.toml, belongs to the repository, which may be hostile. It may add
 rules, let the keys of dev, stg and ci and findings of low confidence warn only, allow paths, and accept what can't be
-read, all of which the report shows. It may not switch the guard off: see `_refuse_from_repository`. The user's own file
+read, all of which the report shows. It may not switch the guard off: see `_refuse_from_repository`. It may not set limits
+at all: what a lower limit leaves unread, it could accept. The user's own file
 (`--config`, FLUXGUARD_CONFIG, or ~/.config/fluxguard/config.toml) may do everything.
 """
 
@@ -16,9 +17,9 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from fluxguard import settings
+from fluxguard import breadth, settings
 from fluxguard.detect.engine import Limits
-from fluxguard.detect.ruleset import PATIENCE, Rule, covers, glob_pattern, load
+from fluxguard.detect.ruleset import PATIENCE, Rule, built_in, covers, glob_pattern, load
 from fluxguard.errors import UsageError
 from fluxguard.model import Suppression
 
@@ -168,9 +169,7 @@ def _merge(config: Config, table: Mapping[str, Any], where: str, from_repository
             f"{where}: unknown setting {unknown[0]!r}.", f"There are: {', '.join(sorted(_TOP))}."
         )
     rules = tuple(_rules(table, where))
-    repeated = {rule.id for rule in config.rules} & {rule.id for rule in rules}
-    if repeated:
-        raise UsageError(f"{where}: there is already a rule {repeated.pop()}.", "Give it another id.")
+    _refuse_taken_ids(rules, config.rules, where)
     merged = replace(
         config,
         severity={**config.severity, **_severity(table, where)},
@@ -183,7 +182,18 @@ def _merge(config: Config, table: Mapping[str, Any], where: str, from_repository
     )
     if from_repository:
         _refuse_from_repository(table, where, {rule.id for rule in rules})
-    return _limited(merged, _one(table, "limits", dict, where) or {}, where, from_repository)
+    return _limited(merged, _one(table, "limits", dict, where) or {}, where)
+
+
+def _refuse_taken_ids(rules: tuple[Rule, ...], present: tuple[Rule, ...], where: str) -> None:
+    """What is said of a rule's severity must not be said of a built-in rule, an environment or a confidence."""
+    if not rules:
+        return
+    taken = {rule.id for rule in (*built_in(), *present)} | {*ENVIRONMENTS, *CONFIDENCES}
+    for rule in rules:
+        if rule.id in taken:
+            raise UsageError(f"{where}: the rule id {rule.id} is taken already.", "Give it another one.")
+        taken.add(rule.id)
 
 
 def _rules(table: Mapping[str, Any], where: str) -> Iterator[Rule]:
@@ -270,25 +280,16 @@ _LIMITS: Mapping[str, tuple[str, Callable[[Limits, int], Limits]]] = {
 }
 
 
-def _limited(config: Config, table: Mapping[str, Any], where: str, from_repository: bool) -> Config:
+def _limited(config: Config, table: Mapping[str, Any], where: str) -> Config:
     _known_fields(table, {*_LIMITS, "max-file-size"}, f"{where}, [limits]")
     for name, value in table.items():
         if not isinstance(value, int) or isinstance(value, bool) or value < 1:
             raise UsageError(f"{where}: limit {name!r} has to be a whole number above 0 (sizes in bytes).")
-        current = config.largest if name == "max-file-size" else getattr(config.limits, _LIMITS[name][0])
-        if from_repository and value > current:
-            raise UsageError(
-                f"{where}: a repository may lower the limit {name!r}, not raise it above {current:,}.",
-                "Raise it in your own configuration: ~/.config/fluxguard/config.toml",
-            )
         if name == "max-file-size":
             config = replace(config, largest=value)
         else:
             config = replace(config, limits=_LIMITS[name][1](config.limits, value))
     return config
-
-
-_PROBES = (b"fluxguard", b"src/fluxguard.py", b"a/b/settings.env")
 
 
 def _refuse_from_repository(table: Mapping[str, Any], where: str, own_rules: set[str]) -> None:
@@ -297,20 +298,37 @@ def _refuse_from_repository(table: Mapping[str, Any], where: str, own_rules: set
     for name, value in table.get("severity", {}).items():
         if value == "warn" and name not in {"dev", "stg", "ci", "low"} | own_rules:
             raise UsageError(f"{where}: severity of {name!r} may not be lowered here.", hint)
-    for entry in table.get("allow", []):
-        for glob in entry["paths"]:
-            if all(covers(glob_pattern(glob), probe) for probe in _PROBES):
-                raise UsageError(f"{where}: [[allow]] path {glob!r} would allow everything.", hint)
-    for entry in table.get("accept-unread", []):
-        if entry.get("path") and all(covers(glob_pattern(entry["path"]), probe) for probe in _PROBES):
-            raise UsageError(
-                f"{where}: [[accept-unread]] path {entry['path']!r} would accept everything.", hint
-            )
+    if "limits" in table:
+        raise UsageError(f"{where}: a repository may not set [limits], neither higher nor lower.", hint)
+    allowed = [glob for entry in table.get("allow", []) for glob in entry["paths"]]
+    _refuse_breadth(allowed, f"{where}: [[allow]]", hint)
+    accepted = [entry["path"] for entry in table.get("accept-unread", []) if entry.get("path")]
+    _refuse_breadth(accepted, f"{where}: [[accept-unread]]", hint)
     baseline = table.get("baseline", "")
     if baseline and (os.path.isabs(baseline) or ".." in baseline.split("/")):
         raise UsageError(
             f"{where}: the baseline has to lie in the repository.",
             f'For example: baseline = "{settings.BASELINE}"',
+        )
+
+
+def _refuse_breadth(globs: list[str], where: str, hint: str) -> None:
+    """Each pattern names something, and together they cover a small part of what there usually is."""
+    for glob in globs:
+        if breadth.says_nothing(glob):
+            raise UsageError(
+                f"{where} path {glob!r} names no folder, no file and no kind of data: it would let too much through.",
+                hint,
+            )
+    try:
+        share = breadth.share(globs)
+    except breadth.Slow:
+        raise UsageError(
+            f"{where}: its paths take too long to be judged.", "Use fewer, simpler ones."
+        ) from None
+    if share > breadth.SHARE:
+        raise UsageError(
+            f"{where} paths together cover {share:.0%} of the names that files usually have: too much.", hint
         )
 
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 PIECE = 1 << 20
 MEMBERS = 20_000
 _TAR_BLOCK = 512
+_ZIP_METHODS = frozenset((*range(1, 21), 0, 93, 94, 95, 96, 97, 98, 99))
 # A file may hold very many small streams, and what lies behind the end of one is copied each time: so it gets little at first.
 _FIRST_STEP = 512
 _LAST_STEP = 1 << 16
@@ -58,6 +59,11 @@ _STRANGERS = (
     (b"7z\xbc\xaf\x27\x1c", "7z archive: a format that fluxguard does not open"),
     (b"Rar!\x1a\x07", "RAR archive: a format that fluxguard does not open"),
     (b"\x28\xb5\x2f\xfd", "Zstandard data: a format that fluxguard does not open"),
+    (b"!<arch>\ndebian-binary", "Debian package: a format that fluxguard does not open"),
+    (b"\x04\x22\x4d\x18", "LZ4 data: a format that fluxguard does not open"),
+    (b"\x1f\x9d\x90", "compress (.Z) data: a format that fluxguard does not open"),
+    (b"MSCF\0\0\0\0", "cabinet archive: a format that fluxguard does not open"),
+    (b"]\0\0\x80\0" + b"\xff" * 8 + b"\0", "LZMA data: a format that fluxguard does not open"),
 )
 
 
@@ -171,6 +177,37 @@ def _zip(data: bytes, budget: Budget) -> Iterator[Opened | Closed]:
     for member in members:
         if not member.is_dir():
             yield from _zip_member(archive, member, budget)
+    if _has_unlisted(data, members):
+        yield Closed("", "data in the zip archive that its directory does not list")
+
+
+def _has_unlisted(data: bytes, members: list[zipfile.ZipInfo]) -> bool:
+    """Whether a member's header stands in the archive that the directory does not speak of, before or behind it too.
+
+    A member that is only stored may be an archive itself, with headers of its own: they are looked at as its content.
+    """
+    listed = {member.header_offset for member in members}
+    stored = {member.header_offset: member for member in members if member.compress_type == 0}
+    at = data.find(b"PK\3\4")
+    while at >= 0:
+        if at not in listed and _is_member_header(data, at):
+            return True
+        behind = at + 4
+        if at in stored:
+            size = min(stored[at].compress_size, stored[at].file_size)
+            lengths = int.from_bytes(data[at + 26 : at + 28], "little")
+            lengths += int.from_bytes(data[at + 28 : at + 30], "little")
+            behind = max(behind, at + 30 + lengths + size)
+        at = data.find(b"PK\3\4", behind)
+    return False
+
+
+def _is_member_header(data: bytes, at: int) -> bool:
+    """Whether the four bytes at `at` are no chance: APPNOTE.TXT 4.3.7, a version, a method and a name that there are."""
+    version = data[at + 4 : at + 5]
+    method = int.from_bytes(data[at + 8 : at + 10], "little")
+    name = int.from_bytes(data[at + 26 : at + 28], "little")
+    return version <= b"\x3f" and method in _ZIP_METHODS and 0 < name <= len(data) - at - 30
 
 
 def _zip_member(

@@ -162,6 +162,11 @@ _PACKED_MARKS = (
     b"7z\xbc\xaf\x27\x1c",
     b"Rar!\x1a\x07",
     b"\x28\xb5\x2f\xfd",
+    b"!<arch>\ndebian-binary",
+    b"\x04\x22\x4d\x18",
+    b"\x1f\x9d\x90",
+    b"MSCF\0\0\0\0",
+    b"]\0\0\x80\0" + b"\xff" * 8 + b"\0",
     b"PACK\0\0",
     b"# v2 g",  # a bundle of git's
     b"# v3 g",

@@ -191,9 +191,9 @@ def test_configuration_that_is_made_to_exhaust(run: Run, repo: Repo, name: str) 
 
 
 def test_a_path_pattern_with_too_many_stars(run: Run, repo: Repo, mint: Mint) -> None:
-    repo.write(".fluxguard.toml", f'[[allow]]\npaths = ["{"**a" * 900}c"]\nreason = "x"\n')
+    repo.write(".fluxguard.toml", f'[[allow]]\npaths = ["data/{"**a" * 900}c"]\nreason = "x"\n')
     id = repo.git("hash-object", "-w", "--stdin", stdin=mint.key().encode()).decode().strip()
-    name = ("a" * 200 + "/") * 18 + "cb"
+    name = "data/" + ("a" * 200 + "/") * 18 + "cb"
     repo.git("update-index", "--add", "--cacheinfo", f"100644,{id},{name}")
     outcome = run("scan", "--staged", cwd=repo.path, timeout=60)
     assert outcome.code == 2

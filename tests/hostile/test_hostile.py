@@ -90,7 +90,24 @@ def test_a_key_in_a_name_is_masked_wherever_it_shows(run: Run, repo: Repo, mint:
         assert run(*arguments, cwd=repo.path).code == 1
 
 
+_BROAD = [
+    '["*.*"]',
+    '["**/*.*"]',
+    '["**/*"]',
+    '["?*"]',
+    '["*e*", "*.gz"]',
+    '["*/"]',
+    '["/**"]',
+    '["*.py"]',
+    '["a.*"]',
+    '["s*", "a*"]',
+    "[" + ", ".join(f'"{letter}*"' for letter in "abcdefghijklmnopqrstuvwxyz") + ', "[A-Z]*", ".*"]',
+    '["src/**"]',
+    '["config/", "docs/", "k8s/", "app/", "lib/", "terraform/", "settings.py", ".env", "main.go", "infra/"]',
+]
+_RULE = '[[rules]]\nid = "{0}"\npattern = "zzzzz[0-9]+"\nliterals = ["zzzzz"]\nexamples = ["zzzzz1"]\n[severity]\n{0} = "warn"\n'
 OFF = [
+    *(_RULE.format(id) for id in ("fluxloop-api-key", "prod", "high", "medium")),
     '[severity]\nprod = "warn"\n',
     '[severity]\nhigh = "warn"\n',
     '[severity]\nfluxloop-api-key = "warn"\n',
@@ -99,6 +116,11 @@ OFF = [
     '[[allow]]\npaths = ["a.txt"]\n',
     '[[accept-unread]]\npath = "**"\nreason = "all"\n',
     "[limits]\nmax-file-size = 99999999999999\n",
+    '[limits]\nmax-file-size = 3\n[[accept-unread]]\npath = "a.txt"\nreason = "x"\n',
+    '[limits]\nmax-depth = 1\nmax-expanded = 1\n[[accept-unread]]\npath = "*.gz"\nreason = "x"\n',
+    "[limits]\n",
+    *(f'[[allow]]\npaths = {paths}\nreason = "x"\n' for paths in _BROAD),
+    '[[accept-unread]]\npath = "*.p*"\nreason = "x"\n',
     'baseline = "/etc/passwd"\n',
     'baseline = "../elsewhere.json"\n',
     "rules = 3\n",
@@ -116,6 +138,19 @@ def test_a_repository_can_not_switch_the_guard_off(run: Run, repo: Repo, mint: M
     assert outcome.code == 2
     assert ".fluxguard.toml" in outcome.err
     assert run("hook", "pre-commit", cwd=repo.path).code == 2
+
+
+@pytest.mark.parametrize(
+    "glob", ["tests/data/**", "a.txt", "docs/", "*.snap", "test_*.py", "*.spec.js", "**/fixtures/*.json"]
+)
+def test_what_a_repository_may_allow(run: Run, repo: Repo, mint: Mint, glob: str) -> None:
+    repo.write(".fluxguard.toml", f'[[allow]]\npaths = ["{glob}", "fine.txt"]\nreason = "samples"\n')
+    repo.stage("fine.txt", mint.key())
+    outcome = run("scan", "--staged", "--format", "json", cwd=repo.path)
+    assert outcome.code == 0
+    assert '"by": "path"' in outcome.out
+    repo.stage("other.txt", mint.key())
+    assert run("scan", "--staged", cwd=repo.path).code == 1
 
 
 @pytest.mark.parametrize("name", [".fluxguard.toml", ".fluxguard-baseline.json"])

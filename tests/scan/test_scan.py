@@ -64,16 +64,14 @@ def test_a_key_across_a_window_of_a_long_file(run: Run, tmp_path: Path, mint: Mi
 
 
 def test_limits_are_reported_and_not_called_clean(run: Run, repo: Repo) -> None:
-    repo.write(".fluxguard.toml", "[limits]\nmax-file-size = 100\n")
+    own = repo.path.parent / "own.toml"
+    own.write_text("[limits]\nmax-file-size = 100\n")
     repo.write("big.txt", "x" * 200)
-    outcome = run("scan", cwd=repo.path)
+    outcome = run("scan", "--config", str(own), cwd=repo.path)
     assert outcome.code == 3
     assert "big.txt" in outcome.out
-    repo.write(
-        ".fluxguard.toml",
-        '[limits]\nmax-file-size = 100\n[[accept-unread]]\npath = "big.txt"\nreason = "x only"\n',
-    )
-    assert run("scan", cwd=repo.path).code == 0
+    own.write_text('[limits]\nmax-file-size = 100\n[[accept-unread]]\npath = "big.txt"\nreason = "x only"\n')
+    assert run("scan", "--config", str(own), cwd=repo.path).code == 0
 
 
 def test_suppression_leaves_a_trace(run: Run, repo: Repo, mint: Mint) -> None:
