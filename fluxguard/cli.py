@@ -126,12 +126,12 @@ def _staged(names: list[str]) -> int:
 
 
 def _parser(arguments: list[str]) -> argparse.ArgumentParser:
-    import argparse
     import importlib
 
     import fluxguard
+    from fluxguard.commands.parser import Parser
 
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="fluxguard",
         description="Stops FluxLoop API keys at the commit, finds them in files, and says what to do.",
         epilog="Exit codes: 0 clean, 1 found, 2 usage, 3 could not read everything, 4 platform, 70 defect, 130 interrupted.",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import stat
 
 from fluxguard.chunk import Chunk, Origin, Skipped
@@ -142,7 +141,9 @@ def _ask_whether_ignored(folder: str) -> run.Running | None:
     parent, name = os.path.split(os.path.realpath(folder))
     if not name or os.path.lexists(os.path.join(folder, ".git")):
         return None
-    return run.start("check-ignore", "--quiet", "--no-index", "--", f"./{name}", cwd=parent, isolated=True)
+    # check-ignore takes names, no patterns, and refuses to be told so.
+    asked = ("--no-literal-pathspecs", "check-ignore", "--quiet", "--no-index", "--", f"./{name}")
+    return run.start(*asked, cwd=parent, isolated=True)
 
 
 class _Asked:
@@ -183,8 +184,8 @@ class _Asked:
         root = os.path.realpath(top.rstrip(b"\n"))
         if self._here != root and (self._nested or not self._here.startswith(root.rstrip(b"/") + b"/")):
             return None
-        for name in _LOCKED.findall(os.fsencode(complaints)):
-            real = os.path.join(root, name)
+        for name in filter(None, map(_named_as_locked, complaints.splitlines())):
+            real = os.path.join(root, os.fsencode(name))
             shown = os.path.normpath(os.path.join(self._folder, os.path.relpath(real, self._here)))
             skipped.append(Skipped(shown, "folder can't be read"))
         files: list[bytes] = []
@@ -200,8 +201,12 @@ class _Asked:
 
 
 _SUBMODULE = b"160000 "
-# git lists on without a folder that it can't open, and ends well.
-_LOCKED = re.compile(rb"^warning: could not open directory '(.*?)/?'(?:: |$)", re.MULTILINE)
+_LOCKED = "warning: could not open directory '"
+
+
+def _named_as_locked(complaint: str) -> str:
+    """The folder of which git says that it can't open it; it lists on without, and ends well. "" for other complaints."""
+    return complaint[len(_LOCKED) :].rpartition("'")[0] or "a folder" if complaint.startswith(_LOCKED) else ""
 
 
 def _answer(running: run.Running) -> bytes | None:

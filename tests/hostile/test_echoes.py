@@ -1,0 +1,56 @@
+"""What a person mistyped, or a repository wrote, does not come back in clear."""
+
+from __future__ import annotations
+
+import base64
+
+import pytest
+from conftest import Mint, Repo, Run
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["KEY"], ["--KEY"], ["scan", "--KEY"], ["scan", "-KEY"], ["scan", "--format", "KEY"], ["hook", "KEY"],
+        ["hook", "pre-commit", "--KEY"], ["rules", "KEY"], ["rules", "test", "--KEY"], ["doctor", "KEY"],
+        ["scan", "KEY"], ["scan", "--config", "KEY"], ["scan", "--output", "KEY/x"], ["audit", "KEY"],
+        ["audit", "--explain", "KEY"], ["hook", "commit-msg", "KEY"], ["scan", "--write-baseline", "KEY/x"],
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("form", ["plain", "body", "base64", "hex"])
+def test_a_key_in_a_wrong_command_line_is_not_repeated(
+    words: list[str], form: str, run: Run, repo: Repo, mint: Mint
+) -> None:
+    key = mint.key()
+    shown = {
+        "plain": key,
+        "body": key.rpartition("_")[2],
+        "base64": base64.b64encode(key.encode()).decode(),
+        "hex": key.encode().hex(),
+    }[form]
+    outcome = run(
+        *(word.replace("KEY", shown) for word in words), cwd=repo.path
+    )  # which holds that nothing leaks
+    assert outcome.code in (2, 3), outcome.code
+    assert "fluxguard" in outcome.err
+
+
+def test_a_mistyped_option_is_still_named(run: Run, repo: Repo) -> None:
+    assert "--stagd" in run("scan", "--stagd", cwd=repo.path).err
+    assert "'xml'" in run("scan", "--format", "xml", cwd=repo.path).err
+
+
+@pytest.mark.parametrize("command", [("list",), ("test",)])
+def test_a_rule_of_the_repository_reaches_no_terminal(
+    command: tuple[str], run: Run, repo: Repo, mint: Mint
+) -> None:
+    repo.write(
+        ".fluxguard.toml",
+        '[[rules]]\nid="evil"\ndescription="\\u001b[31mred\\u001b]0;title\\u0007\\u202e '
+        + mint.key()
+        + '"\npattern="k: [a-z]+"\nliterals=["k: "]\nexamples=["k: aa"]\n',
+    )
+    outcome = run("rules", *command, cwd=repo.path)
+    assert outcome.code == 0, outcome
+    assert "evil" in outcome.out
+    assert not any(sign in outcome.out for sign in ("\x1b", "\x07", "\u202e"))
