@@ -54,3 +54,18 @@ def test_a_rule_of_the_repository_reaches_no_terminal(
     assert outcome.code == 0, outcome
     assert "evil" in outcome.out
     assert not any(sign in outcome.out for sign in ("\x1b", "\x07", "\u202e"))
+
+
+def test_the_reason_of_an_allow_comment_shows_no_key(run: Run, repo: Repo, mint: Mint) -> None:
+    key, other, third = mint.key(), mint.key(), mint.key()
+    head, _, body = other.rpartition("_")
+    encoded = base64.b64encode(third.encode()).decode()
+    repo.write("a.js", f'a="{key}"; /* fluxguard:allow docs */ b="{head}_" + "{body}";\n')
+    repo.write("b.js", f'a="{key}"; // fluxguard:allow docs b="{head}_" + "{body}";\n')
+    repo.write("c.js", f'a="{key}"; /* fluxguard:allow docs */ d="{encoded}"\n')
+    repo.write("d.js", f'a="{key}"; # fluxguard:allow docs d="{encoded}"\n')
+    repo.write("e.js", f'a="{head}_" + /* fluxguard:allow {body} */ "{body}"; b="{key}"\n')
+    for format in ("text", "json"):
+        outcome = run("scan", "--format", format, cwd=repo.path)
+        assert "docs" in outcome.out
+        assert "fluxguard:allow" in outcome.out
