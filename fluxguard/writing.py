@@ -9,17 +9,23 @@ import stat
 from collections.abc import Callable
 from typing import TextIO
 
+from fluxguard.repo import layout
+
 
 def whole(path: str, write: Callable[[TextIO], object]) -> None:
     """Has `write` fill a new file beside `path`, and renames it there. Raises OSError, and then leaves nothing behind.
 
-    A device or a pipe is written to directly. A symbolic link is replaced, never followed to another file: the
-    repository under scan may have put it there.
+    A device or a pipe is written to directly. A symbolic link is never replaced: it is followed, but not where the
+    repository that we are in may have put it there; that is an OSError, too.
     """
     if _takes_a_stream(path):
         with open(path, "w", encoding="utf-8", errors="backslashreplace", newline="\n") as stream:
             write(stream)
         return
+    if os.path.islink(path):
+        if _is_planted(path):
+            raise OSError(errno.ELOOP, "it is a symbolic link in the repository, which may lead anywhere")
+        path = os.path.realpath(path)
     temporary = f"{path}.{secrets.token_hex(6)}.tmp"
     fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0), 0o666)
     try:
@@ -31,6 +37,13 @@ def whole(path: str, write: Callable[[TextIO], object]) -> None:
     except BaseException:
         os.unlink(temporary)
         raise
+
+
+def _is_planted(link: str) -> bool:
+    """Whether a link lies in the working tree that we are in."""
+    root = layout.root()
+    folder = os.path.realpath(os.path.dirname(link) or ".")
+    return root is not None and (folder + os.sep).startswith(os.path.realpath(root).rstrip(os.sep) + os.sep)
 
 
 def is_full(error: OSError) -> bool:

@@ -68,4 +68,26 @@ def test_the_reason_of_an_allow_comment_shows_no_key(run: Run, repo: Repo, mint:
     for format in ("text", "json"):
         outcome = run("scan", "--format", format, cwd=repo.path)
         assert "docs" in outcome.out
-        assert "fluxguard:allow" in outcome.out
+
+
+@pytest.mark.parametrize("option", ["--output", "--write-baseline"])
+def test_a_link_is_never_replaced(option: str, run: Run, repo: Repo) -> None:
+    target = repo.path.parent / "target"
+    planted, own = repo.path / "report", repo.path.parent / "own"
+    for link in (planted, own):
+        link.symlink_to(target)
+    refused = run("scan", option, "report", cwd=repo.path)
+    assert refused.code == 2
+    assert "symbolic link" in refused.err
+    assert not target.exists()
+    assert run("scan", option, str(own), cwd=repo.path).code == 0
+    assert own.is_symlink() and planted.is_symlink()
+    assert target.stat().st_size
+
+
+def test_the_baseline_says_which_untracked_files_it_took_keys_from(run: Run, repo: Repo, mint: Mint) -> None:
+    repo.stage("tracked.txt", mint.key())
+    repo.write(".fluxloop/.env", mint.key())
+    outcome = run("scan", "--write-baseline", cwd=repo.path)
+    assert ".fluxloop/.env" in outcome.out
+    assert "tracked.txt" not in outcome.out
