@@ -92,13 +92,13 @@ def _write_baseline(report: Report, args: argparse.Namespace, root: str | None) 
 
 def _untracked(report: Report, root: str | None) -> list[str]:
     """The files with findings that are not in the index, as they may be shown."""
-    from fluxguard.reports.names import Names
     from fluxguard.repo import index
+    from fluxguard.reports.names import Names
 
     if root is None:
         return []
     top = os.path.realpath(os.fsencode(root))
-    tracked = {os.path.join(top, path) for _, _, _, path in index.tracked()}
+    tracked = {os.path.join(top, path) for _, _, _, path in index.tracked(root)}
     found = {place.path for finding in report.findings for place in finding.locations if place.kind == "file"}
     names = Names(report)
     return [names(path) for path in sorted(found) if os.path.realpath(path) not in tracked]

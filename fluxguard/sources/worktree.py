@@ -184,8 +184,8 @@ class _Asked:
         root = os.path.realpath(top.rstrip(b"\n"))
         if self._here != root and (self._nested or not self._here.startswith(root.rstrip(b"/") + b"/")):
             return None
-        for name in filter(None, map(_named_as_locked, complaints.splitlines())):
-            real = os.path.join(root, os.fsencode(name))
+        for locked in filter(None, map(_named_as_locked, complaints.splitlines())):
+            real = os.path.join(root, os.fsencode(locked))
             shown = os.path.normpath(os.path.join(self._folder, os.path.relpath(real, self._here)))
             skipped.append(Skipped(shown, "folder can't be read"))
         files: list[bytes] = []

@@ -81,7 +81,8 @@ def test_a_link_is_never_replaced(option: str, run: Run, repo: Repo) -> None:
     assert "symbolic link" in refused.err
     assert not target.exists()
     assert run("scan", option, str(own), cwd=repo.path).code == 0
-    assert own.is_symlink() and planted.is_symlink()
+    assert own.is_symlink()
+    assert planted.is_symlink()
     assert target.stat().st_size
 
 
