@@ -9,14 +9,12 @@ import stat
 from collections.abc import Callable
 from typing import TextIO
 
-from fluxguard.repo import layout
-
 
 def whole(path: str, write: Callable[[TextIO], object]) -> None:
     """Has `write` fill a new file beside `path`, and renames it there. Raises OSError, and then leaves nothing behind.
 
-    A device or a pipe is written to directly. A symbolic link is never replaced: it is followed, but not where the
-    repository that we are in may have put it there; that is an OSError, too.
+    A device or a pipe is written to directly. A symbolic link is never replaced: it is followed, but not where a
+    repository may have put it there; that is an OSError, too.
     """
     if _takes_a_stream(path):
         with open(path, "w", encoding="utf-8", errors="backslashreplace", newline="\n") as stream:
@@ -40,10 +38,13 @@ def whole(path: str, write: Callable[[TextIO], object]) -> None:
 
 
 def _is_planted(link: str) -> bool:
-    """Whether a link lies in the working tree that we are in."""
-    root = layout.root()
+    """Whether a link lies in a repository: below a folder with a `.git` in it."""
     folder = os.path.realpath(os.path.dirname(link) or ".")
-    return root is not None and (folder + os.sep).startswith(os.path.realpath(root).rstrip(os.sep) + os.sep)
+    while not os.path.lexists(os.path.join(folder, ".git")):
+        folder, below = os.path.dirname(folder), folder
+        if folder == below:
+            return False
+    return True
 
 
 def is_full(error: OSError) -> bool:
