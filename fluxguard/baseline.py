@@ -16,7 +16,7 @@ def write(report: Report, path: str, whole: bool) -> tuple[int, int]:
 
     whole: the report is about all that there is, so that what it does not find any more can go.
     """
-    known = read_entries(path, path) if os.path.lexists(path) else {}
+    known = read_entries(path, path) if os.path.exists(path) else {}
     found = {finding.secret.fingerprint for finding in report.findings}
     entries = [] if whole else [entry for fingerprint, entry in known.items() if fingerprint not in found]
     left_out = 0

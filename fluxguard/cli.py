@@ -40,7 +40,7 @@ def main(argv: list[str] | None = None) -> int:
         sys.stdout.flush()
         return code
     except FluxguardError as error:
-        _explain(error)
+        _explain(error, arguments)
         return error.exit_code
     except KeyboardInterrupt:
         _say("\nfluxguard: interrupted; nothing that it has not said so far counts as clean.")
@@ -126,12 +126,12 @@ def _staged(names: list[str]) -> int:
 
 
 def _parser(arguments: list[str]) -> argparse.ArgumentParser:
-    import argparse
     import importlib
 
     import fluxguard
+    from fluxguard.commands.parser import Parser
 
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="fluxguard",
         description="Stops FluxLoop API keys at the commit, finds them in files, and says what to do.",
         epilog="Exit codes: 0 clean, 1 found, 2 usage, 3 could not read everything, 4 platform, 70 defect, 130 interrupted.",
@@ -147,11 +147,17 @@ def _parser(arguments: list[str]) -> argparse.ArgumentParser:
     return parser
 
 
-def _explain(error: FluxguardError) -> None:
+def _explain(error: FluxguardError, arguments: list[str]) -> None:
+    """What went wrong; of the command line nothing that is as long as a key, and no key."""
+    import re
+
     from fluxguard.display import safe
 
+    typed = {run for word in arguments for run in re.findall(r"[A-Za-z0-9]{16,}", word) if not run.isalpha()}
     lines = [f"fluxguard: {safe(error.what)}", *([f"  {safe(error.hint)}"] if error.hint else [])]
     for line in lines:
+        for run in sorted(typed, key=len, reverse=True):
+            line = line.replace(run, "***")
         _say(_folded(line) if sys.stderr.isatty() else line)
 
 

@@ -13,13 +13,17 @@ from typing import TextIO
 def whole(path: str, write: Callable[[TextIO], object]) -> None:
     """Has `write` fill a new file beside `path`, and renames it there. Raises OSError, and then leaves nothing behind.
 
-    A device or a pipe is written to directly. A symbolic link is replaced, never followed to another file: the
-    repository under scan may have put it there.
+    A device or a pipe is written to directly. A symbolic link is never replaced: it is followed, but not where a
+    repository may have put it there; that is an OSError, too.
     """
     if _takes_a_stream(path):
         with open(path, "w", encoding="utf-8", errors="backslashreplace", newline="\n") as stream:
             write(stream)
         return
+    if os.path.islink(path):
+        if _is_planted(path):
+            raise OSError(errno.ELOOP, "it is a symbolic link in the repository, which may lead anywhere")
+        path = os.path.realpath(path)
     temporary = f"{path}.{secrets.token_hex(6)}.tmp"
     fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0), 0o666)
     try:
@@ -31,6 +35,16 @@ def whole(path: str, write: Callable[[TextIO], object]) -> None:
     except BaseException:
         os.unlink(temporary)
         raise
+
+
+def _is_planted(link: str) -> bool:
+    """Whether a link lies in a repository: below a folder with a `.git` in it."""
+    folder = os.path.realpath(os.path.dirname(link) or ".")
+    while not os.path.lexists(os.path.join(folder, ".git")):
+        folder, below = os.path.dirname(folder), folder
+        if folder == below:
+            return False
+    return True
 
 
 def is_full(error: OSError) -> bool:

@@ -45,7 +45,7 @@ def look(paths: Sequence[str], config: Config | None, ignored: bool) -> Scan:
     scan: Scan | None = None
     for path in paths or [layout.root() or "."]:
         unreachable = _unreachable(path)
-        listing = worktree.Listing(_relative(path), ignored) if os.path.isdir(path) else None
+        listing = worktree.Listing(_relative(path), ignored, bool(paths)) if os.path.isdir(path) else None
         if scan is None:
             from fluxguard.scan import Scan  # git is at work by now
 
@@ -53,15 +53,31 @@ def look(paths: Sequence[str], config: Config | None, ignored: bool) -> Scan:
         if unreachable:
             scan.skipped.append(Skipped(os.fsencode(path), unreachable))
             continue
+        limit = settings.LARGEST if config is None else config.largest
         if listing is not None:
             scan.expect(listing.many)
             names, skipped = listing.files()
             scan.skipped += skipped
+            _read(scan, names, limit)
         else:
-            names = [(os.fsencode(os.path.realpath(path)), os.fsencode(path))]
-        _read(scan, names, settings.LARGEST if config is None else config.largest)
+            _named(scan, path, limit)
     assert scan is not None
     return scan
+
+
+def _named(scan: Scan, path: str, limit: int) -> None:
+    """Reads what was named by hand, whatever it is; if it could not be read, that is said."""
+    from fluxguard.sources import stdin
+
+    shown = os.fsencode(path)
+    before = scan.objects, len(scan.skipped)
+    if stdin.is_stream(path):
+        scan.names([shown])
+        scan.run(stdin.stream(path, limit))
+    else:
+        _read(scan, [(os.fsencode(os.path.realpath(path)), shown)], limit)
+    if (scan.objects, len(scan.skipped)) == before:
+        scan.skipped.append(Skipped(shown, "there is nothing behind this name that can be read"))
 
 
 def _unreachable(path: str) -> str:
@@ -75,7 +91,7 @@ def _unreachable(path: str) -> str:
     except (OSError, ValueError) as error:
         reason: str = getattr(error, "strerror", "") or "the name is no name of a file"
         return f"can't be reached: {reason.lower()}"
-    return ""
+    return "a symbolic link that leads nowhere" if not os.path.exists(path) else ""
 
 
 def report(scan: Scan, config: Config | None, paths: Sequence[str], started: float) -> Report:

@@ -9,6 +9,7 @@ import sys
 from fluxguard.config import load_config
 from fluxguard.detect.ruleset import Rule, built_in, prove
 from fluxguard.detect.triggers import Triggers
+from fluxguard.display import safe
 from fluxguard.repo import layout
 
 HELP = "the rules in force; prove each against its own examples"
@@ -30,28 +31,34 @@ def run(args: argparse.Namespace) -> int:
 def _list(rules: list[Rule], format: str) -> int:
     if format == "json":
         entries = [
-            {"id": rule.id, "description": rule.description, "advice": rule.advice, "built_in": rule.built_in}
+            {
+                "id": safe(rule.id),
+                "description": safe(rule.description),
+                "advice": safe(rule.advice),
+                "built_in": rule.built_in,
+            }
             for rule in rules
         ]
         json.dump(entries, sys.stdout, indent=2)
         sys.stdout.write("\n")
         return 0
-    width = max(len(rule.id) for rule in rules)
+    width = max(len(safe(rule.id)) for rule in rules)
     for rule in rules:
-        sys.stdout.write(f"{rule.id:{width}}  {rule.description}{'' if rule.built_in else ' (configured)'}\n")
+        origin = "" if rule.built_in else " (configured)"
+        sys.stdout.write(f"{safe(rule.id):{width}}  {safe(rule.description)}{origin}\n")
     return 0
 
 
 def _test(rules: list[Rule], format: str) -> int:
-    failures = {rule.id: [*prove(rule), *_untriggered(rule)] for rule in rules}
+    failures = {rule.id: [*map(safe, prove(rule)), *_untriggered(rule)] for rule in rules}
     if format == "json":
-        json.dump(failures, sys.stdout, indent=2)
+        json.dump({safe(id): wrong for id, wrong in failures.items()}, sys.stdout, indent=2)
         sys.stdout.write("\n")
     else:
         for rule in rules:
             wrong = failures[rule.id]
             counts = f"{len(rule.examples)} examples, {len(rule.lookalikes)} look-alikes"
-            sys.stdout.write(f"{'FAIL' if wrong else 'ok':4} {rule.id}: {counts}\n")
+            sys.stdout.write(f"{'FAIL' if wrong else 'ok':4} {safe(rule.id)}: {counts}\n")
             for failure in wrong:
                 sys.stdout.write(f"     {failure}\n")
     return 1 if any(failures.values()) else 0

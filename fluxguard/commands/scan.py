@@ -80,9 +80,25 @@ def _write_baseline(report: Report, args: argparse.Namespace, root: str | None) 
         f"  {display.safe(os.path.relpath(path))}\n"
         "  Fill in a `reason` for each, and commit that file.\n"
     )
+    for name in _untracked(report, root):
+        sys.stdout.write(f"  Taken for known, too, from a file that git does not track: {name}\n")
     if left_out:
         sys.stdout.write(
             f"  {left_out} value(s) were left out: their fingerprints could be guessed back. Allow them with a\n"
             "  fluxguard:allow comment on their line, or by path in .fluxguard.toml.\n"
         )
     return 0 if report.complete else 3
+
+
+def _untracked(report: Report, root: str | None) -> list[str]:
+    """The files with findings that are not in the index, as they may be shown."""
+    from fluxguard.repo import index
+    from fluxguard.reports.names import Names
+
+    if root is None:
+        return []
+    top = os.path.realpath(os.fsencode(root))
+    tracked = {os.path.join(top, path) for _, _, _, path in index.tracked(root)}
+    found = {place.path for finding in report.findings for place in finding.locations if place.kind == "file"}
+    names = Names(report)
+    return [names(path) for path in sorted(found) if os.path.realpath(path) not in tracked]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import re
 
 from fluxguard.detect.layers import Text
+from fluxguard.detect.triggers import MARKER, Triggers
 from fluxguard.model import Suppression
 
 _OPENER = re.compile(
@@ -12,7 +14,8 @@ _OPENER = re.compile(
     re.IGNORECASE,
 )
 _MARKER = re.compile(rb"fluxguard:allow|gitleaks:allow|pragma: ?allowlist secret", re.IGNORECASE)
-_END = re.compile(r"(?:\*/|-->|\#\}|\"\"\"|\*\))\s*$")
+_END = re.compile(rb"\*/|-->|\#\}|\"\"\"|\*\)")
+_LONG = re.compile(rb"[A-Za-z0-9]{16,}")
 _OURS = re.compile(rb"(?:\#|//|/\*|--|;|<!--)[ \t]*fluxguard:allow\b")
 _QUOTES = (b'"', b"'", b"`", b")")
 
@@ -24,9 +27,21 @@ def allowed(lines: bytes) -> Suppression | None:
         opener = _OPENER.search(line)
         marker = _MARKER.search(line, opener.end()) if opener else None
         if marker:
-            reason = _END.sub("", line[marker.end() :].decode("utf-8", "replace")).strip(" :\t-")
-            return Suppression("allow-comment", reason or marker[0].decode())
+            return Suppression("allow-comment", _reason(line[marker.end() :]) or marker[0].decode())
     return None
+
+
+def _reason(rest: bytes) -> str:
+    """What stands behind the marker, to the end of the comment; "" where it may hold a key, or a part of one."""
+    reason = _END.split(rest, maxsplit=1)[0]
+    if _LONG.search(reason) or _triggers().kinds(reason) & ~MARKER:
+        return ""
+    return reason.decode("utf-8", "replace").strip(" :\t-")
+
+
+@functools.cache
+def _triggers() -> Triggers:
+    return Triggers()
 
 
 def markers(text: Text) -> list[int]:

@@ -111,9 +111,11 @@ def below(folder: str, ignored: bool = False) -> tuple[list[tuple[bytes, bytes]]
 class Listing:
     """The list of `below`, which git begins to make when this is created."""
 
-    def __init__(self, folder: str, ignored: bool = False) -> None:
+    def __init__(self, folder: str, ignored: bool = False, named: bool = False) -> None:
+        """named: by hand, so that it is wanted even where git ignores it."""
         self._start = os.fsencode(folder)
         self._asked = None if ignored else _Asked(folder)
+        self._ignored = _ask_whether_ignored(folder) if named and not ignored else None
 
     def many(self, count: int) -> bool:
         """Whether there will be at least `count` tracked files; known before the list is complete."""
@@ -123,9 +125,25 @@ class Listing:
         """As `below` returns it."""
         skipped: list[Skipped] = []
         start = self._start
-        names = _listed(start, skipped, 0, self._asked) if self._asked else list(_walk(start, skipped))
+        if self._asked is None:
+            names = list(_walk(start, skipped))
+        else:
+            names = _listed(start, skipped, 0, self._asked)
+            if self._ignored is not None and _answer(self._ignored) is not None:
+                skipped.clear()
+                names += _walk(start, skipped)
         base = b"" if start == b"." else start.rstrip(b"/") + b"/"
         return [(base + name, base + name) for name in sorted(set(names))], skipped
+
+
+def _ask_whether_ignored(folder: str) -> run.Running | None:
+    """Has git look whether it ignores a folder; None for the top of a working tree, which nobody ignores."""
+    parent, name = os.path.split(os.path.realpath(folder))
+    if not name or os.path.lexists(os.path.join(folder, ".git")):
+        return None
+    # check-ignore takes names, no patterns, and refuses to be told so.
+    asked = ("--no-literal-pathspecs", "check-ignore", "--quiet", "--no-index", "--", f"./{name}")
+    return run.start(*asked, cwd=parent, isolated=True)
 
 
 class _Asked:
@@ -135,7 +153,8 @@ class _Asked:
         self._nested = nested
         self._entries: bytes | None = None
         self._read = False
-        self._here = os.path.realpath(os.fsencode(folder))
+        self._folder = os.fsencode(folder)
+        self._here = os.path.realpath(self._folder)
         self._top = run.start("rev-parse", "--show-toplevel", cwd=folder, isolated=True)
         self._tracked = run.start("ls-files", "-z", "--stage", cwd=folder, isolated=True)
         self._others = run.start(
@@ -148,19 +167,27 @@ class _Asked:
             self._read, self._entries = True, _answer(self._tracked)
         return self._entries or b""
 
-    def answer(self) -> tuple[list[bytes], list[bytes]] | None:
+    def answer(self, skipped: list[Skipped]) -> tuple[list[bytes], list[bytes]] | None:
         """Files, and folders that are repositories of their own; None where it is no working tree, or one that lies elsewhere.
 
         A repository's `core.worktree` may point anywhere: then git's list is not about this folder. Nor is it where a
-        submodule was never fetched: there the repository around it answers.
+        submodule was never fetched: there the repository around it answers. Folders that git could not open go to
+        `skipped`.
         """
         tracked = self.tracked()
-        top, others = _answer(self._top), _answer(self._others)
-        if top is None or others is None or self._entries is None:
+        top, others = _answer(self._top), self._others.readall()
+        code, complaints = self._others.finish()
+        if code:
+            return None
+        if top is None or self._entries is None:
             return None
         root = os.path.realpath(top.rstrip(b"\n"))
         if self._here != root and (self._nested or not self._here.startswith(root.rstrip(b"/") + b"/")):
             return None
+        for locked in filter(None, map(_named_as_locked, complaints.splitlines())):
+            real = os.path.join(root, os.fsencode(locked))
+            shown = os.path.normpath(os.path.join(self._folder, os.path.relpath(real, self._here)))
+            skipped.append(Skipped(shown, "folder can't be read"))
         files: list[bytes] = []
         folders: list[bytes] = []
         for entry in tracked.split(b"\0"):
@@ -174,6 +201,12 @@ class _Asked:
 
 
 _SUBMODULE = b"160000 "
+_LOCKED = "warning: could not open directory '"
+
+
+def _named_as_locked(complaint: str) -> str:
+    """The folder of which git says that it can't open it; it lists on without, and ends well. "" for other complaints."""
+    return complaint[len(_LOCKED) :].rpartition("'")[0] or "a folder" if complaint.startswith(_LOCKED) else ""
 
 
 def _answer(running: run.Running) -> bytes | None:
@@ -185,7 +218,7 @@ def _listed(folder: bytes, skipped: list[Skipped], depth: int, asked: _Asked | N
     """Names relative to `folder`, as git lists them; by walking where it is not in a working tree of its own."""
     if depth >= 32:
         return list(_walk(folder, skipped))
-    answer = (asked or _Asked(os.fsdecode(folder), nested=True)).answer()
+    answer = (asked or _Asked(os.fsdecode(folder), nested=True)).answer(skipped)
     if answer is None:
         return list(_walk(folder, skipped))
     names, folders = answer

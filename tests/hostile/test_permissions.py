@@ -129,3 +129,12 @@ def test_a_folder_in_which_nothing_can_be_written(bound: Bound, repo: Repo, mint
         assert "can't be written" in outcome.err
         assert "ermission denied" in outcome.err
     assert sorted(path.name for path in Path(repo.path).iterdir()) == [".git", "README", "app.env"]
+
+
+def test_an_untracked_folder_below_another(bound: Bound, repo: Repo, mint: Mint) -> None:
+    repo.write("sub/locked/k", mint.key())
+    (repo.path / "sub/locked").chmod(0)
+    for arguments in (["scan"], ["scan", "sub"], ["scan", "sub/locked"]):
+        outcome = bound(*arguments)
+        assert outcome.code == 3, outcome
+        assert "sub/locked" in outcome.out
