@@ -342,8 +342,15 @@ def _belongs_together(before: bytes, data: bytes, match: re.Match[bytes]) -> boo
 _B64 = rb"A-Za-z0-9+/_\-"
 _B64_RIGHT = re.compile(rb"[%s]*={0,2}" % _B64)
 _B64_BYTES = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/_-"
-_WRAP = re.compile(rb"(?:\\[nr]|\\?\r?\n)+[ \t>#*|\"'+]{0,80}")
-_WRAP_END = re.compile(rb"[ \t\"',+\\]*(?=\r?\n|\\n|\Z|<)")
+# What parts two pieces of one run: a line end, also as an escape or between quotes; a seam of two strings; a blank.
+_WRAP = re.compile(
+    rb"(?:\\{1,4}[nr]|\\?\r?\n)+[ \t>#*|\"'+]{0,80}(?:-[ \t]{1,8}[\"']?)?"
+    rb"|\\{0,3}[\"'`][ \t]{0,40}[+,.&~]?[ \t]{0,40}\\{0,3}[\"'`]"
+    rb"|[ \t]{1,8}"
+)
+_WRAP_END = re.compile(rb"[ \t\"',+\\]{0,80}(?=\r?\n|\\{1,4}[rn]|\Z|<|[\"'`]|\\{1,3}[\"'`])")
+_SEPARATES = re.compile(rb"[^\r\n+.&~]*,|(?:(?!\\{1,4}[nr])[^\r\n+.&~])*\Z|[^+.&~]*(?:\\n|\n)[ \t]*-[ \t]")
+_WIDTHS = frozenset((40, 48, 60, 64, 72, 76, 80))  # in which encoders wrap; none is that of a usual key in base64
 _URL = bytes.maketrans(b"-_", b"+/")
 _NARROWEST = 16  # a wrapped line shorter than this is taken for a last line
 
@@ -376,7 +383,7 @@ def _base64_run(data: bytes, hit: int, floor: int) -> list[tuple[int, int]]:
         and run[-1][1] - run[-1][0] >= _NARROWEST
         and data[run[-1][1] - 1 : run[-1][1]] != b"="
     ):
-        after = _line_after(data, run[-1][1])
+        after = _line_after(data, run[-1])
         if (
             after is None
             or (len(run) > 1 and run[-1][1] - run[-1][0] != width)
@@ -396,32 +403,59 @@ def _left(data: bytes, hit: int) -> int:
         begin -= size
         if size < 1024:
             break
-    return begin
+    # The letter of an escaped line end is none of the base64 behind it.
+    escaped = begin < hit and data[begin : begin + 1] in (b"n", b"r", b"t") and data[begin - 1 : begin] == b"\\"
+    return begin + escaped
 
 
 def _line_before(data: bytes, start: int) -> tuple[int, int] | None:
-    """The base64 that ends the line before, where only a line end and indentation lie between."""
+    """The base64 that ends the line or the string before, where only a seam lies between."""
     floor = max(0, start - 96)
     for match in _WRAP.finditer(data, floor, start):
         if match.end() == start:
             end = match.start()
-            while end > floor and data[end - 1 : end] in (b'"', b"'", b" ", b"+", b"\\"):
+            while end > floor and data[end - 1 : end] in (b'"', b"'", b" ", b"+", b"\\", b",", b".", b"&"):
                 end -= 1
             begin = _left(data, end)
-            return (begin, end) if begin < end else None
+            together = begin < end and _goes_on(data, (begin, end), start)
+            return (begin, end) if together else None
     return None
 
 
-def _line_after(data: bytes, end: int) -> tuple[int, int] | None:
-    """The base64 that makes up the next line, where only a line end and indentation lie between."""
+def _line_after(data: bytes, last: tuple[int, int]) -> tuple[int, int] | None:
+    """The base64 that makes up the next line or string, where only a seam lies between."""
+    end = last[1]
+    start = _behind_seam(data, end)
+    right = _B64_RIGHT.match(data, start) if start > end else None
+    if not right or right.end() == start:
+        return None
+    blank = not data[end:start].strip(b" \t")
+    if not blank and not _WRAP_END.match(data, right.end()):
+        return None
+    return (start, right.end()) if _goes_on(data, last, start) else None
+
+
+def _behind_seam(data: bytes, end: int) -> int:
+    """Where the seam at `end` ends; `end` where there is none."""
+    seam = _WRAP.match(data, end)
     closing = _WRAP_END.match(data, end)
-    wrap = _WRAP.match(data, closing.end() if closing else end)
-    if not wrap:
-        return None
-    right = _B64_RIGHT.match(data, wrap.end())
-    if not right or right.end() == wrap.end() or not _WRAP_END.match(data, right.end()):
-        return None
-    return wrap.end(), right.end()
+    wrap = _WRAP.match(data, closing.end()) if closing and b"\n" not in (seam[0] if seam else b"") else None
+    return max(seam.end() if seam else end, wrap.end() if wrap else end)
+
+
+def _goes_on(data: bytes, piece: tuple[int, int], start: int) -> bool:
+    """Whether base64 goes on at `start`. A comma, a list's dash or a blank also stands between separate values: there,
+    the piece has to be as long as encoders make them, and what follows has to be text."""
+    if not _SEPARATES.match(data[piece[1] : start]):
+        return True
+    if piece[1] - piece[0] not in _WIDTHS:
+        return False
+    quad = data[start : start + 4].translate(_URL).rstrip(b"=")
+    try:
+        text = binascii.a2b_base64(quad + b"=" * (-len(quad) % 4))
+    except binascii.Error:
+        return False
+    return all(0x20 <= byte < 0x7F or byte in b"\t\r\n" for byte in text)
 
 
 def _base64_layers(layer: Layer, run: list[tuple[int, int]]) -> Iterator[Layer]:

@@ -103,7 +103,7 @@ def _base64() -> list[bytes]:
     twice = [form for literal in once for form in base64_forms(literal)]
     thrice = [form for literal in twice for form in base64_forms(literal)]
     # A line break may cut the first word; the second is whole then, on either side of it.
-    second = [form for name in (b"_dev_", b"_stg_", b"_prod_", b"x_ci_") for form in base64_forms(name)]
+    second = [form for name in (b"_dev_", b"_stg_", b"_prod_", b"_ci_") for form in base64_forms(name)]
     wide = base64_forms(b"f\0l\0u\0x\0")
     packed = [b"H4sI", b"UEsDB", b"SDRzS", b"VUVzRE"]  # gzip and zip, in base64 once and twice
     return plain + twice + thrice + second + wide + packed

@@ -130,6 +130,37 @@ def test_a_key_is_found_through(name: str) -> None:
         assert match.text.position(match.start) == position
 
 
+SEAMS = {
+    "escaped line ends": ('{"data": "', "\\n", '"}'),
+    "escaped line ends of Windows": ('{"data": "', "\\r\\n", '\\r\\n"}'),
+    "escaped twice": ('"{\\"data\\": \\"', "\\\\n", '\\"}"'),
+    "adjacent strings": ('x = ("', '"\n    "', '")\n'),
+    "strings with plus": ("x = '", "' +\n  '", "';\n"),
+    "strings with plus in a line": ('x = "', '" + "', '";\n'),
+    "a JSON list": ('["', '", "', '"]'),
+    "a JSON list over lines": ('[\n  "', '",\n  "', '"\n]\n'),
+    "a YAML list": ("- ", "\n- ", "\n"),
+    "blanks": ("", " ", "\n"),
+}
+
+
+@pytest.mark.parametrize("width", [40, 60, 64, 72, 76])
+@pytest.mark.parametrize("seam", SEAMS)
+def test_base64_in_pieces_gives_the_whole_key_wherever_it_is_cut(seam: str, width: int) -> None:
+    before, between, after = SEAMS[seam]
+    for lead in range(60):
+        encoded = B64(b"#" * lead + KEY + b" tail").decode()
+        data = before + between.join(textwrap.wrap(encoded, width)) + after
+        assert [match.secret.reveal() for match in find(data.encode())] == [KEY], lead
+
+
+@pytest.mark.parametrize("between", ['", "', "' '", "\n- ", " ", '",\n  "'])
+def test_two_values_in_base64_stay_two(between: str) -> None:
+    values = [B64(KEY[:-3] + b"Q").decode().rstrip("="), B64(b"another value that is long").decode()]
+    found = [match.secret.reveal() for match in find(f"x: {between.join(values)}".encode())]
+    assert found == [KEY[:-3] + b"Q"]
+
+
 @pytest.mark.parametrize("pack", [gzip.compress, bz2.compress, lzma.compress, lambda data: zipped("a", data)])
 def test_a_damaged_archive_is_named(pack: Callable[[bytes], bytes]) -> None:
     detection = DETECTOR.detect(pack(LINE * 50)[:-9], b"a")
