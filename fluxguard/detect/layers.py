@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from fluxguard.detect.grade import looks_random
-from fluxguard.detect.triggers import DUMPED, HEX_WORDS, HINTS, JOINED, around, escaped_word
+from fluxguard.detect.triggers import DUMPED, HEX_WORDS, HINTS, INVISIBLE, JOINED, PARTED, around, escaped_word
 
 WINDOW = 4096  # how far behind its first word a key in escapes, or in pieces, is read
 RUN = 8 << 20  # the longest run of base64 or hex that is decoded in one piece
@@ -204,16 +204,20 @@ _ESCAPE = re.compile(
     rb"\\{1,4}u(?P<u>[0-9a-fA-F]{4})|\\{1,4}[ux]\{(?P<brace>[0-9a-fA-F]{1,8})\}|\\{1,4}U(?P<long>[0-9a-fA-F]{8})"
     rb"|\\{1,4}x(?P<x>[0-9a-fA-F]{2})|\\{1,4}(?P<octal>0?[0-7]{3})"
     rb"|%(?:25)*(?:u00)?(?P<percent>[0-9a-fA-F]{2})"
-    rb"|&(?:amp;)*\#(?P<decimal>[0-9]{1,8});?|&(?:amp;)*\#[xX](?P<hex>[0-9a-fA-F]{1,8});?|&(?:amp;)?(?P<bar>lowbar);"
+    rb"|&(?:amp;)*\#(?P<decimal>[0-9]{1,8});?|&(?:amp;)*\#[xX](?P<hex>[0-9a-fA-F]{1,8});?|&(?:amp;)?(?P<bar>lowbar|UnderBar);"
+    rb"|\\{1,4}'(?P<rtf>[0-9a-fA-F]{2})|&(?:amp;)?(?P<named>ZeroWidthSpace|shy|NoBreak);"
     rb"|=(?P<quoted>[0-9A-F]{2})|=(?P<soft>\r?\n)|\\{1,2}(?P<under>_)"
+    rb"|(?P<invisible>" + INVISIBLE + rb"{1,8})"
 )
+_ZERO_WIDTH = frozenset((0xAD, *range(0x200B, 0x2010), *range(0x202A, 0x202F), *range(0x2060, 0x206A), 0xFEFF))
 _ESCAPE_NAMES = {
     "u": "escape", "brace": "escape", "long": "escape", "x": "escape", "octal": "escape", "under": "escape",
+    "rtf": "escape", "invisible": "invisible", "named": "html",
     "percent": "percent", "decimal": "html", "hex": "html", "bar": "html",
     "quoted": "quoted-printable", "soft": "quoted-printable",
 }  # fmt: skip
-_BROKEN_OFF = rb"flux(?:_[a-z0-9]{0,12}(?:_[A-Za-z0-9]*)?)?[\\%&=]"
-_ESCAPED_EARLY = escaped_word() + rb"|" + _BROKEN_OFF
+_BROKEN_OFF = rb"flux(?:_[a-z0-9]{0,12}(?:_[A-Za-z0-9]*)?)?[\\%&=\x1b\xe2\xc2\xef]"
+_ESCAPED_EARLY = escaped_word() + rb"|" + PARTED + rb"|" + _BROKEN_OFF
 
 
 def escapes(layer: Layer, early: bool = True) -> Iterator[Layer]:
@@ -226,10 +230,13 @@ def escapes(layer: Layer, early: bool = True) -> Iterator[Layer]:
         splice = Splice()
         names: set[str] = set()
         at = start
+        left = b""  # the end of what is decoded already
         for match in _ESCAPE.finditer(layer.data, start, end):
             character = _character(match)
-            if character is None:
-                continue
+            left = (left + layer.data[max(at, match.start() - _LONGEST_WORD) : match.start()])[-_LONGEST_WORD:]
+            if not character and _ends_a_key(left, layer.data, match):
+                character = b" "
+            left += character
             splice.copy(layer.data, at, match.start())
             splice.put(character, match.start())
             names.add(_ESCAPE_NAMES[match.lastgroup or "u"])
@@ -240,7 +247,7 @@ def escapes(layer: Layer, early: bool = True) -> Iterator[Layer]:
 
 
 def _main(names: set[str]) -> str:
-    return next(name for name in ("percent", "html", "quoted-printable", "escape") if name in names)
+    return next(name for name in ("percent", "html", "quoted-printable", "escape", "invisible") if name in names)
 
 
 def _spliced(layer: Layer, splice: Splice, via: str) -> Layer:
@@ -255,16 +262,26 @@ def _spliced(layer: Layer, splice: Splice, via: str) -> Layer:
     )
 
 
-def _character(match: re.Match[bytes]) -> bytes | None:
-    """What an escape stands for, where that is a letter, a digit or the like; None leaves it as it is."""
+def _ends_a_key(before: bytes, data: bytes, match: re.Match[bytes]) -> bool:
+    """Whether what is invisible here stands behind a whole key, and what follows it is a word of its own."""
+    if match.lastgroup == "soft" or not _ALONE.search(before):
+        return False
+    piece = _PIECE_BEHIND.match(data, match.end())
+    return piece is None or not looks_random(piece[0])
+
+
+def _character(match: re.Match[bytes]) -> bytes:
+    """What an escape stands for: a letter, a digit or the like, nothing where it shows nothing, else a space."""
     group = match.lastgroup
     value = match[group or 0]
     if group in ("under", "bar"):
         return b"_"
-    if group == "soft":
+    if group in ("soft", "invisible", "named"):
         return b""
     base = {"octal": 8, "decimal": 10}.get(group or "", 16)
     code = int(value, base)
+    if code in _ZERO_WIDTH:
+        return b""
     # What is not ASCII, or ends a word, is kept apart by a space: its exact value finds nothing.
     return bytes([code]) if 0x20 < code < 0x7F else b" "
 
@@ -289,6 +306,7 @@ _JOIN = re.compile(
 )
 _CUT = re.compile(rb"fl(?:ux(?:_[a-z0-9]{0,12}(?:_[A-Za-z0-9]*)?)?|(?:x|_sk)_[A-Za-z0-9_]{0,40})[\"'`\\<]")
 _CUT_EARLY = re.compile(_CUT.pattern + rb"|[\"'`>\s](?:lu|u)?x_(?:dev|stg|prod|ci)_")
+_PIECE_BEHIND = re.compile(rb"[A-Za-z0-9]{4,}")
 _PIECE = re.compile(rb"[A-Za-z0-9_]+(?=[\"'`\\])")
 _OPERATORS = re.compile(_OPERATOR)
 _COMMENT = re.compile(rb"(?:\#|//)[^\r\n]*")
@@ -482,7 +500,8 @@ def _base64_way(splice: Splice, phase: int) -> Callable[[int], int]:
 
 # --- hex -----------------------------------------------------------------------------------------------------------
 
-_HEX_PLAIN = re.compile(rb"(?:[0-9a-fA-F]|(?<=[0-9a-fA-F]{16})\\?\r?\n[ \t]*(?=[0-9a-fA-F]{2}))+")
+_HEX_WRAP = rb"(?<=[0-9a-fA-F]{16})(?:(?:\\{1,4}r)?\\{1,4}n|\\?\r?\n)[ \t]*"
+_HEX_PLAIN = re.compile(rb"(?:[0-9a-fA-F]|" + _HEX_WRAP + rb"(?=[0-9a-fA-F]{2}))+")
 _HEX_SPACED = re.compile(
     rb"(?:0x)?[0-9a-fA-F]{2}(?:[ :,;\t\r\n\\-]{1,24}(?:0x)?[0-9a-fA-F]{2}(?![0-9a-fA-F]))+"
 )
@@ -499,14 +518,31 @@ def hexadecimal(layer: Layer) -> Iterator[Layer]:
         pattern = _HEX_PLAIN if hit[0].isalnum() and hit[0][1:2] != b"x" else _HEX_SPACED
         begin = hit.start()
         if pattern is _HEX_PLAIN:
-            while begin >= 2 and hit.start() - begin < RUN and _is_hex(data=layer.data[begin - 2 : begin]):
-                begin -= 2
+            begin = _hex_begin(layer.data, begin)
         run = pattern.match(layer.data, begin)
         if not run:
             continue
         done = run.end()
         yield from _hex_layer(layer, run)
     yield from _dumps(layer)
+
+
+_HEX_BEFORE = re.compile(_HEX_WRAP + rb"\Z")
+
+
+def _hex_begin(data: bytes, hit: int) -> int:
+    """Where the pairs of digits around `hit` begin, over the ends of whole lines."""
+    begin = hit
+    while begin >= 2 and hit - begin < RUN:
+        if _is_hex(data[begin - 2 : begin]):
+            begin -= 2
+        elif data[begin - 1 : begin] in (b"\n", b"n", b" ", b"\t") and (
+            wrap := _HEX_BEFORE.search(data, max(0, begin - 64), begin)
+        ):
+            begin = wrap.start()
+        else:
+            break
+    return begin
 
 
 # One row of a hex dump: an offset, groups of digits, and the text beside them.

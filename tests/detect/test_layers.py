@@ -87,6 +87,10 @@ LAYERS: dict[str, tuple[bytes, tuple[int, int] | None, tuple[str, ...]]] = {
     "HTML decimal": (b"<b>" + KEY.replace(b"_", b"&#95;") + b"</b>", (1, 4), ("html",)),
     "HTML hex": (escaped("&#x{:x};"), (1, 1), ("html",)),
     "Markdown": (KEY.replace(b"_", b"\\_"), (1, 1), ("escape",)),
+    "HTML, UnderBar": (KEY.replace(b"_", b"&UnderBar;"), (1, 1), ("html",)),
+    "RTF": (KEY.replace(b"_", b"\\'5f"), (1, 1), ("escape",)),
+    "hex with dashes": (KEY.hex("-").encode(), (1, 1), ("hex",)),
+    "registry": (b"hex(2):" + KEY.decode().encode("utf-16-le").hex(",").encode(), (1, 8), ("hex", "utf-16-le")),
     "quoted-printable": (b"key=3D" + KEY.replace(b"_", b"=5F") + b"\n", (1, 7), ("quoted-printable",)),
     "Python literals over a line end": (b'k = "' + KEY[:14] + b'" \\\n    "' + KEY[14:] + b'"\n', (1, 6), ("concat",)),
     "literals with plus": (b'k = "' + KEY[:28] + b'" + "' + KEY[28:] + b'";', (1, 6), ("concat",)),
@@ -159,6 +163,36 @@ def test_two_values_in_base64_stay_two(between: str) -> None:
     values = [B64(KEY[:-3] + b"Q").decode().rstrip("="), B64(b"another value that is long").decode()]
     found = [match.secret.reveal() for match in find(f"x: {between.join(values)}".encode())]
     assert found == [KEY[:-3] + b"Q"]
+
+
+INVISIBLE = {
+    "a colour": b"\x1b[01;31m\x1b[K",
+    "a zero-width space": "\u200b".encode(),
+    "a zero-width space in JSON": b"\\u200b",
+    "a soft hyphen": "\u00ad".encode(),
+    "a soft hyphen in HTML": b"&shy;",
+    "a soft line end": b"=\n",
+    "a soft line end of Windows": b"=\r\n",
+}
+
+
+@pytest.mark.parametrize("sign", INVISIBLE)
+def test_what_shows_nothing_hides_no_key_wherever_it_stands(sign: str) -> None:
+    for at in range(1, 26):
+        data = b"key: " + KEY[:at] + INVISIBLE[sign] + KEY[at:] + b"\n"
+        assert [match.secret.reveal() for match in find(data)] == [KEY], at
+
+
+def test_a_colour_behind_a_key_ends_it() -> None:
+    assert [match.secret.reveal() for match in find(b"a " + KEY + b"\x1b[0mnext")] == [KEY]
+
+
+@pytest.mark.parametrize("end", [b"\n", b"\r\n", b"\\n", b"\\r\\n"])
+def test_wrapped_hex_is_read_wherever_it_is_cut(end: bytes) -> None:
+    for lead in range(32):
+        digits = (b"#" * lead + KEY + b" tail").hex()
+        data = end.join(line.encode() for line in textwrap.wrap(digits, 60))
+        assert [match.secret.reveal() for match in find(data)] == [KEY], lead
 
 
 @pytest.mark.parametrize("pack", [gzip.compress, bz2.compress, lzma.compress, lambda data: zipped("a", data)])
