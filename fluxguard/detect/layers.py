@@ -15,7 +15,16 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from fluxguard.detect.grade import looks_random
-from fluxguard.detect.triggers import DUMPED, HEX_WORDS, HINTS, INVISIBLE, JOINED, PARTED, around, escaped_word
+from fluxguard.detect.triggers import (
+    DUMPED,
+    HEX_WORDS,
+    HINTS,
+    INVISIBLE,
+    JOINED,
+    PARTED,
+    around,
+    escaped_word,
+)
 
 WINDOW = 4096  # how far behind its first word a key in escapes, or in pieces, is read
 RUN = 8 << 20  # the longest run of base64 or hex that is decoded in one piece
@@ -209,7 +218,9 @@ _ESCAPE = re.compile(
     rb"|=(?P<quoted>[0-9A-F]{2})|=(?P<soft>\r?\n)|\\{1,2}(?P<under>_)"
     rb"|(?P<invisible>" + INVISIBLE + rb"{1,8})"
 )
-_ZERO_WIDTH = frozenset((0xAD, *range(0x200B, 0x2010), *range(0x202A, 0x202F), *range(0x2060, 0x206A), 0xFEFF))
+_ZERO_WIDTH = frozenset(
+    (0xAD, *range(0x200B, 0x2010), *range(0x202A, 0x202F), *range(0x2060, 0x206A), 0xFEFF)
+)
 _ESCAPE_NAMES = {
     "u": "escape", "brace": "escape", "long": "escape", "x": "escape", "octal": "escape", "under": "escape",
     "rtf": "escape", "invisible": "invisible", "named": "html",
@@ -233,7 +244,9 @@ def escapes(layer: Layer, early: bool = True) -> Iterator[Layer]:
         left = b""  # the end of what is decoded already
         for match in _ESCAPE.finditer(layer.data, start, end):
             character = _character(match)
-            left = (left + layer.data[max(at, match.start() - _LONGEST_WORD) : match.start()])[-_LONGEST_WORD:]
+            left = (left + layer.data[max(at, match.start() - _LONGEST_WORD) : match.start()])[
+                -_LONGEST_WORD:
+            ]
             if not character and _ends_a_key(left, layer.data, match):
                 character = b" "
             left += character
@@ -247,7 +260,9 @@ def escapes(layer: Layer, early: bool = True) -> Iterator[Layer]:
 
 
 def _main(names: set[str]) -> str:
-    return next(name for name in ("percent", "html", "quoted-printable", "escape", "invisible") if name in names)
+    return next(
+        name for name in ("percent", "html", "quoted-printable", "escape", "invisible") if name in names
+    )
 
 
 def _spliced(layer: Layer, splice: Splice, via: str) -> Layer:
@@ -355,6 +370,87 @@ def _belongs_together(before: bytes, data: bytes, match: re.Match[bytes]) -> boo
     return bool(between) and b"," not in between and looks_random(piece[0])
 
 
+_ENVIRONMENT = rb"(?:dev|stg|prod|ci)"
+_Q = rb"\\{0,3}[\"'`]{1,3}"
+_NAME = rb"[A-Za-z_$][A-Za-z0-9_.]{0,40}"
+_NEXT = rb"(?:" + _Q + rb")?[ \t]{0,8}+;?(?:\r?\n|\\{1,3}n|[ \t])[ \t]{0,40}+(?:export[ \t])?" + _NAME
+# What stands between `flux_prod_` and its body in source.
+_SEAM = (
+    # shell: a word that is quoted in part, an empty variable, `^` at the end of a line
+    rb"(?:" + _Q + rb"|\$[({][A-Za-z_]{1,40}[)}]|[`^]\r?\n[ \t]{0,40}+)"
+    # a comment between two strings, or none
+    rb"|"
+    + _Q
+    + rb"[ \t]{0,8}+[+.&^*]?[ \t]{0,8}+(?:/\*[^*\r\n]{0,80}\*/)?[ \t]{0,8}+[+.&^*]?[ \t]{0,8}+"
+    + _Q
+    +
+    # put into a template
+    rb"|(?:%s|\{[0-9]?\})"
+    + _Q
+    + rb"[ \t]{0,4}+(?:%|\.format)[ \t]{0,4}+\(?"
+    + _Q
+    + rb"|[$\#]\{"
+    + _Q
+    +
+    # added to a variable, or a variable put before it
+    rb"|"
+    + _NEXT
+    + rb"[ \t]{0,8}+(?:[+.]=|<<)[ \t]{0,8}+(?:"
+    + _Q
+    + rb")?"
+    rb"|" + _NEXT + rb"=" + rb"(?:" + _Q + rb")?\$\{?" + _NAME + rb"\}?"
+    # the next entry of a list in YAML
+    rb"|(?:" + _Q + rb")?\r?\n[ \t]{0,40}+-[ \t]{1,8}(?:" + _Q + rb")?"
+    # over the end of a line, and in a notebook over two strings that hold a line each
+    rb"|"
+    + _Q
+    + rb"[ \t]{0,8}+[+.&^*]?[ \t]{0,8}+[\\`_]{0,4}(?:\\{1,2}n[\"'],)?\s{0,80}+[\"']?[ \t]{0,40}+"
+    + _Q
+)
+_ARGUMENT = rb"(?:" + _Q + rb")?[ \t]{0,8}+(?:[%,]|\.format)?[ \t]{0,8}+\(?\s{0,40}+(?:" + _Q + rb")?"
+_HOLE = rb"(?:%s|\{[a-z0-9]{0,12}\})"
+_ASSEMBLED = re.compile(
+    rb"flux(?:_(?P<whole>" + _ENVIRONMENT + rb")_(?:" + _SEAM + rb")"
+    # a list of three words, to be joined by `_`
+    rb"|"
+    + _Q
+    + rb",\s{0,40}+"
+    + _Q
+    + rb"(?P<listed>"
+    + _ENVIRONMENT
+    + rb")"
+    + _Q
+    + rb",\s{0,40}+"
+    + _Q
+    +
+    # a template with two holes, and what goes in
+    rb"|_"
+    + _HOLE
+    + rb"_"
+    + _HOLE
+    + _ARGUMENT
+    + rb"(?P<filled>"
+    + _ENVIRONMENT
+    + rb")"
+    + _ARGUMENT
+    + rb")(?P<body>[A-Za-z0-9]{16,256})(?![A-Za-z0-9_])"
+)
+
+
+def assembled(layer: Layer) -> Iterator[Layer]:
+    """Keys that source code makes of a prefix and a body: in a template, a list, two assignments, a shell word."""
+    splice = Splice()
+    for match in _ASSEMBLED.finditer(layer.data):
+        if not looks_random(match["body"]):
+            continue
+        environment = match["whole"] or match["listed"] or match["filled"]
+        splice.put(b" ", match.start())
+        splice.put(b"flux_" + environment + b"_", match.start())
+        splice.copy(layer.data, match.start("body"), match.end("body"))
+    if splice.data():
+        yield _spliced(layer, splice, "concat")
+
+
 # --- base64 --------------------------------------------------------------------------------------------------------
 
 _B64 = rb"A-Za-z0-9+/_\-"
@@ -368,7 +464,9 @@ _WRAP = re.compile(
 )
 _WRAP_END = re.compile(rb"[ \t\"',+\\]{0,80}(?=\r?\n|\\{1,4}[rn]|\Z|<|[\"'`]|\\{1,3}[\"'`])")
 _SEPARATES = re.compile(rb"[^\r\n+.&~]*,|(?:(?!\\{1,4}[nr])[^\r\n+.&~])*\Z|[^+.&~]*(?:\\n|\n)[ \t]*-[ \t]")
-_WIDTHS = frozenset((40, 48, 60, 64, 72, 76, 80))  # in which encoders wrap; none is that of a usual key in base64
+_WIDTHS = frozenset(
+    (40, 48, 60, 64, 72, 76, 80)
+)  # in which encoders wrap; none is that of a usual key in base64
 _URL = bytes.maketrans(b"-_", b"+/")
 _NARROWEST = 16  # a wrapped line shorter than this is taken for a last line
 
@@ -422,7 +520,9 @@ def _left(data: bytes, hit: int) -> int:
         if size < 1024:
             break
     # The letter of an escaped line end is none of the base64 behind it.
-    escaped = begin < hit and data[begin : begin + 1] in (b"n", b"r", b"t") and data[begin - 1 : begin] == b"\\"
+    escaped = (
+        begin < hit and data[begin : begin + 1] in (b"n", b"r", b"t") and data[begin - 1 : begin] == b"\\"
+    )
     return begin + escaped
 
 

@@ -35,6 +35,8 @@ MARKER_WORDS = (b"fluxguard:allow", b"gitleaks:allow", b"pragma: allowlist secre
 _GLUE = rb"[\"'`\\+.&<\s]"
 _KEY = rb"flux_[a-z0-9]{1,12}_[A-Za-z0-9]"
 _CUT = (
+    # The prefix is whole, or a template for it, and the body is put in behind it.
+    rb"flux_(?:(?:dev|stg|prod|ci)_[^A-Za-z0-9_]|[%{$])|"
     # The first word is whole, and a quote or line end cuts what follows; or it is cut itself.
     rb"flux(?:_[a-z0-9]{0,12}_?)?[\"'`\\<]|[\"'`>\s](?:lu|u)?x_(?:dev|stg|prod|ci)_"
 )
@@ -49,9 +51,7 @@ INVISIBLE = (
     rb"|\\{1,4}u(?:00[aA][dD]|20[0-6][0-9a-fA-F]|[fF][eE][fF][fF])|&(?:\#(?:8203|173|[xX](?:200[bB]|[aA][dD]))|shy|ZeroWidthSpace);)"
 )
 # It parts the first word, or what follows; where it parts the first, the second is whole.
-PARTED = (
-    rb"flux(?:_[a-z0-9]{0,12}_?)?" + INVISIBLE + rb"|" + INVISIBLE + rb"(?:lu|u)?x_(?:dev|stg|prod|ci)_"
-)
+PARTED = rb"flux(?:_[a-z0-9]{0,12}_?)?" + INVISIBLE + rb"|" + INVISIBLE + rb"(?:lu|u)?x_(?:dev|stg|prod|ci)_"
 
 
 def escaped_word() -> bytes:
@@ -161,7 +161,12 @@ HINTS: dict[bytes, int] = {
     **{b"x_" + name + b"_": JOINED | HEX | ESCAPE for name in ENVIRONMENTS},
     **dict.fromkeys(_ESCAPED, ESCAPE),
 }
-EXPRESSIONS: dict[int, bytes] = {PLAIN: _KEY, JOINED: _CUT, HEX: DUMPED, ESCAPE: escaped_word() + rb"|" + PARTED}
+EXPRESSIONS: dict[int, bytes] = {
+    PLAIN: _KEY,
+    JOINED: _CUT,
+    HEX: DUMPED,
+    ESCAPE: escaped_word() + rb"|" + PARTED,
+}
 # For `re`, which takes 11 ms to compile the escaped word: the word in any way of writing, the plain one among them.
 _PLAIN_EXPRESSIONS = ((PLAIN, _KEY), (JOINED, _CUT), (HEX, DUMPED), (ESCAPE, PARTED))
 _WORD = b"".join(b"(?:%c|%s)" % (letter, _escapes_of(letter)) for letter in b"flux_")

@@ -195,6 +195,41 @@ def test_wrapped_hex_is_read_wherever_it_is_cut(end: bytes) -> None:
         assert [match.secret.reveal() for match in find(data)] == [KEY], lead
 
 
+ASSEMBLED = {
+    "shell, quoted in part": "X=PRE'BODY'",
+    "shell, prefix quoted": 'X="PRE"BODY',
+    "shell, a variable before it": "P=PRE\nX=${P}BODY",
+    "shell, added": "X=PRE; X+=BODY",
+    "shell, printf": "printf 'flux_%s_%s' prod BODY",
+    "Python, triple quotes": 'x = """PRE""" + """BODY"""',
+    "Python, added": 'x = "PRE"\nx += "BODY"',
+    "Python, join": '"_".join(["flux", "prod", "BODY"])',
+    "Python, percent": 'x = "PRE%s" % "BODY"',
+    "Python, format": 'x = "PRE{}".format("BODY")',
+    "JavaScript, comment between": "x = 'PRE' + /* env */ 'BODY';",
+    "JavaScript, template": "x = `PRE${'BODY'}`;",
+    "OCaml": 'let x = "PRE" ^ "BODY"',
+    "Terraform, format": 'format("flux_%s_%s", "prod", "BODY")',
+    "CloudFormation, block list": '- - "PRE"\n  - "BODY"\n',
+    "CloudFormation, join": '!Join ["_", ["flux", "prod", "BODY"]]',
+    "make": "X := PRE$(EMPTY)BODY",
+    "notebook": '["x = \\"PRE\\" + \\\\\\n", "  \\"BODY\\"\\n"]',
+}
+
+
+@pytest.mark.parametrize("name", ASSEMBLED)
+def test_a_key_that_source_puts_together_is_found_whole(name: str) -> None:
+    prefix, body = KEY[:10].decode(), KEY[10:].decode()
+    data = ASSEMBLED[name].replace("PRE", prefix).replace("BODY", body).encode()
+    assert [match.secret.reveal() for match in find(data)] == [KEY]
+
+
+def test_what_stands_behind_a_prefix_and_is_a_word_is_no_key() -> None:
+    for template in ASSEMBLED.values():
+        data = template.replace("PRE", "flux_" + "dev_").replace("BODY", "photorealisticportraitmodel")
+        assert not find(data.encode())
+
+
 @pytest.mark.parametrize("pack", [gzip.compress, bz2.compress, lzma.compress, lambda data: zipped("a", data)])
 def test_a_damaged_archive_is_named(pack: Callable[[bytes], bytes]) -> None:
     detection = DETECTOR.detect(pack(LINE * 50)[:-9], b"a")
