@@ -193,6 +193,8 @@ class _Visit:
             yield from layers.escapes(layer, early=bool(kinds & triggers.ESCAPE))
         if kinds & (triggers.JOINED | triggers.PLAIN) and (not layer.via or layer.via[-1] != "concat"):
             yield from layers.joined(layer, early=bool(kinds & triggers.JOINED))
+        if kinds & triggers.JOINED and (not layer.via or layer.via[-1] != "concat"):
+            yield from layers.assembled(layer)
         if kinds & triggers.BASE64:
             yield from layers.base64(layer, _BASE64_HITS)
         if kinds & triggers.HEX:

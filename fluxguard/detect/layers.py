@@ -15,7 +15,16 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from fluxguard.detect.grade import looks_random
-from fluxguard.detect.triggers import DUMPED, HEX_WORDS, HINTS, JOINED, around, escaped_word
+from fluxguard.detect.triggers import (
+    DUMPED,
+    HEX_WORDS,
+    HINTS,
+    INVISIBLE,
+    JOINED,
+    PARTED,
+    around,
+    escaped_word,
+)
 
 WINDOW = 4096  # how far behind its first word a key in escapes, or in pieces, is read
 RUN = 8 << 20  # the longest run of base64 or hex that is decoded in one piece
@@ -204,16 +213,22 @@ _ESCAPE = re.compile(
     rb"\\{1,4}u(?P<u>[0-9a-fA-F]{4})|\\{1,4}[ux]\{(?P<brace>[0-9a-fA-F]{1,8})\}|\\{1,4}U(?P<long>[0-9a-fA-F]{8})"
     rb"|\\{1,4}x(?P<x>[0-9a-fA-F]{2})|\\{1,4}(?P<octal>0?[0-7]{3})"
     rb"|%(?:25)*(?:u00)?(?P<percent>[0-9a-fA-F]{2})"
-    rb"|&(?:amp;)*\#(?P<decimal>[0-9]{1,8});?|&(?:amp;)*\#[xX](?P<hex>[0-9a-fA-F]{1,8});?|&(?:amp;)?(?P<bar>lowbar);"
+    rb"|&(?:amp;)*\#(?P<decimal>[0-9]{1,8});?|&(?:amp;)*\#[xX](?P<hex>[0-9a-fA-F]{1,8});?|&(?:amp;)?(?P<bar>lowbar|UnderBar);"
+    rb"|\\{1,4}'(?P<rtf>[0-9a-fA-F]{2})|&(?:amp;)?(?P<named>ZeroWidthSpace|shy|NoBreak);"
     rb"|=(?P<quoted>[0-9A-F]{2})|=(?P<soft>\r?\n)|\\{1,2}(?P<under>_)"
+    rb"|(?P<invisible>" + INVISIBLE + rb"{1,8})"
+)
+_ZERO_WIDTH = frozenset(
+    (0xAD, *range(0x200B, 0x2010), *range(0x202A, 0x202F), *range(0x2060, 0x206A), 0xFEFF)
 )
 _ESCAPE_NAMES = {
     "u": "escape", "brace": "escape", "long": "escape", "x": "escape", "octal": "escape", "under": "escape",
+    "rtf": "escape", "invisible": "invisible", "named": "html",
     "percent": "percent", "decimal": "html", "hex": "html", "bar": "html",
     "quoted": "quoted-printable", "soft": "quoted-printable",
 }  # fmt: skip
-_BROKEN_OFF = rb"flux(?:_[a-z0-9]{0,12}(?:_[A-Za-z0-9]*)?)?[\\%&=]"
-_ESCAPED_EARLY = escaped_word() + rb"|" + _BROKEN_OFF
+_BROKEN_OFF = rb"flux(?:_[a-z0-9]{0,12}(?:_[A-Za-z0-9]*)?)?[\\%&=\x1b\xe2\xc2\xef]"
+_ESCAPED_EARLY = escaped_word() + rb"|" + PARTED + rb"|" + _BROKEN_OFF
 
 
 def escapes(layer: Layer, early: bool = True) -> Iterator[Layer]:
@@ -226,10 +241,15 @@ def escapes(layer: Layer, early: bool = True) -> Iterator[Layer]:
         splice = Splice()
         names: set[str] = set()
         at = start
+        left = b""  # the end of what is decoded already
         for match in _ESCAPE.finditer(layer.data, start, end):
             character = _character(match)
-            if character is None:
-                continue
+            left = (left + layer.data[max(at, match.start() - _LONGEST_WORD) : match.start()])[
+                -_LONGEST_WORD:
+            ]
+            if not character and _ends_a_key(left, layer.data, match):
+                character = b" "
+            left += character
             splice.copy(layer.data, at, match.start())
             splice.put(character, match.start())
             names.add(_ESCAPE_NAMES[match.lastgroup or "u"])
@@ -240,7 +260,9 @@ def escapes(layer: Layer, early: bool = True) -> Iterator[Layer]:
 
 
 def _main(names: set[str]) -> str:
-    return next(name for name in ("percent", "html", "quoted-printable", "escape") if name in names)
+    return next(
+        name for name in ("percent", "html", "quoted-printable", "escape", "invisible") if name in names
+    )
 
 
 def _spliced(layer: Layer, splice: Splice, via: str) -> Layer:
@@ -255,16 +277,26 @@ def _spliced(layer: Layer, splice: Splice, via: str) -> Layer:
     )
 
 
-def _character(match: re.Match[bytes]) -> bytes | None:
-    """What an escape stands for, where that is a letter, a digit or the like; None leaves it as it is."""
+def _ends_a_key(before: bytes, data: bytes, match: re.Match[bytes]) -> bool:
+    """Whether what is invisible here stands behind a whole key, and what follows it is a word of its own."""
+    if match.lastgroup == "soft" or not _ALONE.search(before):
+        return False
+    piece = _PIECE_BEHIND.match(data, match.end())
+    return piece is None or not looks_random(piece[0])
+
+
+def _character(match: re.Match[bytes]) -> bytes:
+    """What an escape stands for: a letter, a digit or the like, nothing where it shows nothing, else a space."""
     group = match.lastgroup
     value = match[group or 0]
     if group in ("under", "bar"):
         return b"_"
-    if group == "soft":
+    if group in ("soft", "invisible", "named"):
         return b""
     base = {"octal": 8, "decimal": 10}.get(group or "", 16)
     code = int(value, base)
+    if code in _ZERO_WIDTH:
+        return b""
     # What is not ASCII, or ends a word, is kept apart by a space: its exact value finds nothing.
     return bytes([code]) if 0x20 < code < 0x7F else b" "
 
@@ -289,6 +321,7 @@ _JOIN = re.compile(
 )
 _CUT = re.compile(rb"fl(?:ux(?:_[a-z0-9]{0,12}(?:_[A-Za-z0-9]*)?)?|(?:x|_sk)_[A-Za-z0-9_]{0,40})[\"'`\\<]")
 _CUT_EARLY = re.compile(_CUT.pattern + rb"|[\"'`>\s](?:lu|u)?x_(?:dev|stg|prod|ci)_")
+_PIECE_BEHIND = re.compile(rb"[A-Za-z0-9]{4,}")
 _PIECE = re.compile(rb"[A-Za-z0-9_]+(?=[\"'`\\])")
 _OPERATORS = re.compile(_OPERATOR)
 _COMMENT = re.compile(rb"(?:\#|//)[^\r\n]*")
@@ -337,13 +370,103 @@ def _belongs_together(before: bytes, data: bytes, match: re.Match[bytes]) -> boo
     return bool(between) and b"," not in between and looks_random(piece[0])
 
 
+_ENVIRONMENT = rb"(?:dev|stg|prod|ci)"
+_Q = rb"\\{0,3}[\"'`]{1,3}"
+_NAME = rb"[A-Za-z_$][A-Za-z0-9_.]{0,40}"
+_NEXT = rb"(?:" + _Q + rb")?[ \t]{0,8}+;?(?:\r?\n|\\{1,3}n|[ \t])[ \t]{0,40}+(?:export[ \t])?" + _NAME
+# What stands between `flux_prod_` and its body in source.
+_SEAM = (
+    # shell: a word that is quoted in part, an empty variable, `^` at the end of a line
+    rb"(?:" + _Q + rb"|\$[({][A-Za-z_]{1,40}[)}]|[`^]\r?\n[ \t]{0,40}+)"
+    # a comment between two strings, or none
+    rb"|"
+    + _Q
+    + rb"[ \t]{0,8}+[+.&^*]?[ \t]{0,8}+(?:/\*[^*\r\n]{0,80}\*/)?[ \t]{0,8}+[+.&^*]?[ \t]{0,8}+"
+    + _Q
+    +
+    # put into a template
+    rb"|(?:%s|\{[0-9]?\})"
+    + _Q
+    + rb"[ \t]{0,4}+(?:%|\.format)[ \t]{0,4}+\(?"
+    + _Q
+    + rb"|[$\#]\{"
+    + _Q
+    +
+    # added to a variable, or a variable put before it
+    rb"|"
+    + _NEXT
+    + rb"[ \t]{0,8}+(?:[+.]=|<<)[ \t]{0,8}+(?:"
+    + _Q
+    + rb")?"
+    rb"|" + _NEXT + rb"=" + rb"(?:" + _Q + rb")?\$\{?" + _NAME + rb"\}?"
+    # the next entry of a list in YAML
+    rb"|(?:" + _Q + rb")?\r?\n[ \t]{0,40}+-[ \t]{1,8}(?:" + _Q + rb")?"
+    # over the end of a line, and in a notebook over two strings that hold a line each
+    rb"|"
+    + _Q
+    + rb"[ \t]{0,8}+[+.&^*]?[ \t]{0,8}+[\\`_]{0,4}(?:\\{1,2}n[\"'],)?\s{0,80}+[\"']?[ \t]{0,40}+"
+    + _Q
+)
+_ARGUMENT = rb"(?:" + _Q + rb")?[ \t]{0,8}+(?:[%,]|\.format)?[ \t]{0,8}+\(?\s{0,40}+(?:" + _Q + rb")?"
+_HOLE = rb"(?:%s|\{[a-z0-9]{0,12}\})"
+_ASSEMBLED = re.compile(
+    rb"flux(?:_(?P<whole>" + _ENVIRONMENT + rb")_(?:" + _SEAM + rb")"
+    # a list of three words, to be joined by `_`
+    rb"|"
+    + _Q
+    + rb",\s{0,40}+"
+    + _Q
+    + rb"(?P<listed>"
+    + _ENVIRONMENT
+    + rb")"
+    + _Q
+    + rb",\s{0,40}+"
+    + _Q
+    +
+    # a template with two holes, and what goes in
+    rb"|_"
+    + _HOLE
+    + rb"_"
+    + _HOLE
+    + _ARGUMENT
+    + rb"(?P<filled>"
+    + _ENVIRONMENT
+    + rb")"
+    + _ARGUMENT
+    + rb")(?P<body>[A-Za-z0-9]{16,256})(?![A-Za-z0-9_])"
+)
+
+
+def assembled(layer: Layer) -> Iterator[Layer]:
+    """Keys that source code makes of a prefix and a body: in a template, a list, two assignments, a shell word."""
+    splice = Splice()
+    for match in _ASSEMBLED.finditer(layer.data):
+        if not looks_random(match["body"]):
+            continue
+        environment = match["whole"] or match["listed"] or match["filled"]
+        splice.put(b" ", match.start())
+        splice.put(b"flux_" + environment + b"_", match.start())
+        splice.copy(layer.data, match.start("body"), match.end("body"))
+    if splice.data():
+        yield _spliced(layer, splice, "concat")
+
+
 # --- base64 --------------------------------------------------------------------------------------------------------
 
 _B64 = rb"A-Za-z0-9+/_\-"
 _B64_RIGHT = re.compile(rb"[%s]*={0,2}" % _B64)
 _B64_BYTES = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/_-"
-_WRAP = re.compile(rb"(?:\\[nr]|\\?\r?\n)+[ \t>#*|\"'+]{0,80}")
-_WRAP_END = re.compile(rb"[ \t\"',+\\]*(?=\r?\n|\\n|\Z|<)")
+# What parts two pieces of one run: a line end, also as an escape or between quotes; a seam of two strings; a blank.
+_WRAP = re.compile(
+    rb"(?:\\{1,4}[nr]|\\?\r?\n)+[ \t>#*|\"'+]{0,80}(?:-[ \t]{1,8}[\"']?)?"
+    rb"|\\{0,3}[\"'`][ \t]{0,40}[+,.&~]?[ \t]{0,40}\\{0,3}[\"'`]"
+    rb"|[ \t]{1,8}"
+)
+_WRAP_END = re.compile(rb"[ \t\"',+\\]{0,80}(?=\r?\n|\\{1,4}[rn]|\Z|<|[\"'`]|\\{1,3}[\"'`])")
+_SEPARATES = re.compile(rb"[^\r\n+.&~]*,|(?:(?!\\{1,4}[nr])[^\r\n+.&~])*\Z|[^+.&~]*(?:\\n|\n)[ \t]*-[ \t]")
+_WIDTHS = frozenset(
+    (40, 48, 60, 64, 72, 76, 80)
+)  # in which encoders wrap; none is that of a usual key in base64
 _URL = bytes.maketrans(b"-_", b"+/")
 _NARROWEST = 16  # a wrapped line shorter than this is taken for a last line
 
@@ -376,7 +499,7 @@ def _base64_run(data: bytes, hit: int, floor: int) -> list[tuple[int, int]]:
         and run[-1][1] - run[-1][0] >= _NARROWEST
         and data[run[-1][1] - 1 : run[-1][1]] != b"="
     ):
-        after = _line_after(data, run[-1][1])
+        after = _line_after(data, run[-1])
         if (
             after is None
             or (len(run) > 1 and run[-1][1] - run[-1][0] != width)
@@ -396,32 +519,61 @@ def _left(data: bytes, hit: int) -> int:
         begin -= size
         if size < 1024:
             break
-    return begin
+    # The letter of an escaped line end is none of the base64 behind it.
+    escaped = (
+        begin < hit and data[begin : begin + 1] in (b"n", b"r", b"t") and data[begin - 1 : begin] == b"\\"
+    )
+    return begin + escaped
 
 
 def _line_before(data: bytes, start: int) -> tuple[int, int] | None:
-    """The base64 that ends the line before, where only a line end and indentation lie between."""
+    """The base64 that ends the line or the string before, where only a seam lies between."""
     floor = max(0, start - 96)
     for match in _WRAP.finditer(data, floor, start):
         if match.end() == start:
             end = match.start()
-            while end > floor and data[end - 1 : end] in (b'"', b"'", b" ", b"+", b"\\"):
+            while end > floor and data[end - 1 : end] in (b'"', b"'", b" ", b"+", b"\\", b",", b".", b"&"):
                 end -= 1
             begin = _left(data, end)
-            return (begin, end) if begin < end else None
+            together = begin < end and _goes_on(data, (begin, end), start)
+            return (begin, end) if together else None
     return None
 
 
-def _line_after(data: bytes, end: int) -> tuple[int, int] | None:
-    """The base64 that makes up the next line, where only a line end and indentation lie between."""
+def _line_after(data: bytes, last: tuple[int, int]) -> tuple[int, int] | None:
+    """The base64 that makes up the next line or string, where only a seam lies between."""
+    end = last[1]
+    start = _behind_seam(data, end)
+    right = _B64_RIGHT.match(data, start) if start > end else None
+    if not right or right.end() == start:
+        return None
+    blank = not data[end:start].strip(b" \t")
+    if not blank and not _WRAP_END.match(data, right.end()):
+        return None
+    return (start, right.end()) if _goes_on(data, last, start) else None
+
+
+def _behind_seam(data: bytes, end: int) -> int:
+    """Where the seam at `end` ends; `end` where there is none."""
+    seam = _WRAP.match(data, end)
     closing = _WRAP_END.match(data, end)
-    wrap = _WRAP.match(data, closing.end() if closing else end)
-    if not wrap:
-        return None
-    right = _B64_RIGHT.match(data, wrap.end())
-    if not right or right.end() == wrap.end() or not _WRAP_END.match(data, right.end()):
-        return None
-    return wrap.end(), right.end()
+    wrap = _WRAP.match(data, closing.end()) if closing and b"\n" not in (seam[0] if seam else b"") else None
+    return max(seam.end() if seam else end, wrap.end() if wrap else end)
+
+
+def _goes_on(data: bytes, piece: tuple[int, int], start: int) -> bool:
+    """Whether base64 goes on at `start`. A comma, a list's dash or a blank also stands between separate values: there,
+    the piece has to be as long as encoders make them, and what follows has to be text."""
+    if not _SEPARATES.match(data[piece[1] : start]):
+        return True
+    if piece[1] - piece[0] not in _WIDTHS:
+        return False
+    quad = data[start : start + 4].translate(_URL).rstrip(b"=")
+    try:
+        text = binascii.a2b_base64(quad + b"=" * (-len(quad) % 4))
+    except binascii.Error:
+        return False
+    return all(0x20 <= byte < 0x7F or byte in b"\t\r\n" for byte in text)
 
 
 def _base64_layers(layer: Layer, run: list[tuple[int, int]]) -> Iterator[Layer]:
@@ -448,7 +600,8 @@ def _base64_way(splice: Splice, phase: int) -> Callable[[int], int]:
 
 # --- hex -----------------------------------------------------------------------------------------------------------
 
-_HEX_PLAIN = re.compile(rb"(?:[0-9a-fA-F]|(?<=[0-9a-fA-F]{16})\\?\r?\n[ \t]*(?=[0-9a-fA-F]{2}))+")
+_HEX_WRAP = rb"(?<=[0-9a-fA-F]{16})(?:(?:\\{1,4}r)?\\{1,4}n|\\?\r?\n)[ \t]*"
+_HEX_PLAIN = re.compile(rb"(?:[0-9a-fA-F]|" + _HEX_WRAP + rb"(?=[0-9a-fA-F]{2}))+")
 _HEX_SPACED = re.compile(
     rb"(?:0x)?[0-9a-fA-F]{2}(?:[ :,;\t\r\n\\-]{1,24}(?:0x)?[0-9a-fA-F]{2}(?![0-9a-fA-F]))+"
 )
@@ -465,14 +618,31 @@ def hexadecimal(layer: Layer) -> Iterator[Layer]:
         pattern = _HEX_PLAIN if hit[0].isalnum() and hit[0][1:2] != b"x" else _HEX_SPACED
         begin = hit.start()
         if pattern is _HEX_PLAIN:
-            while begin >= 2 and hit.start() - begin < RUN and _is_hex(data=layer.data[begin - 2 : begin]):
-                begin -= 2
+            begin = _hex_begin(layer.data, begin)
         run = pattern.match(layer.data, begin)
         if not run:
             continue
         done = run.end()
         yield from _hex_layer(layer, run)
     yield from _dumps(layer)
+
+
+_HEX_BEFORE = re.compile(_HEX_WRAP + rb"\Z")
+
+
+def _hex_begin(data: bytes, hit: int) -> int:
+    """Where the pairs of digits around `hit` begin, over the ends of whole lines."""
+    begin = hit
+    while begin >= 2 and hit - begin < RUN:
+        if _is_hex(data[begin - 2 : begin]):
+            begin -= 2
+        elif data[begin - 1 : begin] in (b"\n", b"n", b" ", b"\t") and (
+            wrap := _HEX_BEFORE.search(data, max(0, begin - 64), begin)
+        ):
+            begin = wrap.start()
+        else:
+            break
+    return begin
 
 
 # One row of a hex dump: an offset, groups of digits, and the text beside them.

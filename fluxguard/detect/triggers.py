@@ -36,12 +36,23 @@ MARKER_WORDS = (b"fluxguard:allow", b"gitleaks:allow", b"pragma: allowlist secre
 _GLUE = rb"[\"'`\\+.&<\s]"
 _KEY = rb"flux_[a-z0-9]{1,12}_[A-Za-z0-9]"
 _CUT = (
+    # The prefix is whole, or a template for it, and the body is put in behind it.
+    rb"flux_(?:(?:dev|stg|prod|ci)_[^A-Za-z0-9_]|[%{$])|"
     # The first word is whole, and a quote or line end cuts what follows; or it is cut itself.
     rb"flux(?:_[a-z0-9]{0,12}_?)?[\"'`\\<]|[\"'`>\s](?:lu|u)?x_(?:dev|stg|prod|ci)_"
 )
 
 # The text beside the digits in a hex dump. A row may end within the first word: the second is whole then, in the next.
 DUMPED = rb"[0-9a-fA-F]{2} {2,40}[|>]?[ -~]{0,31}(?:flux|x_(?:dev|stg|prod|ci)_)"
+
+
+# What shows nothing, in the midst of a word: a terminal's colours, characters without width, a soft line break.
+INVISIBLE = (
+    rb"(?:\x1b\[[0-9;:]{0,16}[A-Za-z]|\xe2\x80[\x8b-\x8f\xaa-\xae]|\xe2\x81[\xa0-\xa9]|\xc2\xad|\xef\xbb\xbf|=\r?\n"
+    rb"|\\{1,4}u(?:00[aA][dD]|20[0-6][0-9a-fA-F]|[fF][eE][fF][fF])|&(?:\#(?:8203|173|[xX](?:200[bB]|[aA][dD]))|shy|ZeroWidthSpace);)"
+)
+# It parts the first word, or what follows; where it parts the first, the second is whole.
+PARTED = rb"flux(?:_[a-z0-9]{0,12}_?)?" + INVISIBLE + rb"|" + INVISIBLE + rb"(?:lu|u)?x_(?:dev|stg|prod|ci)_"
 
 
 def escaped_word() -> bytes:
@@ -64,13 +75,14 @@ def _escapes_of(letter: int) -> bytes:
         rb"\\{1,4}U000000" + pair,
         rb"\\{1,4}x\{?" + pair + rb"\}?",
         rb"\\{1,4}0?%03o" % letter,
+        rb"\\{1,4}'" + pair,  # RTF
         rb"%(?:25){0,3}(?:u00)?" + pair,
         rb"&(?:amp;){0,2}#0{0,4}%d;?" % letter,
         rb"&(?:amp;){0,2}#[xX]0{0,4}" + pair + b";?",
         b"=" + pair.replace(b"[f", b"[").replace(b"[c", b"["),
     ]
     if letter == ord("_"):
-        ways += [rb"&(?:amp;)?lowbar;", rb"\\{1,2}_"]
+        ways += [rb"&(?:amp;)?(?:lowbar|UnderBar);", rb"\\{1,2}_"]
     return b"(?:" + b"|".join(ways) + b")"
 
 
@@ -104,7 +116,7 @@ def _base64() -> list[bytes]:
     twice = [form for literal in once for form in base64_forms(literal)]
     thrice = [form for literal in twice for form in base64_forms(literal)]
     # A line break may cut the first word; the second is whole then, on either side of it.
-    second = [form for name in (b"_dev_", b"_stg_", b"_prod_", b"x_ci_") for form in base64_forms(name)]
+    second = [form for name in (b"_dev_", b"_stg_", b"_prod_", b"_ci_") for form in base64_forms(name)]
     wide = base64_forms(b"f\0l\0u\0x\0")
     packed = [b"H4sI", b"UEsDB", b"SDRzS", b"VUVzRE"]  # gzip and zip, in base64 once and twice
     return plain + twice + thrice + second + wide + packed
@@ -120,6 +132,13 @@ HEX_WORDS = (
     b"0x66,0x6c",
     b"0x66, 0x6c",
     b"0x66, 0x6C",
+    b"66-6c-75-78",
+    b"66-6C-75-78",
+    b"66,6c,75,78",
+    b"66,00,6c,00",  # UTF-16, as the registry editor of Windows writes it
+    # A line end may cut the first word; the second is whole then.
+    *(b"".join(b"%02x" % byte for byte in b"_" + name + b"_") for name in ENVIRONMENTS),
+    *(b"".join(b"%02X" % byte for byte in b"_" + name + b"_") for name in ENVIRONMENTS),
     # base64 of `flux_` within hex
     *(b"".join(b"%02x" % byte for byte in form) for form in base64_forms(b"flux_")),
     *(b"".join(b"%02X" % byte for byte in form) for form in base64_forms(b"flux_")),
@@ -135,17 +154,22 @@ _SURE: tuple[tuple[int, Sequence[bytes]], ...] = (
 _NUMBERS = (b"102", b"108", b"117", b"120", b"0", b"x0", b"x6", b"x7", b"X0", b"X6", b"X7")
 _ESCAPED = (
     b"%66", b"%6c", b"%6C", b"%75", b"%78", b"%25", b"%u00", b"\\u00", b"\\U0000", b"\\u{", b"\\x6", b"\\x7", b"\\x{",
-    b"\\146", b"\\154", b"\\165", b"\\170", b"\\0146", b"\\0154", b"\\0165", b"\\0170", b"=66", b"=6C", b"=75", b"=78",
+    b"\\'66", b"\\'6c", b"\\'75", b"\\'78", b"\\'5f", b"\\146", b"\\154", b"\\165", b"\\170", b"\\0146", b"\\0154", b"\\0165", b"\\0170", b"=66", b"=6C", b"=75", b"=78",
     *(start + digits for start in (b"&#", b"amp;#") for digits in _NUMBERS),
 )  # fmt: skip
 HINTS: dict[bytes, int] = {
     b"flux": PLAIN | JOINED | ESCAPE | HEX,
-    **{b"x_" + name + b"_": JOINED | HEX for name in ENVIRONMENTS},
+    **{b"x_" + name + b"_": JOINED | HEX | ESCAPE for name in ENVIRONMENTS},
     **dict.fromkeys(_ESCAPED, ESCAPE),
 }
-EXPRESSIONS: dict[int, bytes] = {PLAIN: _KEY, JOINED: _CUT, HEX: DUMPED, ESCAPE: escaped_word()}
+EXPRESSIONS: dict[int, bytes] = {
+    PLAIN: _KEY,
+    JOINED: _CUT,
+    HEX: DUMPED,
+    ESCAPE: escaped_word() + rb"|" + PARTED,
+}
 # For `re`, which takes 11 ms to compile the escaped word: the word in any way of writing, the plain one among them.
-_PLAIN_EXPRESSIONS = ((PLAIN, _KEY), (JOINED, _CUT), (HEX, DUMPED))
+_PLAIN_EXPRESSIONS = ((PLAIN, _KEY), (JOINED, _CUT), (HEX, DUMPED), (ESCAPE, PARTED))
 _WORD = b"".join(b"(?:%c|%s)" % (letter, _escapes_of(letter)) for letter in b"flux_")
 _MANY = 256  # stretches around hints in one content; beyond them the whole of it is looked at
 _SLOW = (
@@ -271,7 +295,7 @@ def _search(data: bytes, wanted: int) -> int:
     for bit, expression in _PLAIN_EXPRESSIONS:
         if wanted & bit and re.search(expression, data):
             bits |= bit
-    if wanted & ESCAPE and any(word[0] != b"flux_" for word in re.finditer(_WORD, data)):
+    if wanted & ESCAPE & ~bits and any(word[0] != b"flux_" for word in re.finditer(_WORD, data)):
         bits |= ESCAPE
     return bits
 

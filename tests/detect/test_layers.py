@@ -87,6 +87,10 @@ LAYERS: dict[str, tuple[bytes, tuple[int, int] | None, tuple[str, ...]]] = {
     "HTML decimal": (b"<b>" + KEY.replace(b"_", b"&#95;") + b"</b>", (1, 4), ("html",)),
     "HTML hex": (escaped("&#x{:x};"), (1, 1), ("html",)),
     "Markdown": (KEY.replace(b"_", b"\\_"), (1, 1), ("escape",)),
+    "HTML, UnderBar": (KEY.replace(b"_", b"&UnderBar;"), (1, 1), ("html",)),
+    "RTF": (KEY.replace(b"_", b"\\'5f"), (1, 1), ("escape",)),
+    "hex with dashes": (KEY.hex("-").encode(), (1, 1), ("hex",)),
+    "registry": (b"hex(2):" + KEY.decode().encode("utf-16-le").hex(",").encode(), (1, 8), ("hex", "utf-16-le")),
     "quoted-printable": (b"key=3D" + KEY.replace(b"_", b"=5F") + b"\n", (1, 7), ("quoted-printable",)),
     "Python literals over a line end": (b'k = "' + KEY[:14] + b'" \\\n    "' + KEY[14:] + b'"\n', (1, 6), ("concat",)),
     "literals with plus": (b'k = "' + KEY[:28] + b'" + "' + KEY[28:] + b'";', (1, 6), ("concat",)),
@@ -128,6 +132,102 @@ def test_a_key_is_found_through(name: str) -> None:
     assert match.via == via
     if position:
         assert match.text.position(match.start) == position
+
+
+SEAMS = {
+    "escaped line ends": ('{"data": "', "\\n", '"}'),
+    "escaped line ends of Windows": ('{"data": "', "\\r\\n", '\\r\\n"}'),
+    "escaped twice": ('"{\\"data\\": \\"', "\\\\n", '\\"}"'),
+    "adjacent strings": ('x = ("', '"\n    "', '")\n'),
+    "strings with plus": ("x = '", "' +\n  '", "';\n"),
+    "strings with plus in a line": ('x = "', '" + "', '";\n'),
+    "a JSON list": ('["', '", "', '"]'),
+    "a JSON list over lines": ('[\n  "', '",\n  "', '"\n]\n'),
+    "a YAML list": ("- ", "\n- ", "\n"),
+    "blanks": ("", " ", "\n"),
+}
+
+
+@pytest.mark.parametrize("width", [40, 60, 64, 72, 76])
+@pytest.mark.parametrize("seam", SEAMS)
+def test_base64_in_pieces_gives_the_whole_key_wherever_it_is_cut(seam: str, width: int) -> None:
+    before, between, after = SEAMS[seam]
+    for lead in range(60):
+        encoded = B64(b"#" * lead + KEY + b" tail").decode()
+        data = before + between.join(textwrap.wrap(encoded, width)) + after
+        assert [match.secret.reveal() for match in find(data.encode())] == [KEY], lead
+
+
+@pytest.mark.parametrize("between", ['", "', "' '", "\n- ", " ", '",\n  "'])
+def test_two_values_in_base64_stay_two(between: str) -> None:
+    values = [B64(KEY[:-3] + b"Q").decode().rstrip("="), B64(b"another value that is long").decode()]
+    found = [match.secret.reveal() for match in find(f"x: {between.join(values)}".encode())]
+    assert found == [KEY[:-3] + b"Q"]
+
+
+INVISIBLE = {
+    "a colour": b"\x1b[01;31m\x1b[K",
+    "a zero-width space": "\u200b".encode(),
+    "a zero-width space in JSON": b"\\u200b",
+    "a soft hyphen": "\u00ad".encode(),
+    "a soft hyphen in HTML": b"&shy;",
+    "a soft line end": b"=\n",
+    "a soft line end of Windows": b"=\r\n",
+}
+
+
+@pytest.mark.parametrize("sign", INVISIBLE)
+def test_what_shows_nothing_hides_no_key_wherever_it_stands(sign: str) -> None:
+    for at in range(1, 26):
+        data = b"key: " + KEY[:at] + INVISIBLE[sign] + KEY[at:] + b"\n"
+        assert [match.secret.reveal() for match in find(data)] == [KEY], at
+
+
+def test_a_colour_behind_a_key_ends_it() -> None:
+    assert [match.secret.reveal() for match in find(b"a " + KEY + b"\x1b[0mnext")] == [KEY]
+
+
+@pytest.mark.parametrize("end", [b"\n", b"\r\n", b"\\n", b"\\r\\n"])
+def test_wrapped_hex_is_read_wherever_it_is_cut(end: bytes) -> None:
+    for lead in range(32):
+        digits = (b"#" * lead + KEY + b" tail").hex()
+        data = end.join(line.encode() for line in textwrap.wrap(digits, 60))
+        assert [match.secret.reveal() for match in find(data)] == [KEY], lead
+
+
+ASSEMBLED = {
+    "shell, quoted in part": "X=PRE'BODY'",
+    "shell, prefix quoted": 'X="PRE"BODY',
+    "shell, a variable before it": "P=PRE\nX=${P}BODY",
+    "shell, added": "X=PRE; X+=BODY",
+    "shell, printf": "printf 'flux_%s_%s' prod BODY",
+    "Python, triple quotes": 'x = """PRE""" + """BODY"""',
+    "Python, added": 'x = "PRE"\nx += "BODY"',
+    "Python, join": '"_".join(["flux", "prod", "BODY"])',
+    "Python, percent": 'x = "PRE%s" % "BODY"',
+    "Python, format": 'x = "PRE{}".format("BODY")',
+    "JavaScript, comment between": "x = 'PRE' + /* env */ 'BODY';",
+    "JavaScript, template": "x = `PRE${'BODY'}`;",
+    "OCaml": 'let x = "PRE" ^ "BODY"',
+    "Terraform, format": 'format("flux_%s_%s", "prod", "BODY")',
+    "CloudFormation, block list": '- - "PRE"\n  - "BODY"\n',
+    "CloudFormation, join": '!Join ["_", ["flux", "prod", "BODY"]]',
+    "make": "X := PRE$(EMPTY)BODY",
+    "notebook": '["x = \\"PRE\\" + \\\\\\n", "  \\"BODY\\"\\n"]',
+}
+
+
+@pytest.mark.parametrize("name", ASSEMBLED)
+def test_a_key_that_source_puts_together_is_found_whole(name: str) -> None:
+    prefix, body = KEY[:10].decode(), KEY[10:].decode()
+    data = ASSEMBLED[name].replace("PRE", prefix).replace("BODY", body).encode()
+    assert [match.secret.reveal() for match in find(data)] == [KEY]
+
+
+def test_what_stands_behind_a_prefix_and_is_a_word_is_no_key() -> None:
+    for template in ASSEMBLED.values():
+        data = template.replace("PRE", "flux_" + "dev_").replace("BODY", "photorealisticportraitmodel")
+        assert not find(data.encode())
 
 
 @pytest.mark.parametrize("pack", [gzip.compress, bz2.compress, lzma.compress, lambda data: zipped("a", data)])
