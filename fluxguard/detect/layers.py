@@ -310,8 +310,12 @@ _QUOTE = rb"""\\{0,3}["'`]"""
 _LINE_END = rb"""(?:\r?\n|(?:\\{1,3}r)?\\{1,3}n(?:",\s{0,40}")?)"""
 _JOIN = re.compile(
     # a closing quote, perhaps an operator and a line end, an opening quote: the two literals are one
-    rb"(?<=[A-Za-z0-9_])(?P<quote>" + _QUOTE + rb")(?P<between>[ \t]*(?:,|" + _OPERATOR + rb")?[ \t]*"
-    rb"(?:(?:[\\`^_]|\#[^\n\r]{0,80}|//[^\n\r]{0,80})?" + _LINE_END + rb"[ \t]*" + _OPERATOR + rb"?[ \t]*)?)"
+    rb"(?<=[A-Za-z0-9_])(?P<quote>" + _QUOTE + rb")(?P<between>[ \t]*+(?:,|" + _OPERATOR + rb")?[ \t]*+"
+    rb"(?:(?:[\\`^_]|\#[^\n\r]{0,80}|//[^\n\r]{0,80})?"
+    + _LINE_END
+    + rb"[ \t]*+"
+    + _OPERATOR
+    + rb"?[ \t]*+)?)"
     rb"[fFrRbBuU@$]{0,2}" + _QUOTE +
     # markup between the letters, as a word processor leaves it
     rb"|(?<=[A-Za-z0-9_])(?P<markup>(?:</?[A-Za-z](?:(?!flux)[^<>]){0,200}>){1,16})(?=[A-Za-z0-9_])"
