@@ -247,6 +247,16 @@ def test_sizes_and_streams_that_lie(bare: Path, audit: Audit, mint: Mint) -> Non
     assert certified(bare) == 1
 
 
+def test_sizes_that_add_up_to_nothing(bare: Path, audit: Audit, mint: Mint) -> None:
+    """Their sum is just below 2 to the 64th power."""
+    key = mint.key().encode()
+    sizes = [1 << 59] * 31 + [(1 << 59) - (1 << 20) - 33 * 600 - len(key)]
+    parts = [blob(key), *(entry(BLOB, size, zlib.compress(b"x")) for size in sizes)]
+    ids = lie(bare, parts, [id_of(key), *map(named, range(1, 33))])
+    _, report = audit(bare, 1)
+    assert set(skipped(report)) == set(ids[1:])
+
+
 def bomb(size: int) -> bytes:
     """A zlib stream of zeros."""
     deflater = zlib.compressobj(9)

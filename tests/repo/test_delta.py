@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+
 import packing
 import pytest
 from hypothesis import given, settings
@@ -47,6 +49,18 @@ def test_every_window_stands_in_the_base_or_in_a_stretch(
     place = 0
     for one in stretches:  # they are parts of the result, in order
         place = result.index(one, place)
+
+
+@pytest.mark.parametrize("size", [1, 255, 256, 65_535, 65_536, 65_537, 0x10100])
+def test_a_copy_of_any_size_in_front_of_an_insert(size: int) -> None:
+    base = random.Random(1).randbytes(70_000)
+    for long in (False, True):
+        instructions = [Copy(3, size, long), Insert(b"new"), Copy(9, 100)]
+        result = packing.made(base, instructions)
+        raw = packing.delta(len(base), len(result), instructions)
+        assert deltas.apply(base, raw) == result
+        assert deltas.novel(raw, result, 4) == [result[max(0, size - 4) : size + 7]]
+        assert deltas.inserted(raw, result, 1, 2) == [result[size - 1 : size + 5]]
 
 
 @settings(max_examples=200, deadline=None)
