@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable
+from typing import cast
 
 try:
     from isal import isal_zlib
 
-    _error: tuple[type[Exception], ...] = (zlib.error, isal_zlib.error)
+    _error: tuple[type[Exception], ...] = (zlib.error, cast("type[Exception]", isal_zlib.error))
     _at_once: Callable[[memoryview, int, int], bytes] = isal_zlib.decompress
 except ImportError:  # the same result, more slowly
     _error = (zlib.error,)

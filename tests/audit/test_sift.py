@@ -176,7 +176,7 @@ def bare(tmp_path: Path) -> Bare:
 
 
 QUICK = settings(
-    max_examples=120,
+    max_examples=60,
     deadline=None,
     suppress_health_check=[
         HealthCheck.function_scoped_fixture,
