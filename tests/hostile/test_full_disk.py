@@ -124,12 +124,12 @@ def test_a_link_in_the_repository_does_not_choose_what_is_overwritten(
     precious.write_text("mine")
     for name in ("report.json", ".fluxguard-baseline.json"):
         (repo.path / name).symlink_to(precious)
-    assert (
-        run("scan", "--no-repo-config", "--format", "json", "--output", "report.json", cwd=repo.path).code
-        == 0
-    )
-    assert json.loads((repo.path / "report.json").read_text())["command"] == "scan"
-    run("scan", "--no-repo-config", "--write-baseline", cwd=repo.path)
+    arguments = ["scan", "--no-repo-config"]
+    outcome = run(*arguments, "--format", "json", "--output", "report.json", cwd=repo.path)
+    assert outcome.code == 2
+    assert "symbolic link" in outcome.err
+    assert run(*arguments, "--write-baseline", cwd=repo.path).code == 2
+    assert all((repo.path / name).is_symlink() for name in ("report.json", ".fluxguard-baseline.json"))
     assert precious.read_text() == "mine"
 
 
