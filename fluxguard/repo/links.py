@@ -21,7 +21,9 @@ Ints = npt.NDArray[np.int64]
 _FLUSH = 4 << 20
 _MOST_HELD = 1 << 20  # names, before those that stand there twice are taken out
 _BITS = 20
-SEAM = b"10"  # between stretches; looks like the mode of a next entry
+# Stands between stretches. It looks like the mode of a next entry, for an id may end there; it ends like one, too (see
+# _is_settled); and it is longer than an id, so that none is taken to begin before it and to end behind it.
+SEAM = b"10 " + b"-" * 30
 
 SUBMODULE = b"160000"
 _HEX = re.compile(rb"[0-9a-f]+")
@@ -156,29 +158,31 @@ class Links:
     def _flush_trees(self) -> None:
         if self._parts:
             # The end of a tree counts as the mode of a next entry.
-            buffer = np.frombuffer(SEAM.join([*self._parts, b""]) + bytes(16), dtype=np.uint8)
+            joined = SEAM.join([b"", *self._parts, b""]) + bytes(16)
+            buffer = np.frombuffer(joined, dtype=np.uint8)
             at = np.flatnonzero(buffer[: -self._width - 16] == 0) + 1
             words = np.lib.stride_tricks.as_strided(
                 buffer[: len(buffer) // 8 * 8].view(">u8"), shape=(len(buffer) - 8,), strides=(1,)
             )
             after = words[at + self._width] >> np.uint64(48)
             at = at[_IS_MODE[after]]
-            starts = np.cumsum([0] + [len(part) + 2 for part in self._parts[:-1]])
-            self._note(words[at].astype(np.uint64), at, starts, np.array(self._owners))
+            starts = np.cumsum([len(SEAM)] + [len(part) + len(SEAM) for part in self._parts[:-1]])
+            self._note(words[at].astype(np.uint64), at, starts, np.array(self._owners), joined)
         self._parts, self._owners, self._size = [], [], 0
 
-    def _note(self, wanted: Prefixes, at: Ints, starts: Ints, owners: Ints) -> None:
+    def _note(self, wanted: Prefixes, at: Ints, starts: Ints, owners: Ints, trees: bytes = b"") -> None:
         groups = self._present.groups(wanted)
-        self._lacking(groups < 0, wanted, at, starts, owners)
+        lost = np.flatnonzero(groups < 0)
+        if trees and len(lost):
+            named = [not _is_settled(trees, place, self._width) for place in at[lost].tolist()]
+            lost = lost[np.array(named)]
+        self._lacking(lost, wanted, at, starts, owners)
         if self._group is not None:
             away = np.flatnonzero((groups >= 0) & (groups != self._group))
             if len(away):
                 self._set_aside(wanted[away], owners[np.searchsorted(starts, at[away], side="right") - 1])
 
-    def _lacking(
-        self, lost: npt.NDArray[np.bool_], wanted: Prefixes, at: Ints, starts: Ints, owners: Ints
-    ) -> None:
-        where = np.flatnonzero(lost)
+    def _lacking(self, where: Ints, wanted: Prefixes, at: Ints, starts: Ints, owners: Ints) -> None:
         if len(where):
             named_by = owners[np.searchsorted(starts, at[where], side="right") - 1]
             self.missing.update(zip(wanted[where].tolist(), named_by.tolist(), strict=True))
@@ -199,6 +203,31 @@ class Links:
         else:
             self.outside = np.unique(names)
         self._away, self._held = [], 0
+
+
+_MODE_ENDS = re.compile(rb"[0-7] ")
+_MODULE = SUBMODULE + b" "
+
+
+def _is_settled(trees: bytes, at: int, width: int) -> bool:
+    """Whether what stands at `at`, behind a NUL, is for certain no id, or a submodule's.
+
+    An entry holds no other NUL than the one before its id, and its mode ends in a digit and a blank, as does each SEAM.
+    So it is none if there are no such two between that NUL and the one before. And it is a submodule's if its mode
+    stands right behind an id: exactly so far behind a NUL, with nothing between that could be (the end of) a mode.
+    """
+    start = trees.rfind(b"\0", 0, at - 1) + 1
+    if not _MODE_ENDS.search(trees, start, at - 1):
+        return True
+    mode = trees.find(_MODULE, start, at - 1)
+    id = mode - width
+    return (
+        mode >= 0
+        and trees[id - 1 : id] == b"\0"
+        and not trees[mode - 1 : mode].isdigit()
+        and not _MODE_ENDS.search(trees, id, mode)
+        and SEAM not in trees[mode:at]
+    )
 
 
 def _modes() -> npt.NDArray[np.bool_]:
