@@ -54,7 +54,8 @@ class Present:
             self._only = next((number for number, part in enumerate(parts) if len(part)), -1)
         # Where in the sorted list those with the same first bits begin: most look-ups end at the first or second there.
         self._shift = np.uint64(64 - _BITS)
-        self._begin = np.searchsorted(self._sorted, np.arange(1 << _BITS, dtype=np.uint64) << self._shift)
+        counts = np.bincount((self._sorted >> self._shift).astype(np.int64), minlength=1 << _BITS)
+        self._begin = np.cumsum(counts) - counts
 
     def lack(self, wanted: Prefixes) -> npt.NDArray[np.bool_]:
         """Which of `wanted` are not among them."""
