@@ -76,7 +76,9 @@ def _sorting(ids: npt.NDArray[np.bytes_]) -> npt.NDArray[np.int64] | None:
 
     Their first eight bytes tell nearly always, and numbers are sorted many times as fast.
     """
-    first = np.ascontiguousarray(ids.view(np.uint8).reshape(-1, ids.dtype.itemsize)[:, :8]).view(">u8").ravel()
+    first = (
+        np.ascontiguousarray(ids.view(np.uint8).reshape(-1, ids.dtype.itemsize)[:, :8]).view(">u8").ravel()
+    )
     first = first.astype(np.uint64)
     if bool((first[1:] > first[:-1]).all()):
         return None
