@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -110,9 +110,13 @@ class Links:
 
     def tree(self, entry: int, stretches: bytes) -> None:
         """Takes in what is new in a tree: all of it, or what its delta inserts, joined by SEAM, with CONTEXT around."""
-        self._parts.append(stretches)
-        self._owners.append(entry)
-        self._size += len(stretches)
+        self.trees([entry], [stretches])
+
+    def trees(self, entries: Sequence[int], stretches: Sequence[bytes]) -> None:
+        """Takes in several trees, as `tree` takes one."""
+        self._parts += stretches
+        self._owners += entries
+        self._size += sum(map(len, stretches))
         if self._size > _FLUSH:
             self._flush_trees()
 
