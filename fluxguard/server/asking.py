@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, TypeVar
 
 import sqlalchemy as sa
 from fastapi import Depends, Request
+from starlette.concurrency import run_in_threadpool
 
 from fluxguard import wire
 from fluxguard.server import problems
-from fluxguard.server.gate import Caller, Gate
+from fluxguard.server.gate import Caller, Gate, Visit
 from fluxguard.server.platform import Platform
 from fluxguard.server.tables import tokens, users
 from fluxguard.server.trail import Actor
 
+T = TypeVar("T")
 LOGIN = "fluxlogin_"  # what a login token begins with
 MANAGERS = frozenset({"owner", "admin", "member"})
 
@@ -78,8 +81,9 @@ def principal(request: Request, platform: Platforms, gate: Gates) -> Principal:
     value, address, agent = bearer(request), address_of(request), agent_of(request)
     if value.startswith(LOGIN):
         return _person(platform, value, request)
-    caller = gate.recognise(value, address, agent)
-    caller = gate.meter(caller, "manage_keys", "", address, agent)
+    visit = Visit(address, agent, "manage_keys")
+    caller = gate.count(gate.recognise(value, address, agent), visit)
+    gate.note(caller, visit)
     request.state.rate = caller.headers
     actor = Actor(f"key:{caller.id}", caller.workspace, address, agent, request.state.request_id)
     return Principal(actor, "key", caller.permissions, caller.projects, caller)
@@ -120,6 +124,30 @@ def request_id() -> str:
     return "req_" + secrets.token_hex(8)
 
 
-def state_headers(request: Request) -> dict[str, str]:
-    rate: Any = getattr(request.state, "rate", None)
-    return dict(rate) if rate else {}
+@dataclass(frozen=True, slots=True)
+class Guest:
+    """Whoever uses projects and scenarios: a key that was admitted, or a signed-in person. projects: ids, or None for all."""
+
+    workspace: str
+    actor: Actor
+    projects: frozenset[str] | None
+
+
+async def admitted(request: Request, permission: str, operation: str, project: str = "") -> Guest:
+    """Lets a metered request in. A person's login token has no quota. Raises: Problem."""
+    value = bearer(request)
+    if value.startswith(LOGIN):
+        who = await off_loop(platform_of(request), lambda: _person(platform_of(request), value, request))
+        return Guest(who.actor.workspace, who.actor, None)
+    gate, visit = gate_of(request), Visit(address_of(request), agent_of(request), operation, project)
+    caller = await off_loop(gate.platform, lambda: gate.admit(value, visit, permission))
+    request.state.rate = caller.headers
+    actor = Actor(
+        f"key:{caller.id}", caller.workspace, visit.address, visit.user_agent, request.state.request_id
+    )
+    return Guest(caller.workspace, actor, caller.projects)
+
+
+async def off_loop(platform: Platform, work: Callable[[], T]) -> T:
+    """Short work on the database: at once on the embedded one, where it takes microseconds; in a thread where it travels."""
+    return work() if platform.settings.embedded else await run_in_threadpool(work)

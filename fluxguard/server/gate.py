@@ -11,7 +11,7 @@ import sqlite3
 import threading
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import sqlalchemy as sa
@@ -38,6 +38,16 @@ COUNT = """
         start = CASE WHEN excluded.start - windows.start >= 3600000 THEN excluded.start ELSE windows.start END
     RETURNING n, start
 """
+
+
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """One request: from where, with what, for which operation (wire.OPERATIONS) and project ("" for none)."""
+
+    address: str
+    user_agent: str
+    operation: str
+    project: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +149,7 @@ class Gate:
             SqliteBook(path) if platform.settings.embedded else SharedBook(platform.store.engine)
         )
         self._uses: Counter[tuple[str, int, str, str, str, str]] = Counter()
-        self._last: dict[str, tuple[int, str]] = {}
+        self._last: dict[str, tuple[int, tuple[str, str, str, str]]] = {}
         self._refusals: Counter[tuple[int, str, str, str]] = Counter()
         self._lock = threading.Lock()
 
@@ -171,41 +181,41 @@ class Gate:
             self._contained(row, now, address, user_agent)
         return _caller(row)
 
-    def meter(self, caller: Caller, operation: str, project: str, address: str, user_agent: str) -> Caller:
-        """Counts one request. Raises: Problem 429 when the hour's quota is used up."""
+    def admit(self, key: str, visit: Visit, permission: str) -> Caller:
+        """The whole way of a metered request: recognised, counted, allowed, noted down.
+
+        Raises: Problem 401, 403, 404 for a project out of scope, 429.
+        """
+        caller = self.count(self.recognise(key, visit.address, visit.user_agent), visit)
+        try:
+            caller.must(permission, visit.project or None)
+        except problems.Problem as problem:
+            self._refuse(self.platform.now(), visit.address, caller.id, problem.slug)
+            problem.headers.update(caller.headers)
+            raise
+        self.note(caller, visit)
+        return caller
+
+    def count(self, caller: Caller, visit: Visit) -> Caller:
+        """Counts one request against the hour's quota. Raises: Problem 429 when it is used up."""
         now = self.platform.now()
         n, start = self.book.count(caller.id, now)
         reset = max(1, -(-(start + HOUR - now) // 1000))
-        counted = Caller(
-            caller.id,
-            caller.workspace,
-            caller.name,
-            caller.permissions,
-            caller.projects,
-            caller.limit,
-            n,
-            reset,
-        )
+        counted = replace(caller, used=n, reset=reset)
         if n > caller.limit:
-            self._refuse(now, address, caller.id, "quota")
+            self._refuse(now, visit.address, caller.id, "quota")
             problem = problems.limited(caller.limit, n, reset)
             problem.headers.update(counted.headers)
             raise problem
-        where = (caller.id, now // MINUTE, operation, project, address[:64], user_agent[:200])
-        with self._lock:
-            self._uses[where] += 1
-            self._last[caller.id] = (
-                now,
-                json.dumps(
-                    {
-                        "address": address[:64],
-                        "user_agent": user_agent[:200],
-                        "operation": operation,
-                        "project": project,
-                    }
-                ),
-            )
         return counted
+
+    def note(self, caller: Caller, visit: Visit) -> None:
+        """What the key was used for, to be written within a second."""
+        now = self.platform.now()
+        how = (visit.operation, visit.project, visit.address[:64], visit.user_agent[:200])
+        with self._lock:
+            self._uses[(caller.id, now // MINUTE, *how)] += 1
+            self._last[caller.id] = now, how
 
     def _first_use(self, key_id: str, workspace: str, address: str, user_agent: str) -> Mapping[str, Any]:
         actor = Actor(f"key:{key_id}", workspace, address, user_agent)
@@ -265,7 +275,8 @@ class Gate:
                     .values(last_used_at=sa.bindparam("moment"), last_used=sa.bindparam("how"))
                 )
                 connection.execute(
-                    moving, [{"the_key": key, "moment": at, "how": how} for key, (at, how) in last.items()]
+                    moving,
+                    [{"the_key": key, "moment": at, "how": _told(how)} for key, (at, how) in last.items()],
                 )
 
     def close(self) -> None:
@@ -282,3 +293,8 @@ def _caller(row: Mapping[str, Any]) -> Caller:
         row["id"], row["workspace_id"], row["name"], permissions, None if scope == "all" else frozenset(scope.split()),
         row["hourly_limit"],
     )  # fmt: skip
+
+
+def _told(how: tuple[str, str, str, str]) -> str:
+    operation, project, address, agent = how
+    return json.dumps({"address": address, "user_agent": agent, "operation": operation, "project": project})

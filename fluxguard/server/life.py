@@ -314,6 +314,11 @@ def revoke(connection: Connection, platform: Platform, actor: Actor, row: Row, r
     return _end(connection, platform, actor, row, "revoked", reason)
 
 
+def lapse(connection: Connection, platform: Platform, actor: Actor, row: Row, reason: str) -> Row:
+    """Ends a key that nobody has seen or used."""
+    return _end(connection, platform, actor, row, "lapsed", reason)
+
+
 def delete(connection: Connection, platform: Platform, actor: Actor, row: Row) -> Row:
     """Ends a key and takes it out of the list. Its row stays, so that a later use is recognised."""
     if row["state"] == "deleted":
