@@ -17,7 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 import fluxguard
 from fluxguard.server import problems
-from fluxguard.server.api import audit, keys, machines, resources, vendor
+from fluxguard.server.api import audit, keys, leaks, machines, resources, vendor
 from fluxguard.server.asking import request_id
 from fluxguard.server.gate import Gate
 from fluxguard.server.platform import Platform
@@ -37,7 +37,7 @@ def create_app(platform: Platform) -> FastAPI:
         redoc_url=None,
     )
     app.state.platform = platform
-    for router in (keys.router, audit.router, machines.router, resources.router, vendor.router):
+    for router in (keys.router, audit.router, machines.router, resources.router, leaks.router, vendor.router):
         app.include_router(router)
     app.add_exception_handler(Problem, _problem)
     app.add_exception_handler(RequestValidationError, _invalid)

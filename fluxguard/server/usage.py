@@ -31,6 +31,7 @@ def summary(connection: Connection, row: Row, now: int, days: int) -> dict[str, 
     names = _names(connection, row["workspace_id"])
     return {
         "days": days,
+        "unusual": unusual(connection, row, now),
         "total": total,
         "avg_per_day": total // days,
         "by_day": [
@@ -45,6 +46,48 @@ def summary(connection: Connection, row: Row, now: int, days: int) -> dict[str, 
             sum(by_project.values()),
         ),
     }  # fmt: skip
+
+
+def unusual(connection: Connection, row: Row, now: int) -> list[dict[str, Any]]:
+    """What the page's "Monitor usage" asks to look out for, in the last day: `kind`, `detail` in words, and its figures.
+
+    A new address: not seen in the 30 days before. Volume: more than three times the daily average of the week before, and
+    more than 50 requests. Failed attempts: requests with this key that were turned away.
+    """
+    day, month = (now - DAY) // 60_000, (now - 31 * DAY) // 60_000
+    mine = uses.c.key_id == row["id"]
+    recent = set(
+        connection.execute(sa.select(uses.c.address).where(mine, uses.c.minute >= day).distinct()).scalars()
+    )
+    before = sa.and_(mine, uses.c.minute >= month, uses.c.minute < day)
+    known = set(connection.execute(sa.select(uses.c.address).where(before).distinct()).scalars())
+    found: list[dict[str, Any]] = []
+    fresh = sorted(recent - known) if known else []
+    found += [
+        {"kind": "new-address", "detail": f"Used from a new address: {one}", "address": one} for one in fresh
+    ]
+    today = _total(connection, sa.and_(mine, uses.c.minute >= day))
+    week = _total(connection, sa.and_(mine, uses.c.minute >= (now - 8 * DAY) // 60_000, uses.c.minute < day))
+    if today > 50 and today > 3 * week / 7 and known:
+        detail = f"{today:,} requests in a day, where {week // 7:,} were usual"
+        found.append({"kind": "volume", "detail": detail, "requests": today, "usual": week // 7})
+    refused = sa.select(sa.func.sum(refusals.c.n)).where(
+        refusals.c.key_id == row["id"], refusals.c.minute >= day
+    )
+    failed = int(connection.execute(refused).scalar() or 0)
+    if failed:
+        found.append(
+            {
+                "kind": "failed-attempts",
+                "detail": f"{failed:,} requests were turned away in a day",
+                "requests": failed,
+            }
+        )
+    return found
+
+
+def _total(connection: Connection, condition: Any) -> int:
+    return int(connection.execute(sa.select(sa.func.sum(uses.c.n)).where(condition)).scalar() or 0)
 
 
 def _sums(connection: Connection, column: Any, condition: Any) -> dict[Any, int]:
