@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
@@ -119,7 +120,7 @@ def _act(connection: Connection, platform: Platform, actor: Actor, row: life.Row
     return "notify" if state in ALIVE else "none"
 
 
-def listed(connection: Connection, workspace: str, limit: int = 200) -> list[dict[str, object]]:
+def listed(connection: Connection, workspace: str, limit: int = 200) -> list[dict[str, Any]]:
     """Reports, newest first, with the keys' names and masks."""
     query = (
         sa.select(leaks, keys.c.name, keys.c.masked, keys.c.environment)

@@ -198,7 +198,7 @@ def add_signer(body: Signer, platform: Platforms, who: Principals) -> dict[str, 
     try:
         key = load_pem_public_key(body.public_key.encode())
     except ValueError:
-        key = None  # type: ignore[assignment]
+        key = None
     if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP256R1):
         raise problems.invalid("public_key is the PEM of a P-256 public key.", "/public_key")
     with platform.store.write() as connection:
