@@ -13,6 +13,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
+from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 import fluxguard
@@ -20,6 +21,9 @@ from fluxguard.server import problems
 from fluxguard.server.api import audit, keys, leaks, machines, resources, vendor
 from fluxguard.server.asking import request_id
 from fluxguard.server.gate import Gate
+from fluxguard.server.pages import keys as console_keys
+from fluxguard.server.pages import others, signing
+from fluxguard.server.pages.console import FOLDER, SignInFirst, render, sign_in_first
 from fluxguard.server.platform import Platform
 from fluxguard.server.problems import MEDIA, Problem
 
@@ -39,6 +43,10 @@ def create_app(platform: Platform) -> FastAPI:
     app.state.platform = platform
     for router in (keys.router, audit.router, machines.router, resources.router, leaks.router, vendor.router):
         app.include_router(router)
+    for pages in (signing.router, console_keys.router, others.router):
+        app.include_router(pages)
+    app.mount("/static", StaticFiles(directory=FOLDER / "static"))
+    app.add_exception_handler(SignInFirst, _sign_in)
     app.add_exception_handler(Problem, _problem)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)
@@ -95,7 +103,27 @@ class Envelope:
 
 async def _problem(request: Request, error: Exception) -> Response:
     assert isinstance(error, Problem)
+    if _is_page(request):
+        return _page(request, error)
     return JSONResponse(error.to_json(), error.status, error.headers, media_type=MEDIA)
+
+
+def _is_page(request: Request) -> bool:
+    """Whether a person looks at the answer. What machines ask for lies under `/api`."""
+    return not request.url.path.startswith("/api") and "text/html" in request.headers.get("accept", "")
+
+
+def _page(request: Request, error: Problem) -> Response:
+    page = render(
+        "message.html", request.app.state.platform, None, error.status, title=error.title, text=error.detail
+    )
+    page.headers.update(error.headers)
+    return page
+
+
+async def _sign_in(request: Request, error: Exception) -> Response:
+    assert isinstance(error, SignInFirst)
+    return sign_in_first(error.wanted if request.method == "GET" else "")
 
 
 async def _invalid(request: Request, error: Exception) -> Response:

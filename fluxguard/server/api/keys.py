@@ -31,7 +31,12 @@ class Projects(Body):
 
 Scope = Literal["all"] | Projects
 Permission = Literal[
-    "read_scenarios", "upload_results", "create_scenarios", "delete_scenarios", "manage_projects", "manage_keys"
+    "read_scenarios",
+    "upload_results",
+    "create_scenarios",
+    "delete_scenarios",
+    "manage_projects",
+    "manage_keys",
 ]
 
 
@@ -153,8 +158,6 @@ def change(
         chosen = _projects(body.scope)
         changes["scope"] = "all" if chosen is None else " ".join(chosen)
     if body.permissions is not None:
-                f"Permissions are one or more of: {', '.join(wire.PERMISSIONS)}.", "/permissions"
-            )
         changes["permissions"] = " ".join(name for name in wire.PERMISSIONS if name in body.permissions)
     if body.expires is not None:
         changes["expires_at"] = _expiry(body.expires, platform.now())
