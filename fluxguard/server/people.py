@@ -86,6 +86,12 @@ def add(
     return user_id
 
 
+def names(connection: Connection, workspace: str) -> dict[str, str]:
+    """E-mail addresses by the names that actors have in the audit trail."""
+    query = sa.select(users.c.id, users.c.email).where(users.c.workspace_id == workspace)
+    return {f"user:{row.id}": row.email for row in connection.execute(query)}
+
+
 def password_fits(row: Mapping[str, Any] | None, password: str) -> bool:
     """Whether the password is this account's. Takes as long for no account at all."""
     try:

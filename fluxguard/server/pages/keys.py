@@ -12,7 +12,7 @@ from fastapi.responses import Response
 from sqlalchemy.engine import Connection
 
 from fluxguard import wire
-from fluxguard.server import life, problems, trail, usage
+from fluxguard.server import life, people, problems, trail, usage
 from fluxguard.server.asking import Platforms
 from fluxguard.server.life import Row
 from fluxguard.server.pages.console import Changing, Visitor, Visitors, go, once, render
@@ -129,10 +129,12 @@ def show(key_id: str, platform: Platforms, session: Visitors, done: str = "") ->
         )
         unusual = usage.unusual(connection, row, now)
         names = names_of(connection, session)
+        known = people.names(connection, session.who.actor.workspace)
     said = {"changed": "Changed.", "confirmed": "Confirmed.", "revoked": "Revoked: the key opens nothing any more.",
             "quarantined": "In quarantine: only those that used the key before go on.", "released": "Released."}.get(done, "")  # fmt: skip
     return render(
-        "key.html", platform, session, here="keys", key=life.view(row, now), audit=records, unusual=unusual, names=names,
+        "key.html", platform, session, here="keys", key=life.view(row, now), audit=records,
+        people=known, unusual=unusual, names=names,
         done=said,
     )  # fmt: skip
 

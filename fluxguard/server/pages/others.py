@@ -11,7 +11,7 @@ from fastapi import APIRouter, Form
 from fastapi.responses import Response, StreamingResponse
 
 from fluxguard import wire
-from fluxguard.server import leaking, life, trail
+from fluxguard.server import leaking, life, people, trail
 from fluxguard.server.api.resources import new_project
 from fluxguard.server.asking import Platforms
 from fluxguard.server.pages.console import HEADERS, Changing, Visitor, Visitors, go, render
@@ -62,11 +62,14 @@ def create_project(platform: Platforms, session: Changing, name: Text = "") -> R
 def audit(platform: Platforms, session: Visitors, before: int = 0) -> Response:
     with platform.store.read() as connection:
         verdict = trail.verify(connection, platform.vault)
+        known = people.names(connection, session.who.actor.workspace)
         rows = list(trail.records(
             connection, session.who.actor.workspace, after=max(0, before), limit=PAGE, newest_first=True
         ))  # fmt: skip
     older = rows[-1]["seq"] if len(rows) == PAGE else 0
-    return render("audit.html", platform, session, here="audit", verdict=verdict, older=older, audit=rows)
+    return render(
+        "audit.html", platform, session, here="audit", verdict=verdict, older=older, audit=rows, people=known
+    )
 
 
 @router.get("/audit/export")
