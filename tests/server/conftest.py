@@ -20,6 +20,7 @@ from fluxguard.server import life, people
 from fluxguard.server.app import create_app
 from fluxguard.server.platform import Platform, open_platform
 from fluxguard.server.settings import Settings
+from tests.server.real import Server
 
 START = 1_764_000_000_000  # a day in November 2025
 EMAIL, PASSWORD = "owner@example.org", "correct horse battery staple"
@@ -157,3 +158,31 @@ class founded:
     def __exit__(self, *error: object) -> None:
         self.client.__exit__(None, None, None)
         self.platform.close()
+
+
+@pytest.fixture(scope="session")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Server:
+    """A platform that is set up, to be copied."""
+    made = Server(tmp_path_factory.mktemp("prepared"))
+    made.init()
+    return made
+
+
+@pytest.fixture
+def server(prepared: Server, tmp_path: Path) -> Iterator[Server]:
+    """The real server on the embedded database, set up and started."""
+    made = Server(tmp_path / "platform", key=prepared.key)
+    shutil.copytree(prepared.folder, made.folder)
+    try:
+        yield made.start()
+    finally:
+        made.kill()
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """The browser's path. On a machine without one, it is installed; see .ci/run."""
+    for name in ("chromium", "chromium-browser", "google-chrome"):
+        if path := shutil.which(name):
+            return path
+    raise AssertionError("there is no Chromium: apt-get install chromium")
