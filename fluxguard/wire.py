@@ -86,6 +86,14 @@ def masked(key: str) -> str:
     return f"{prefix}{body[:4]}...{body[-5 if len(body) >= 28 else -3 :]}"
 
 
+_LIKE_A_KEY = re.compile(r"(?:flux_[a-z0-9]{2,11}|flx_[a-z]{2,10}|fl_sk)_[0-9A-Za-z]{12,}")
+
+
+def veiled(text: str) -> str:
+    """A text that somebody else wrote, with everything in it masked that looks like a key."""
+    return _LIKE_A_KEY.sub(lambda match: masked(match[0]), text)
+
+
 def fingerprint(key: str) -> str:
     """`fg1:` and the hex SHA-256 that stands in reports."""
     return "fg1:" + hashlib.sha256(FINGERPRINT + key.encode()).hexdigest()

@@ -39,7 +39,7 @@ def address_of(request: Request) -> str:
 
 
 def agent_of(request: Request) -> str:
-    return request.headers.get("user-agent", "")[:200]
+    return wire.veiled(request.headers.get("user-agent", "")[:1000])[:200]
 
 
 def bearer(request: Request) -> str:

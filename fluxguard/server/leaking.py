@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import sqlalchemy as sa
@@ -69,8 +69,9 @@ def report(connection: Connection, platform: Platform, leak: Leak) -> bool:
     row = _owned(connection, platform, leak.token)
     if row is None:
         return False
+    leak = replace(leak, source=wire.veiled(leak.source)[:64], url=wire.veiled(leak.url)[:2000])
     known = sa.select(leaks.c.id).where(
-        leaks.c.key_id == row["id"], leaks.c.source == leak.source[:64], leaks.c.url == leak.url[:2000]
+        leaks.c.key_id == row["id"], leaks.c.source == leak.source, leaks.c.url == leak.url
     )
     if connection.execute(known).first():
         return True
@@ -78,12 +79,12 @@ def report(connection: Connection, platform: Platform, leak: Leak) -> bool:
     actor = Actor("system", row["workspace_id"], leak.address, leak.user_agent)
     done = _act(connection, platform, actor, row, leak)
     connection.execute(leaks.insert().values(
-        id=mint.identifier("lek"), key_id=row["id"], workspace_id=row["workspace_id"], source=leak.source[:64],
-        url=leak.url[:2000], reporter=leak.reporter[:200], action=done, at=now,
+        id=mint.identifier("lek"), key_id=row["id"], workspace_id=row["workspace_id"], source=leak.source,
+        url=leak.url, reporter=leak.reporter[:200], action=done, at=now,
     ))  # fmt: skip
     detail = {
-        "source": leak.source[:64],
-        "url": leak.url[:2000],
+        "source": leak.source,
+        "url": leak.url,
         "reporter": leak.reporter[:200],
         "done": done,
     }

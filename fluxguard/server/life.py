@@ -133,6 +133,11 @@ def _check(connection: Connection, workspace: str, wish: Wish) -> None:
         raise problems.invalid("A name has 1 to 100 characters, on one line.", "/name")
     if len(wish.description) > 1000:
         raise problems.invalid("A description has at most 1,000 characters.", "/description")
+    for text, pointer in ((wish.name, "/name"), (wish.description, "/description")):
+        if wire.veiled(text) != text:
+            raise problems.invalid(
+                "This text holds a key; a key stands nowhere but where it is used.", pointer
+            )
     if wish.environment not in wire.ENVIRONMENTS:
         raise problems.invalid("The environment is dev, stg, prod or ci.", "/environment")
     if not wish.permissions or not set(wish.permissions) <= set(wire.PERMISSIONS):
@@ -311,7 +316,7 @@ def revoke(connection: Connection, platform: Platform, actor: Actor, row: Row, r
     """Ends a key for good. Again is the same as once."""
     if row["state"] in ENDED:
         return row
-    return _end(connection, platform, actor, row, "revoked", reason)
+    return _end(connection, platform, actor, row, "revoked", wire.veiled(reason))
 
 
 def lapse(connection: Connection, platform: Platform, actor: Actor, row: Row, reason: str) -> Row:
