@@ -20,6 +20,7 @@ import fluxguard
 from fluxguard.server import problems
 from fluxguard.server.api import audit, keys, leaks, machines, resources, vendor
 from fluxguard.server.asking import request_id
+from fluxguard.server.description import describe
 from fluxguard.server.gate import Gate
 from fluxguard.server.pages import keys as console_keys
 from fluxguard.server.pages import others, signing
@@ -51,6 +52,7 @@ def create_app(platform: Platform) -> FastAPI:
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)
     app.add_middleware(Envelope)
+    describe(app)
     return app
 
 
