@@ -18,6 +18,15 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--workers", type=int, default=1, metavar="N", help="processes that answer (default: 1)"
     )
+    parser.add_argument(
+        "--public-url", metavar="URL", default="", help="what people call the platform by, for links"
+    )
+    parser.add_argument(
+        "--trust-proxy",
+        metavar="ADDRESS",
+        default="127.0.0.1",
+        help="a proxy whose word on the client's address counts (default: 127.0.0.1)",
+    )
     _database(parser)
     actions = parser.add_subparsers(title="actions", metavar="ACTION")
     init = actions.add_parser(
@@ -44,7 +53,10 @@ def run(args: argparse.Namespace) -> int:
     _must_be_installed()
     from fluxguard.server import running
 
-    return running.serve(args.database, args.host, args.port, args.workers, sys.stderr)
+    if not 0 <= args.port <= 65535 or not 1 <= args.workers <= 64:
+        raise UsageError("--port lies between 0 and 65535, --workers between 1 and 64.")
+    where = running.Where(args.host, args.port, args.workers, args.public_url.rstrip("/"), args.trust_proxy)
+    return running.serve(args.database, where, sys.stderr)
 
 
 def init_platform(args: argparse.Namespace) -> int:
