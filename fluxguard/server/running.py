@@ -10,6 +10,7 @@ from typing import TextIO
 from fastapi import FastAPI
 
 from fluxguard import wire
+from fluxguard.errors import UsageError
 from fluxguard.server import life, people
 from fluxguard.server.app import create_app
 from fluxguard.server.platform import open_platform
