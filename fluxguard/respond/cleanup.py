@@ -157,6 +157,7 @@ def remote_refs(folder: Path) -> dict[str, str]:
 def rewrite(folder: Path, secret: Secret, say: Callable[[str], None]) -> Rewrite:
     """Rewrites the mirror until the audit finds the key nowhere in it, or nothing changes any more."""
     before, trees = refs(folder), _tips(folder)
+    config = (folder / "config").read_bytes()
     holding = _paths_with_key(folder, secret)
     signatures = _signatures(folder)
     counts: dict[str, int] = {}
@@ -166,6 +167,7 @@ def rewrite(folder: Path, secret: Secret, say: Callable[[str], None]) -> Rewrite
         say(f"pass {number + 1}: rewriting")
         for kind, count in _filtered(folder, secret, whole).items():
             counts[kind] = counts.get(kind, 0) + count
+        (folder / "config").write_bytes(config)  # git-filter-repo takes the remote away
         if number == 0:
             banned = _first_changed(folder)
         _scrub(folder)

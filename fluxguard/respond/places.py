@@ -69,9 +69,11 @@ def _kept_by_git(tree: Path, paths: list[Path]) -> set[Path]:
     if not paths:
         return set()
     data = b"\0".join(os.fsencode(path.relative_to(tree)) for path in paths) + b"\0"
+    environment = git.environment(isolated=True)
+    environment.pop("GIT_LITERAL_PATHSPECS", None)  # check-ignore does not know them
     asked = subprocess.run(
         ["git", "-C", str(tree), "-c", "core.fsmonitor=false", "check-ignore", "-z", "--stdin"],
-        input=data, capture_output=True, env=git.environment(isolated=True), check=False,
+        input=data, capture_output=True, env=environment, check=False,
     )  # fmt: skip
     if asked.returncode not in (0, 1):
         return set(paths)
