@@ -9,6 +9,7 @@ from pathlib import Path
 
 from fluxguard import settings
 from fluxguard.errors import UsageError
+from fluxguard.model import Secret
 from fluxguard.platform import address, credentials
 from fluxguard.platform.address import Address
 from fluxguard.platform.api import Api
@@ -55,6 +56,16 @@ def connect(flag: str | None) -> Api:
             "Run: fluxguard auth login   (or set FLUXLOOP_API_KEY, or put it into .fluxloop/.env)",
         )
     return Api(found, known[0].secret)
+
+
+def connect_beside(flag: str | None, leaked: Secret) -> Api:
+    """The platform, asked with a key that is not the leaked one, where there is another: that one may know nothing, or die on the way."""
+    found = where(flag)
+    known = credentials.every(found.url, workspace(), os.environ)
+    others = [one for one in known if one.secret != leaked]
+    if not known:
+        return connect(flag)
+    return Api(found, (others or known)[0].secret)
 
 
 def told(credential: Credential) -> str:

@@ -103,7 +103,7 @@ def _start(args: argparse.Namespace) -> int:
     located = gitdir.locate(args.repo)
     repository = os.path.abspath(located.tree or located.path)
     secret = _from_stdin() if args.key_stdin else _from_audit(repository, args.finding)
-    api = _api(args)
+    api = _api(args, secret)
     wishes = incidents.Wishes(
         args.strategy, args.overlap, tuple(args.target), args.clean_history, args.push, False, args.wait
     )
@@ -154,10 +154,10 @@ def _environment_of(secret: Secret) -> str:
     return word if word in ("dev", "stg", "prod", "ci") else "unknown"
 
 
-def _api(args: argparse.Namespace) -> Any:
-    from fluxguard.commands.platformed import connect
+def _api(args: argparse.Namespace, leaked: Secret | None) -> Any:
+    from fluxguard.commands.platformed import connect, connect_beside
 
-    return connect(args.api_url)
+    return connect_beside(args.api_url, leaked) if leaked is not None else connect(args.api_url)
 
 
 def _chosen(args: argparse.Namespace) -> Any:
@@ -198,9 +198,11 @@ def _state(incident: Any) -> str:
 
 
 def _resume(args: argparse.Namespace) -> int:
+    from fluxguard.respond.incident import vault_of
+
     incident = _chosen(args)
     args.api_url = args.api_url or incident.url
-    return _go(args, incident, _api(args))
+    return _go(args, incident, _api(args, vault_of(incident).secret("old")))
 
 
 def _go(args: argparse.Namespace, incident: Any, api: Any) -> int:

@@ -16,6 +16,7 @@ from fluxguard.writing import whole
 FORMATS = ("markdown", "html", "json")
 ELSEWHERE = (
     ("Pull requests and their refs", "the host keeps refs/pull/* (GitHub) or refs/merge-requests/* (GitLab): ask its support to remove them, naming the first changed commits below"),
+    ("The remote's own store", "it keeps the old commits, reachable by their ids, until it collects its garbage: on a server of your own, git gc --prune=now"),
     ("Forks", "each fork's owner has to clean or delete it"),
     ("Caches of the host", "pages of single commits stay reachable by id until its support clears them"),
     ("CI", "logs, artefacts, caches and container layers made from these commits"),
