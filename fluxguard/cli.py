@@ -92,6 +92,10 @@ def _dispatch(arguments: list[str]) -> int:
         return _staged(arguments[2:])
     if arguments[:3] == ["hook", "pre-commit", "--"]:
         return _staged(arguments[3:])
+    if arguments[:2] == ["hook", "pre-push"] and not any(name.startswith("-") for name in arguments[2:]):
+        from fluxguard.commands import push
+
+        return push.check(arguments[2:])
     if arguments[:1] == ["scan"] and _is_plain(arguments[1:]):
         from fluxguard.commands import files
 

@@ -18,7 +18,7 @@ from fluxguard.scan import Scan
 from fluxguard.sources.message import message
 
 HELP = "what the git hooks call"
-KINDS = ("pre-commit", "pre-merge-commit", "pre-applypatch", "commit-msg")
+KINDS = ("pre-commit", "pre-merge-commit", "pre-applypatch", "commit-msg", "pre-push")
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -36,6 +36,10 @@ def run(args: argparse.Namespace) -> int:
     """Runs one hook."""
     if args.kind == "commit-msg":
         return _commit_message(args.arguments)
+    if args.kind == "pre-push":
+        from fluxguard.commands import push
+
+        return push.check(args.arguments)
     code = staged.check([os.fsencode(name) for name in args.arguments])
     if args.kind == "pre-applypatch" and code == 0:
         return _applied_message()

@@ -1,0 +1,108 @@
+"""The pre-push hook: everything that the remote lacks. On the way of a clean push, all of it is light."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+
+from fluxguard import settings
+from fluxguard.errors import UsageError
+from fluxguard.repo import layout, outgoing
+from fluxguard.words import count, size
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from fluxguard.config import Config
+    from fluxguard.push import Look
+    from fluxguard.repo.outgoing import Update
+
+_MOST = 64 << 20  # bytes on standard input: a million refs
+
+
+def check(words: Sequence[str]) -> int:
+    """What the hook does. words: the remote's name and its URL, as git hands them over. Returns the exit code."""
+    started = time.perf_counter()
+    remote, url = [*words, "", ""][:2]
+    updates = outgoing.pushed(standard_input())
+    framework = ""
+    if not updates and os.environ.get("PRE_COMMIT"):
+        framework, remote, url, updates = _from_framework(os.environ)
+    if not any(update.new for update in updates):
+        return 0  # nothing, or only deletions
+    lacking = outgoing.lacked_by_remote(updates, remote, url)
+    if not lacking.objects and not lacking.missing and not any(not update.old for update in updates):
+        return 0
+    from fluxguard import push
+
+    config = configured(layout.root())
+    done = push.look(updates, lacking, config)
+    if done.scan.clean:
+        sys.stdout.write(clean_line(done, framework))
+        return 0
+    from fluxguard import tracing
+    from fluxguard.commands.blocked import show
+
+    # A URL may hold a password; a remote that has a name is called by it.
+    target = remote if outgoing.is_name(remote) else "the remote"
+    return show(tracing.report(done, "hook pre-push", target, started), hook=True)
+
+
+def standard_input() -> bytes:
+    """What git says about the refs. Raises UsageError where nobody would say anything."""
+    if os.isatty(0):
+        raise UsageError(
+            "This hook reads from standard input which refs are pushed; a terminal says nothing.",
+            "git calls it by itself: fluxguard install",
+        )
+    parts: list[bytes] = []
+    left = _MOST
+    while left and (part := os.read(0, min(left, 1 << 20))):
+        parts.append(part)
+        left -= len(part)
+    if not left:
+        raise UsageError("Standard input is longer than 64 MiB.", "Push fewer refs at once.")
+    return b"".join(parts)
+
+
+def _from_framework(env: Mapping[str, str]) -> tuple[str, str, str, list[Update]]:
+    """One ref of the push, which is all that the pre-commit framework hands over, and a word about that."""
+    remote, url = env.get("PRE_COMMIT_REMOTE_NAME", ""), env.get("PRE_COMMIT_REMOTE_URL", "")
+    source = env.get("PRE_COMMIT_LOCAL_BRANCH", "")
+    new = _resolved(env.get("PRE_COMMIT_TO_REF") or source or "HEAD")
+    name = env.get("PRE_COMMIT_REMOTE_BRANCH", "") or layout.branch().decode("utf-8", "surrogateescape")
+    update = outgoing.Update(os.fsencode(name), "", new, os.fsencode(source))
+    base = env.get("PRE_COMMIT_FROM_REF", "")
+    if base.strip("0"):
+        update.old = _resolved(base)
+    told = " The framework hands over one ref of a push; others in it are not looked at."
+    return told if remote else "", remote, url, [update]
+
+
+def _resolved(revision: str) -> str:
+    from fluxguard.repo import run
+
+    found = run.try_output("rev-parse", "--verify", "--quiet", "--end-of-options", revision)
+    if not found:
+        raise UsageError(
+            "There is no such commit as the pre-commit framework names.", "Fetch it, and try again."
+        )
+    return found.decode().strip()
+
+
+def configured(root: str | None) -> Config | None:
+    """The configuration, or None where there is none."""
+    if not settings.any_for(root):
+        return None
+    from fluxguard.config import load_config
+
+    return load_config(root)
+
+
+def clean_line(done: Look, more: str = "") -> str:
+    """The one line that a clean push prints."""
+    commits = count(len(done.seen.commits), "commit")
+    objects = count(len(done.lacking.objects), "object")
+    return f"fluxguard: no key in {commits} to be pushed ({objects}, {size(done.scan.bytes)} read).{more}\n"

@@ -1,0 +1,198 @@
+"""Which objects one side of a push lacks: what is pushed, without all that the other side is known to hold."""
+
+from __future__ import annotations
+
+import re
+
+from fluxguard.errors import GitError, UsageError
+from fluxguard.repo import layout, run
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+_ID = re.compile(rb"[0-9a-f]{40}(?:[0-9a-f]{24})?\Z")
+_REMOTE = re.compile(
+    r"[A-Za-z0-9_][A-Za-z0-9._/+-]*\Z"
+)  # a name, and no URL: what may be a part of a ref's name
+_SCHEME = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
+
+
+class Update:
+    """One ref of a push. name: at the receiving side. old, new: ids as hex, "" for none. source: its name here, or b""."""
+
+    __slots__ = ("name", "new", "old", "source")
+
+    def __init__(self, name: bytes, old: str, new: str, source: bytes = b"") -> None:
+        self.name = name
+        self.old = old
+        self.new = new
+        self.source = source
+
+    def __repr__(self) -> str:
+        return f"Update({self.name!r} {self.old[:10]}..{self.new[:10]})"
+
+
+class Lacking:
+    """What is to be looked at.
+
+    objects: hex id and the first path at which it stands (b"" for commits and root trees; a path with a line feed in it
+    ends there). missing: ids that are needed and not here. cut: commits at which a shallow clone ends.
+    """
+
+    def __init__(self) -> None:
+        self.objects: list[tuple[str, bytes]] = []
+        self.missing: list[str] = []
+        self.cut: list[str] = []
+
+
+def pushed(data: bytes) -> list[Update]:
+    """What git tells pre-push on standard input: `local-ref local-id remote-ref remote-id`, a line for each ref.
+
+    Format: githooks(5). Raises UsageError on anything else.
+    """
+    return [
+        Update(name, _id(old), _id(new), source)
+        for source, new, name, old in (_fields(line, 4) for line in data.splitlines())
+    ]
+
+
+def received(data: bytes) -> list[Update]:
+    """What git tells pre-receive: `old-id new-id ref`, a line for each ref. Format: githooks(5)."""
+    return [
+        Update(name, _id(old), _id(new))
+        for old, new, name in (_fields(line, 3) for line in data.splitlines())
+    ]
+
+
+def _fields(line: bytes, count: int) -> list[bytes]:
+    fields = line.rsplit(b" ", count - 1) if count == 4 else line.split(b" ", count - 1)
+    if len(fields) != count:
+        raise UsageError(
+            "Standard input is not what git gives to this hook.", "git writes it; see: git help hooks"
+        )
+    return fields
+
+
+def _id(text: bytes) -> str:
+    if not _ID.match(text):
+        raise UsageError(
+            "Standard input names no object where git does.", "git writes it; see: git help hooks"
+        )
+    return text.decode() if text.strip(b"0") else ""
+
+
+def lacked_by_remote(updates: Sequence[Update], remote: str, url: str) -> Lacking:
+    """The objects that a remote lacks. remote: its name, or the URL where it has none.
+
+    It is known to hold what the refs that are pushed point at there, and what its remote-tracking refs say. These are
+    not believed where they can't be about this place: see `_tracked`.
+    """
+    wanted = [update.new for update in updates if update.new]
+    held = [update.old for update in updates if update.old]
+    return listed(wanted, held + _tracked(updates, remote, url))
+
+
+def lacked_here(updates: Iterable[Update]) -> Lacking:
+    """The objects of a push that the receiving repository, in which this runs, has in none of its refs."""
+    return listed([update.new for update in updates if update.new], [], ("--not", "--all"))
+
+
+def is_name(remote: str) -> bool:
+    """Whether this is a remote's name; else it is a URL, or a path."""
+    return bool(_REMOTE.match(remote))
+
+
+def _tracked(updates: Sequence[Update], remote: str, url: str) -> list[str]:
+    """What the remote-tracking refs of a remote point at; nothing where they may be about another place.
+
+    They are not about this one where the remote pushes to another place than it fetches from, or where it lacks a ref
+    that it is said to have: its URL was changed, to a new and empty repository say.
+    """
+    if not is_name(remote):
+        return []
+    prefix = f"refs/remotes/{remote}/"
+    asked = run.start("remote", "get-url", "--", remote)
+    refs = run.output("for-each-ref", "--format=%(objectname) %(refname)", prefix)
+    known = {name: id for id, _, name in (line.partition(b" ") for line in refs.splitlines())}
+    fetched_from = asked.readall()
+    if asked.finish()[0] or not same_place(fetched_from.decode("utf-8", "replace").strip(), url):
+        return []
+    for update in updates:
+        branch = update.name.removeprefix(b"refs/heads/")
+        if not update.old and branch != update.name and prefix.encode() + branch in known:
+            return []
+    return [id.decode() for id in dict.fromkeys(known.values())]
+
+
+def same_place(one: str, other: str) -> bool:
+    """Whether two URLs are of the same repository, be it by other protocols, users or ports."""
+    return _place(one) == _place(other)
+
+
+def _place(url: str) -> str:
+    if not _SCHEME.match(url) and re.match(r"[^/]+:", url):  # host:path, as ssh takes it
+        url = "ssh://" + url.replace(":", "/", 1)
+    scheme = _SCHEME.match(url)
+    if not scheme or url.startswith("file://"):
+        return re.sub(r"(?:/\.git)?/*\Z", "", url.removeprefix("file://"))
+    host, _, path = url[scheme.end() :].partition("/")
+    host = re.sub(r":\d*\Z", "", host.rpartition("@")[2]).lower()
+    return f"{host}/{re.sub(r'(?:[.]git)?/*$', '', path.strip('/'))}"
+
+
+def listed(wanted: Iterable[str], held: Iterable[str], options: tuple[str, ...] = ()) -> Lacking:
+    """All that `wanted` leads to, without what `held` leads to. Ids of `held` that are not here say nothing."""
+    wanted = list(dict.fromkeys(wanted))
+    held = list(dict.fromkeys(held))
+    if not wanted:
+        return Lacking()
+    found = _listed(wanted, held, options)
+    if found is None:
+        found = _listed(wanted, _present(held), options)
+    if found is None:
+        raise GitError(
+            "What is to be pushed can't be listed: an object is missing or damaged.", "Look with: git fsck"
+        )
+    return found
+
+
+def _listed(wanted: list[str], held: list[str], options: tuple[str, ...]) -> Lacking | None:
+    asked = "".join(f"{id}\n" for id in [*wanted, *(f"^{id}" for id in held)]).encode()
+    # With --missing git looks for nothing at the promisor of a partial clone.
+    running = run.start("rev-list", "--objects", "--missing=print", "--stdin", *options, stdin=asked)
+    lacking = Lacking()
+    try:
+        for line in running.readall().split(b"\n"):
+            id, _, path = line.partition(b" ")
+            if line.startswith(b"?"):
+                lacking.missing.append(line[1:].decode())
+            elif id:
+                lacking.objects.append((id.decode(), path))
+    except BaseException:
+        running.kill()
+        raise
+    code, text = running.finish()
+    if code:
+        if "not a git repository" in text or "dubious ownership" in text:
+            raise run.failure("rev-list", code, text)
+        return None
+    shallow = _shallow()
+    if shallow:
+        lacking.cut = [id for id, path in lacking.objects if id in shallow]
+    return lacking
+
+
+def _present(ids: list[str]) -> list[str]:
+    asked = "".join(f"{id}\n" for id in ids).encode()
+    answers = run.output("cat-file", "--batch-check", stdin=asked)
+    return [line.split(b" ")[0].decode() for line in answers.splitlines() if not line.endswith(b" missing")]
+
+
+def _shallow() -> frozenset[str]:
+    """The commits at which the history of a shallow clone ends."""
+    try:
+        with open(layout.shallow_file(), "rb") as stream:
+            return frozenset(stream.read().decode("ascii", "replace").split())
+    except OSError:
+        return frozenset()
