@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from fluxguard.config import Config
 
-_WORTH_HASTE = 20 * FEW  # objects, most of them small
+_WORTH_HASTE = 3 * FEW  # objects, most of them small
 
 
 class Look:

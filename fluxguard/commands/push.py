@@ -32,13 +32,11 @@ def check(words: Sequence[str]) -> int:
         framework, remote, url, updates = _from_framework(os.environ)
     if not any(update.new for update in updates):
         return 0  # nothing, or only deletions
-    lacking = outgoing.lacked_by_remote(updates, remote, url)
-    if not lacking.objects and not lacking.missing and not any(not update.old for update in updates):
-        return 0
-    from fluxguard import push
+    listing = outgoing.lacked_by_remote(updates, remote, url)
+    from fluxguard import push  # git is at work by now
 
     config = configured(layout.root())
-    done = push.look(updates, lacking, config)
+    done = push.look(updates, listing.read(), config)
     if done.scan.clean:
         sys.stdout.write(clean_line(done, framework))
         return 0

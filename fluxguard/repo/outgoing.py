@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-
 from fluxguard.errors import GitError, UsageError
 from fluxguard.repo import layout, run
 
@@ -11,11 +9,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-_ID = re.compile(rb"[0-9a-f]{40}(?:[0-9a-f]{24})?\Z")
-_REMOTE = re.compile(
-    r"[A-Za-z0-9_][A-Za-z0-9._/+-]*\Z"
-)  # a name, and no URL: what may be a part of a ref's name
-_SCHEME = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
+_NOT_IN_A_NAME = frozenset(":\\ *?[]~^\t\n")  # of a remote; with these it is a URL or a path
 
 
 class Update:
@@ -75,32 +69,32 @@ def _fields(line: bytes, count: int) -> list[bytes]:
 
 
 def _id(text: bytes) -> str:
-    if not _ID.match(text):
+    if len(text) not in (40, 64) or text.strip(b"0123456789abcdef"):
         raise UsageError(
             "Standard input names no object where git does.", "git writes it; see: git help hooks"
         )
     return text.decode() if text.strip(b"0") else ""
 
 
-def lacked_by_remote(updates: Sequence[Update], remote: str, url: str) -> Lacking:
-    """The objects that a remote lacks. remote: its name, or the URL where it has none.
+def lacked_by_remote(updates: Sequence[Update], remote: str, url: str) -> Listing:
+    """The objects that a remote lacks, for which git begins to look. remote: its name, or the URL where it has none.
 
     It is known to hold what the refs that are pushed point at there, and what its remote-tracking refs say. These are
     not believed where they can't be about this place: see `_tracked`.
     """
     wanted = [update.new for update in updates if update.new]
     held = [update.old for update in updates if update.old]
-    return listed(wanted, held + _tracked(updates, remote, url))
+    return Listing(wanted, held + _tracked(updates, remote, url))
 
 
-def lacked_here(updates: Iterable[Update]) -> Lacking:
+def lacked_here(updates: Iterable[Update]) -> Listing:
     """The objects of a push that the receiving repository, in which this runs, has in none of its refs."""
-    return listed([update.new for update in updates if update.new], [], ("--not", "--all"))
+    return Listing([update.new for update in updates if update.new], [], ("--not", "--all"))
 
 
 def is_name(remote: str) -> bool:
     """Whether this is a remote's name; else it is a URL, or a path."""
-    return bool(_REMOTE.match(remote))
+    return bool(remote) and remote[0] not in "/.-" and ".." not in remote and not _NOT_IN_A_NAME & set(remote)
 
 
 def _tracked(updates: Sequence[Update], remote: str, url: str) -> list[str]:
@@ -127,51 +121,68 @@ def _tracked(updates: Sequence[Update], remote: str, url: str) -> list[str]:
 
 def same_place(one: str, other: str) -> bool:
     """Whether two URLs are of the same repository, be it by other protocols, users or ports."""
-    return _place(one) == _place(other)
+    return one == other or _place(one) == _place(other)
 
 
 def _place(url: str) -> str:
-    if not _SCHEME.match(url) and re.match(r"[^/]+:", url):  # host:path, as ssh takes it
+    import re
+
+    if "://" not in url and re.match(r"[^/]+:", url):  # host:path, as ssh takes it
         url = "ssh://" + url.replace(":", "/", 1)
-    scheme = _SCHEME.match(url)
-    if not scheme or url.startswith("file://"):
-        return re.sub(r"(?:/\.git)?/*\Z", "", url.removeprefix("file://"))
-    host, _, path = url[scheme.end() :].partition("/")
+    scheme, _, rest = url.rpartition("://")
+    if scheme in ("", "file"):
+        return re.sub(r"(?:/\.git)?/*\Z", "", rest)
+    host, _, path = rest.partition("/")
     host = re.sub(r":\d*\Z", "", host.rpartition("@")[2]).lower()
-    return f"{host}/{re.sub(r'(?:[.]git)?/*$', '', path.strip('/'))}"
+    return f"{host}/{path.strip('/').removesuffix('.git')}"
 
 
-def listed(wanted: Iterable[str], held: Iterable[str], options: tuple[str, ...] = ()) -> Lacking:
-    """All that `wanted` leads to, without what `held` leads to. Ids of `held` that are not here say nothing."""
-    wanted = list(dict.fromkeys(wanted))
-    held = list(dict.fromkeys(held))
-    if not wanted:
-        return Lacking()
-    found = _listed(wanted, held, options)
-    if found is None:
-        found = _listed(wanted, _present(held), options)
-    if found is None:
-        raise GitError(
-            "What is to be pushed can't be listed: an object is missing or damaged.", "Look with: git fsck"
-        )
-    return found
+class Listing:
+    """All that `wanted` leads to, without what `held` leads to, while git is looking for it.
+
+    held: ids; those that are not here say nothing. options: what else git is to leave out.
+    """
+
+    def __init__(self, wanted: Iterable[str], held: Iterable[str], options: tuple[str, ...] = ()) -> None:
+        self._wanted = list(dict.fromkeys(wanted))
+        self._held = list(dict.fromkeys(held))
+        self._options = options
+        self._running = self._started() if self._wanted else None
+
+    def _started(self) -> run.Running:
+        asked = "".join(f"{id}\n" for id in [*self._wanted, *(f"^{id}" for id in self._held)]).encode()
+        # With --missing git looks for nothing at the promisor of a partial clone.
+        return run.start("rev-list", "--objects", "--missing=print", "--stdin", *self._options, stdin=asked)
+
+    def read(self) -> Lacking:
+        """What there is. Raises GitError where it can't be listed."""
+        if self._running is None:
+            return Lacking()
+        found = _listed(self._running)
+        if found is None:
+            self._held = _present(self._held)
+            found = _listed(self._started())
+        if found is None:
+            raise GitError(
+                "What is to be pushed can't be listed: an object is missing or damaged.",
+                "Look with: git fsck",
+            )
+        return found
+
+    def close(self) -> None:
+        """Ends git, if nothing was read."""
+        if self._running is not None:
+            self._running.kill()
 
 
-def _listed(wanted: list[str], held: list[str], options: tuple[str, ...]) -> Lacking | None:
-    asked = "".join(f"{id}\n" for id in [*wanted, *(f"^{id}" for id in held)]).encode()
-    # With --missing git looks for nothing at the promisor of a partial clone.
-    running = run.start("rev-list", "--objects", "--missing=print", "--stdin", *options, stdin=asked)
+def _listed(running: run.Running) -> Lacking | None:
     lacking = Lacking()
-    try:
-        for line in running.readall().split(b"\n"):
-            id, _, path = line.partition(b" ")
-            if line.startswith(b"?"):
-                lacking.missing.append(line[1:].decode())
-            elif id:
-                lacking.objects.append((id.decode(), path))
-    except BaseException:
-        running.kill()
-        raise
+    for line in run.all_of(running).split(b"\n"):
+        id, _, path = line.partition(b" ")
+        if line.startswith(b"?"):
+            lacking.missing.append(line[1:].decode())
+        elif id:
+            lacking.objects.append((id.decode(), path))
     code, text = running.finish()
     if code:
         if "not a git repository" in text or "dubious ownership" in text:

@@ -63,7 +63,7 @@ def unread(lacking: Lacking) -> Iterator[Skipped]:
 def contents(listed: Sequence[tuple[str, bytes]], limit: int, seen: Seen) -> Iterator[Chunk | Skipped]:
     """Everything that stands in these objects, each opened once. listed: hex id and path. limit: bytes of a blob."""
     paths = dict(listed)
-    for opened in objects.read(list(paths)):
+    for opened in objects.fresh(list(paths)):
         yield from _opened(opened, paths[opened.id], limit, seen)
 
 
