@@ -29,7 +29,13 @@ def main() -> None:
     commit(folder, "control.py", programs.control())
     told = stdin(programs.home / "push.stdin", folder, start)
     scanners = {
-        "fluxguard": ["/bin/sh", "-c", 'exec "$0" hook pre-push "$@" < ' + str(told), str(programs.fluxguard), *remote],
+        "fluxguard": [
+            "/bin/sh",
+            "-c",
+            'exec "$0" hook pre-push "$@" < ' + str(told),
+            str(programs.fluxguard),
+            *remote,
+        ],
         **programs.pushed(start),
     }
     scanners = proven(scanners, folder, programs.environment, found_code)

@@ -18,7 +18,15 @@ from fluxguard.scan import Scan
 from fluxguard.sources.message import message
 
 HELP = "what the git hooks call"
-KINDS = ("pre-commit", "pre-merge-commit", "pre-applypatch", "commit-msg", "pre-push")
+KINDS = (
+    "pre-commit",
+    "pre-merge-commit",
+    "pre-applypatch",
+    "commit-msg",
+    "pre-push",
+    "pre-receive",
+    "update",
+)
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -40,6 +48,10 @@ def run(args: argparse.Namespace) -> int:
         from fluxguard.commands import push
 
         return push.check(args.arguments)
+    if args.kind in ("pre-receive", "update"):
+        from fluxguard.commands import receive
+
+        return receive.pre_receive() if args.kind == "pre-receive" else receive.update(args.arguments)
     code = staged.check([os.fsencode(name) for name in args.arguments])
     if args.kind == "pre-applypatch" and code == 0:
         return _applied_message()

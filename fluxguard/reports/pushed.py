@@ -16,6 +16,12 @@ from fluxguard.words import count, size
 SHORT = 10  # digits of a commit's id
 REFS = 3  # named at a place before the rest is only counted
 _SERVER = ("hook pre-receive", "hook update")
+_REFUSED = {
+    "hook pre-push": "The push is refused.",
+    "hook pre-receive": "Nothing of this push was accepted.",
+    "hook update": "This ref was not accepted.",
+    "hook reference-transaction": "The refs stay as they were.",
+}
 
 
 def lines(report: Report, advice: bool) -> Iterator[Line]:
@@ -42,7 +48,7 @@ def lines(report: Report, advice: bool) -> Iterator[Line]:
                 f"  {finding.secret.masked}  by {reason.by}: {names(reason.reason)}" if reason else "",
             )
             yield "dim", f"    {_where(finding.locations[0], names)}"
-    yield from text.unread(report, names.masks)
+    yield from _unread(report, names) if report.command in _SERVER else text.unread(report, names.masks)
     for note in (*report.stale, *report.notes):
         yield "dim", f"Note: {names(note)}"
     if advice and blocking:
@@ -50,8 +56,7 @@ def lines(report: Report, advice: bool) -> Iterator[Line]:
 
 
 def _headline(report: Report, names: Names, blocking: list[Finding]) -> Line:
-    server = report.command in _SERVER
-    refused = "Nothing of this push was accepted." if server else f"The {_noun(report)} is refused."
+    refused = _REFUSED[report.command]
     if blocking:
         keys = count(len(blocking), "key")
         where = f"to {names(report.target)}" if report.command == "hook pre-push" else "here"
@@ -61,10 +66,6 @@ def _headline(report: Report, names: Names, blocking: list[Finding]) -> Line:
         return f"bold {text.ORANGE}", f"fluxguard: not everything could be read. {refused}"
     looked = f"{count(report.stats.objects, 'object')}, {size(report.stats.bytes)}"
     return "green", f"fluxguard: no key found that blocks ({looked}, {report.stats.seconds:.1f} s)."
-
-
-def _noun(report: Report) -> str:
-    return "push" if report.command == "hook pre-push" else "change of refs"
 
 
 def _findings(findings: list[Finding], names: Names, style: str) -> Iterator[Line]:
@@ -115,6 +116,17 @@ def _who(place: Location, names: Names) -> Iterator[Line]:
     if trace.refs:
         more = f" and {len(trace.refs) - REFS:,} more" if len(trace.refs) > REFS else ""
         yield "", f"      in {', '.join(names(ref) for ref in trace.refs[:REFS])}{more}"
+
+
+def _unread(report: Report, names: Names) -> Iterator[Line]:
+    refused = [one for one in report.skipped if one.accepted is None]
+    if refused:
+        yield "", ""
+        yield f"bold {text.ORANGE}", f"Not read: {len(refused):,}"
+        for one in refused[: text.PLACES]:
+            yield text.ORANGE, f"  {names(one.where)}: {names(one.reason)}"
+        if len(refused) > text.PLACES:
+            yield text.ORANGE, f"  and {len(refused) - text.PLACES:,} more"
 
 
 # --- what to do ------------------------------------------------------------------------------------------------------
