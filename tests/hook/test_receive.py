@@ -31,9 +31,12 @@ class Server:
 
     def push(self, *words: str, **env: str) -> tuple[int, str]:
         done = self.repo.try_git("push", *words, **env)
+        # git itself repeats the names of refs.
         ours = [
-            line for line in done.stderr.splitlines() if line.startswith(b"remote:")
-        ]  # git repeats refs by itself
+            line
+            for line in done.stderr.splitlines()
+            if line.startswith(b"remote:") and b"declined" not in line
+        ]
         leaked = self.repo.mint.leaked(b"\n".join(ours))
         assert not leaked, leaked
         shown = (done.stdout + done.stderr).decode("utf-8", "replace")

@@ -1,0 +1,147 @@
+"""What the hooks have seen: the commits at which the next hook begins to look, and which git process it was that passed.
+
+Lies in `fluxguard/` of the git directory, made by `fluxguard install`; where it is not, nothing is kept. `checked`: a
+line about the files of refs, then ids, the last commit of each line of history that was looked at. The hooks
+post-commit, post-merge and post-applypatch add the new commit to it if `passed` names the git process that runs them,
+which a hook of ours let pass. There is nothing in it but ids and times.
+"""
+
+from __future__ import annotations
+
+import os
+
+from fluxguard.repo import layout
+
+FOLDER = "fluxguard"
+_MOST = 256 << 10  # bytes, before the ids are looked through for those that still say something
+_FILES = ("refs/tags", "refs/notes", "refs/stash", "packed-refs")
+
+
+class State:
+    """The state of a repository. ids: lines of it. moved: whether there may be something that no hook has seen."""
+
+    __slots__ = ("common", "git", "ids", "moved")
+
+    def __init__(self, git: str, common: str, told: bytes) -> None:
+        self.git = git
+        self.common = common
+        first, _, rest = told.partition(b"\n")
+        self.ids = rest.split()
+        head = _head(git, common)
+        self.moved = first != signature(common) or head is None or (head != b"" and head not in self.ids)
+        self.moved = self.moved or len(told) > _MOST
+
+
+def state() -> State | None:
+    """What is known; None where nothing is kept."""
+    git = layout.git_dir()
+    common = layout.common_dir()
+    if git is None or common is None:
+        return None
+    told = _read(os.path.join(common, FOLDER, "checked"))
+    return None if told is None else State(git, common, told)
+
+
+def signature(common: str) -> bytes:
+    """When the refs beside branches changed last, as a line."""
+    times = []
+    for name in _FILES:
+        try:
+            times.append(b"%d" % os.stat(os.path.join(common, name)).st_mtime_ns)
+        except OSError:
+            times.append(b"0")
+    return b" ".join(times)
+
+
+def passed(found: State, process: str) -> None:
+    """Notes that a hook lets this git process pass."""
+    if not process.isdigit():
+        return
+    path = os.path.join(found.git, FOLDER, "passed")
+    try:
+        _write(path, process.encode() + b"\n")
+    except FileNotFoundError:
+        os.mkdir(os.path.dirname(path), 0o700)
+        _write(path, process.encode() + b"\n")
+
+
+def advance(common: str, ids: list[bytes]) -> None:
+    """All that these ids lead to has been looked at."""
+    path = os.path.join(common, FOLDER, "checked")
+    _write(path + ".new", b"\n".join([signature(common), *dict.fromkeys(ids), b""]))
+    os.replace(path + ".new", path)
+
+
+def tips(cwd: str | None = None) -> list[bytes]:
+    """What branches, tags, notes, stashes and HEAD point at."""
+    from fluxguard.repo import run
+
+    raw = run.output(
+        "for-each-ref",
+        "--format=%(objectname)",
+        "refs/heads",
+        "refs/tags",
+        "refs/notes",
+        "refs/stash",
+        cwd=cwd,
+    )
+    head = run.try_output("rev-parse", "--verify", "--quiet", "HEAD", cwd=cwd) or b""
+    common = layout.common_dir(cwd)
+    log = _read(os.path.join(common, "logs", "refs", "stash")) if common else None
+    stashes = [line.split(b" ", 2)[1] for line in (log or b"").splitlines() if line.count(b" ") > 1]
+    return list(dict.fromkeys([*raw.split(), *head.split(), *stashes]))
+
+
+def begin(common: str) -> None:
+    """Begins to keep a state, with all that there is as seen; not where one is kept already."""
+    folder = os.path.join(common, FOLDER)
+    if os.path.exists(os.path.join(folder, "checked")):
+        return
+    os.makedirs(folder, 0o700, exist_ok=True)
+    advance(common, tips(common))
+
+
+def end(common: str) -> None:
+    """Keeps no state any more. What else lies in the folder (the log of bypasses) stays."""
+    import glob
+
+    for folder in (common, *glob.glob(os.path.join(glob.escape(common), "worktrees", "*"))):
+        for name in ("checked", "checked.new", "passed"):
+            try:
+                os.unlink(os.path.join(folder, FOLDER, name))
+            except OSError:
+                pass
+        try:
+            os.rmdir(os.path.join(folder, FOLDER))
+        except OSError:
+            pass
+
+
+def _head(git: str, common: str) -> bytes | None:
+    """The id at HEAD, b"" before the first commit; None where only git can tell."""
+    head = _read(os.path.join(git, "HEAD"))
+    if head is None or not head.startswith(b"ref: "):
+        return head.strip() if head is not None else None
+    id = _read(os.path.join(common, os.fsdecode(head[5:].strip())))
+    return id.strip() if id is not None else None
+
+
+def _read(path: str) -> bytes | None:
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        return os.read(fd, 16 << 20)
+    except OSError:
+        return None
+    finally:
+        os.close(fd)
+
+
+def _write(path: str, content: bytes) -> None:
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    try:
+        os.write(fd, content)
+    finally:
+        os.close(fd)
