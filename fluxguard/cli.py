@@ -89,9 +89,9 @@ def _dispatch(arguments: list[str]) -> int:
     if arguments == ["scan", "--staged"]:
         return _staged([])
     if arguments[:2] == ["hook", "pre-commit"] and not any(name.startswith("-") for name in arguments[2:]):
-        return _staged(arguments[2:])
+        return _pre_commit(arguments[2:])
     if arguments[:3] == ["hook", "pre-commit", "--"]:
-        return _staged(arguments[3:])
+        return _pre_commit(arguments[3:])
     if arguments[:2] == ["hook", "pre-push"] and not any(name.startswith("-") for name in arguments[2:]):
         from fluxguard.commands import push
 
@@ -117,14 +117,24 @@ def _is_plain(words: list[str]) -> bool:
     return all(word in PLAIN_FLAGS or not word.startswith("-") for word in words)
 
 
-def _staged(names: list[str]) -> int:
+def _pre_commit(names: list[str]) -> int:
+    code = _staged(names, "pre-commit")
+    # A state is kept where `fluxguard install` was; its hooks name the git process that they run for.
+    if code == 0 and "FLUXGUARD_GIT" in os.environ:
+        from fluxguard.commands import catchup
+
+        catchup.passed()
+    return code
+
+
+def _staged(names: list[str], hook: str = "") -> int:
     from fluxguard.repo.ahead import Ahead
 
     ahead = Ahead()
     try:
         from fluxguard.commands.staged import check
 
-        return check([os.fsencode(name) for name in names], ahead)
+        return check([os.fsencode(name) for name in names], ahead, hook)
     finally:
         ahead.close()
 

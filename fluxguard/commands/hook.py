@@ -6,8 +6,8 @@ import argparse
 import os
 import time
 
-from fluxguard.commands import staged
-from fluxguard.commands.blocked import show
+from fluxguard.commands import catchup, staged
+from fluxguard.commands.blocked import refuse
 from fluxguard.config import load_config
 from fluxguard.errors import UsageError
 from fluxguard.findings import Collector
@@ -52,9 +52,11 @@ def run(args: argparse.Namespace) -> int:
         from fluxguard.commands import receive
 
         return receive.pre_receive() if args.kind == "pre-receive" else receive.update(args.arguments)
-    code = staged.check([os.fsencode(name) for name in args.arguments])
+    code = staged.check([os.fsencode(name) for name in args.arguments], hook=args.kind)
     if args.kind == "pre-applypatch" and code == 0:
-        return _applied_message()
+        code = _applied_message()
+    if code == 0 and "FLUXGUARD_GIT" in os.environ:
+        catchup.passed()
     return code
 
 
@@ -79,4 +81,5 @@ def _commit_message(names: list[str]) -> int:
         return 0
     collector = scan.collector or Collector(config)
     stats = Stats(scan.objects, scan.bytes, time.perf_counter() - started)
-    return show(collector.report("hook commit-msg", root or "", scan.skipped, stats, whole=False), hook=True)
+    report = collector.report("hook commit-msg", root or "", scan.skipped, stats, whole=False)
+    return refuse(report, "commit-msg")

@@ -57,13 +57,13 @@ def run(args: argparse.Namespace) -> int:
     manager = None if args.chain or args.server else managers.found(where)
     if manager is not None:
         kinds = _left(kinds, manager)
-    _refuse_foreign_folder(where, args.shared)
+    refuse_foreign_folder(where, args.shared)
     steps = plan.to_install(where.folder, kinds, recorded())
     lines = list(_whose(where)) if kinds else []
     if not args.plan:
         _apply(steps)
         if any(kind in script.NOTES for kind in kinds):
-            seen.begin(where.common)
+            seen.begin(where.common, seen.tips(where.common))
     lines += _told(steps, args.plan)
     lines += _managed(manager) if manager else _next(where, args)
     text.write_lines(lines, sys.stdout)
@@ -85,7 +85,8 @@ def _left(kinds: tuple[str, ...], manager: Manager) -> tuple[str, ...]:
     return tuple(kind for kind in kinds if kind not in manager.kinds and kind not in script.NOTES)
 
 
-def _refuse_foreign_folder(where: Place, allowed: bool) -> None:
+def refuse_foreign_folder(where: Place, allowed: bool) -> None:
+    """Raises UsageError for a folder that is not this repository's alone, unless that is `allowed`."""
     if allowed or where.whose not in (place.OUTSIDE, place.SHARED):
         return
     alone = "git config core.hooksPath .git/hooks && fluxguard install"

@@ -7,6 +7,7 @@ import sys
 import time
 
 from fluxguard import settings
+from fluxguard.commands import catchup
 from fluxguard.errors import UsageError
 from fluxguard.repo import layout, outgoing
 from fluxguard.words import count, size
@@ -37,15 +38,29 @@ def check(words: Sequence[str]) -> int:
 
     config = configured(layout.root())
     done = push.look(updates, listing.read(), config)
+    tips = [update.new for update in updates if update.new]
+    unseen = _unseen(done, tips)
     if done.scan.clean:
-        sys.stdout.write(clean_line(done, framework))
+        sys.stdout.write(clean_line(done, f" Among them {unseen}." if unseen else framework))
+        if "FLUXGUARD_GIT" in os.environ:
+            catchup.pushed(tips)
         return 0
+    from dataclasses import replace
+
     from fluxguard import tracing
-    from fluxguard.commands.blocked import show
+    from fluxguard.commands.blocked import refuse
 
     # A URL may hold a password; a remote that has a name is called by it.
     target = remote if outgoing.is_name(remote) else "the remote"
-    return show(tracing.report(done, "hook pre-push", target, started), hook=True)
+    report = tracing.report(done, "hook pre-push", target, started)
+    notes = (*report.notes, f"Among what would be pushed are {unseen}.") if unseen else report.notes
+    return refuse(replace(report, notes=notes), "pre-push")
+
+
+def _unseen(done: Look, tips: Sequence[str]) -> str:
+    if "FLUXGUARD_GIT" not in os.environ or not done.seen.commits:
+        return ""
+    return catchup.unseen_of(done.seen.commits, tips)
 
 
 def standard_input() -> bytes:

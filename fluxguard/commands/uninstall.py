@@ -6,7 +6,7 @@ import argparse
 import os
 import sys
 
-from fluxguard.commands.install import _refuse_foreign_folder
+from fluxguard.commands.install import refuse_foreign_folder
 from fluxguard.errors import ExitCode, FluxguardError
 from fluxguard.guard import place, plan, template
 from fluxguard.guard.plan import Step
@@ -46,7 +46,7 @@ def run(args: argparse.Namespace) -> int:
         where = place.of(args.repo)
         steps = plan.to_uninstall(where.folder)
         if steps:
-            _refuse_foreign_folder(where, args.shared)
+            refuse_foreign_folder(where, args.shared)
         lines = _taken(steps, args.plan)
         if not args.plan:
             seen.end(where.common)

@@ -3,7 +3,8 @@
 Lies in `fluxguard/` of the git directory, made by `fluxguard install`; where it is not, nothing is kept. `checked`: a
 line about the files of refs, then ids, the last commit of each line of history that was looked at. The hooks
 post-commit, post-merge and post-applypatch add the new commit to it if `passed` names the git process that runs them,
-which a hook of ours let pass. There is nothing in it but ids and times.
+which a hook of ours let pass. `open`: where something was found that no hook refused, the ids at which to begin until
+it is gone, and behind `:` the commits that were told of. There is nothing in these files but ids and times.
 """
 
 from __future__ import annotations
@@ -18,9 +19,13 @@ _FILES = ("refs/tags", "refs/notes", "refs/stash", "packed-refs")
 
 
 class State:
-    """The state of a repository. ids: lines of it. moved: whether there may be something that no hook has seen."""
+    """The state of a repository.
 
-    __slots__ = ("common", "git", "ids", "moved")
+    ids: what was looked at, with all that it leads to. moved: whether there may be something that no hook has seen, or
+    something that was found is still to be dealt with. before, told: as in `open`, before is None where there is none.
+    """
+
+    __slots__ = ("before", "common", "git", "ids", "moved", "told")
 
     def __init__(self, git: str, common: str, told: bytes) -> None:
         self.git = git
@@ -29,7 +34,11 @@ class State:
         self.ids = rest.split()
         head = _head(git, common)
         self.moved = first != signature(common) or head is None or (head != b"" and head not in self.ids)
-        self.moved = self.moved or len(told) > _MOST
+        unfinished = _read(os.path.join(common, FOLDER, "open"))
+        self.moved = self.moved or len(told) > _MOST or unfinished is not None
+        ids, _, commits = (unfinished or b"").partition(b":")
+        self.before = None if unfinished is None else ids.split()
+        self.told = commits.split()
 
 
 def state() -> State | None:
@@ -72,6 +81,32 @@ def advance(common: str, ids: list[bytes]) -> None:
     os.replace(path + ".new", path)
 
 
+def leave_open(common: str, before: list[bytes], told: list[bytes]) -> None:
+    """Something was found: until it is gone, everything behind `before` is looked at again. told: the commits told of."""
+    path = os.path.join(common, FOLDER, "open")
+    _write(path + ".new", b"\n".join(before) + b"\n:\n" + b"\n".join(told) + b"\n")
+    os.replace(path + ".new", path)
+
+
+def close(common: str) -> None:
+    """What was found is gone."""
+    try:
+        os.unlink(os.path.join(common, FOLDER, "open"))
+    except FileNotFoundError:
+        pass
+
+
+def add(common: str, ids: list[bytes]) -> None:
+    """These have been looked at, too."""
+    fd = os.open(
+        os.path.join(common, FOLDER, "checked"), os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
+    )
+    try:
+        os.write(fd, b"".join(id + b"\n" for id in ids))
+    finally:
+        os.close(fd)
+
+
 def tips(cwd: str | None = None) -> list[bytes]:
     """What branches, tags, notes, stashes and HEAD point at."""
     from fluxguard.repo import run
@@ -92,13 +127,13 @@ def tips(cwd: str | None = None) -> list[bytes]:
     return list(dict.fromkeys([*raw.split(), *head.split(), *stashes]))
 
 
-def begin(common: str) -> None:
-    """Begins to keep a state, with all that there is as seen; not where one is kept already."""
+def begin(common: str, ids: list[bytes]) -> None:
+    """Begins to keep a state, with what these ids lead to as seen; not where one is kept already."""
     folder = os.path.join(common, FOLDER)
     if os.path.exists(os.path.join(folder, "checked")):
         return
     os.makedirs(folder, 0o700, exist_ok=True)
-    advance(common, tips(common))
+    advance(common, ids)
 
 
 def end(common: str) -> None:
@@ -106,7 +141,7 @@ def end(common: str) -> None:
     import glob
 
     for folder in (common, *glob.glob(os.path.join(glob.escape(common), "worktrees", "*"))):
-        for name in ("checked", "checked.new", "passed"):
+        for name in ("checked", "checked.new", "open", "open.new", "passed"):
             try:
                 os.unlink(os.path.join(folder, FOLDER, name))
             except OSError:

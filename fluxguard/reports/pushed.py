@@ -55,6 +55,26 @@ def lines(report: Report, advice: bool) -> Iterator[Line]:
         yield from _steps(report, names, blocking)
 
 
+def caught_up(report: Report, commits: str, doors: str) -> Iterator[Line]:
+    """What a look at things that no hook had seen has found, for somebody whose own commit has nothing to do with it."""
+    names = Names(report)
+    blocking = [finding for finding in report.findings if finding.blocks]
+    what = count(len(blocking), "key") if blocking else "something that can't be read"
+    if not blocking and report.complete:
+        return
+    yield (
+        f"bold {text.ORANGE}",
+        f"fluxguard: {what} in this repository that no hook refused. Your commit is not refused for it.",
+    )
+    yield "", f"  {commits} ({doors})."
+    yield from _findings(blocking, names, "bold red")
+    yield from _unread(report, names)
+    if blocking:
+        yield "", ""
+        yield "", "  It is not pushed yet, as far as this repository knows. pre-push will refuse it."
+        yield from _steps(report, names, blocking)
+
+
 def _headline(report: Report, names: Names, blocking: list[Finding]) -> Line:
     refused = _REFUSED[report.command]
     if blocking:
