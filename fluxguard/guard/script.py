@@ -59,6 +59,12 @@ def is_plain(content: bytes, kind: str) -> bool:
     )
 
 
+def recorded_in(content: bytes) -> str:
+    """Where fluxguard was when a hook of ours was written, "" for one that needs none."""
+    match = re.search(rb"^recorded=(.*(?:\n.*)*?)\nbroken=$", content, re.MULTILINE)
+    return "".join(shlex.split(match[1].decode("utf-8", "surrogateescape"))) if match else ""
+
+
 def asks_for_its_name(content: bytes) -> bool:
     """Whether a hook may do what its own name says, so that it can't be kept under another one."""
     return bool(
@@ -137,7 +143,7 @@ if [ -r "$git/fluxguard/passed" ] && IFS= read -r passed <"$git/fluxguard/passed
     esac
     case $head in
         *[!0-9a-f]*) ;;
-        *) if [ -w "$common/fluxguard/checked" ]; then printf '%s\\n' "$head" >>"$common/fluxguard/checked"; fi ;;
+        *) if [ -f "$common/fluxguard/checked" ] && [ ! -L "$common/fluxguard/checked" ]; then printf '%s\\n' "$head" >>"$common/fluxguard/checked"; fi ;;
     esac
 fi
 exit 0

@@ -56,7 +56,9 @@ def test_a_clean_commit_needs_no_bypass(guarded: Guarded) -> None:
 
 def test_messages_and_pushes(guarded: Guarded, tmp_path: Path) -> None:
     repo = guarded.repo
-    guarded.passes("commit", "--allow-empty", "-m", f"use {repo.mint.key()}", FLUXGUARD_BYPASS="made up")
+    guarded.passes(
+        "commit", "-q", "--allow-empty", "-m", f"use {repo.mint.key()}", FLUXGUARD_BYPASS="made up"
+    )
     repo.git("init", "-q", "--bare", str(tmp_path / "remote.git"))
     guarded.refused("push", str(tmp_path / "remote.git"), "main")
     guarded.passes("push", str(tmp_path / "remote.git"), "main", FLUXGUARD_BYPASS="made up, too")

@@ -111,8 +111,6 @@ def test_the_next_hook_catches_up(name: str, with_key: bool, guarded: Guarded) -
     DOORS[name](guarded, content)
     before = guarded.repo.head.decode()[:10]
     said = guarded.commit("innocent.txt", "innocent\n")
-    if name in ("revert",) and with_key:
-        return  # the content was on a remote before: see below
     if with_key:
         assert FOUND in said, said
         assert "that no hook had seen: " in said
@@ -256,7 +254,7 @@ def test_a_state_that_is_damaged_or_made_up_stops_nobody(guarded: Guarded, tmp_p
         guarded.repo.git("add", "a.txt")
         guarded.passes("commit", "-m", "change")
         assert victim.read_text() == "mine\n"
-        (guarded.state / name).unlink()
+        (guarded.state / name).unlink(missing_ok=True)
 
 
 def test_the_state_holds_ids_and_times_alone(guarded: Guarded) -> None:
