@@ -96,6 +96,10 @@ def _dispatch(arguments: list[str]) -> int:
         from fluxguard.commands import push
 
         return push.check(arguments[2:])
+    if arguments == ["hook", "reference-transaction", "prepared"]:
+        from fluxguard.commands import references
+
+        return references.check(arguments[2:])
     if arguments[:1] == ["scan"] and _is_plain(arguments[1:]):
         from fluxguard.commands import files
 

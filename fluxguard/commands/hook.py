@@ -26,6 +26,7 @@ KINDS = (
     "pre-push",
     "pre-receive",
     "update",
+    "reference-transaction",
 )
 
 
@@ -52,6 +53,10 @@ def run(args: argparse.Namespace) -> int:
         from fluxguard.commands import receive
 
         return receive.pre_receive() if args.kind == "pre-receive" else receive.update(args.arguments)
+    if args.kind == "reference-transaction":
+        from fluxguard.commands import references
+
+        return references.check(args.arguments)
     code = staged.check([os.fsencode(name) for name in args.arguments], hook=args.kind)
     if args.kind == "pre-applypatch" and code == 0:
         code = _applied_message()

@@ -29,6 +29,7 @@ def text(kind: str, recorded: str) -> bytes:
     if kind in NOTES:
         body = _kept(kind) + _NOTE
     else:
+        # No braces of the shell's go through `format` but those in _LOOK.
         body = _kept(kind) + (_ONLY_NEWS if kind in REFS else "") + _LOOK.format(
             kind=kind, recorded=shlex.quote(recorded), refused=_refused(kind)
         )  # fmt: skip
@@ -83,6 +84,8 @@ def _refused(kind: str) -> str:
 def _kept(kind: str) -> str:
     """Runs the hook that was there before, with the same arguments and the same standard input."""
     held = _HOLD if kind in _READS_INPUT else _AS_IT_IS
+    if kind in REFS:
+        held = _ONLY_PREPARED + held
     ending = 'feed "$before" "$@"' if kind in NOTES else 'feed "$before" "$@" || exit'
     return f'{held}before=${{0%/*}}/{kind}{KEPT}\nif [ -x "$before" ]; then\n    {ending}\nfi\n'
 
@@ -148,4 +151,17 @@ if [ -r "$git/fluxguard/passed" ] && IFS= read -r passed <"$git/fluxguard/passed
 fi
 exit 0
 """
-_ONLY_NEWS = ""
+# git asks three times for each change of refs, and more often for each commit: most of it is none of our business.
+_ONLY_PREPARED = """\
+if [ "$1" != prepared ] && [ ! -x "${0%/*}/reference-transaction.before-fluxguard" ]; then exit 0; fi
+"""
+_ONLY_NEWS = """\
+if [ "$1" != prepared ]; then exit 0; fi
+case $input in
+    *" refs/heads/"* | *" refs/tags/"* | *" refs/notes/"* | *" refs/stash"*) ;;
+    *) exit 0 ;;
+esac
+# A commit that a hook has just let pass.
+git=${GIT_DIR:-.git}
+if [ -r "$git/fluxguard/passed" ] && IFS= read -r passed <"$git/fluxguard/passed" && [ "$passed" = "$PPID" ]; then exit 0; fi
+"""

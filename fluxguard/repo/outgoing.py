@@ -59,6 +59,20 @@ def received(data: bytes) -> list[Update]:
     ]
 
 
+def changed(data: bytes) -> list[Update]:
+    """What git tells reference-transaction: `old-id new-id ref`, a line for each ref that changes.
+
+    Symbolic refs, which change what they name (`ref:...`), and names outside of refs/ (HEAD ...) are left out.
+    Format: githooks(5).
+    """
+    fields = (_fields(line, 3) for line in data.splitlines())
+    return [
+        Update(name, "" if old.startswith(b"ref:") else _id(old), _id(new))
+        for old, new, name in fields
+        if name.startswith(b"refs/") and not new.startswith(b"ref:")
+    ]
+
+
 def _fields(line: bytes, count: int) -> list[bytes]:
     fields = line.rsplit(b" ", count - 1) if count == 4 else line.split(b" ", count - 1)
     if len(fields) != count:
@@ -135,6 +149,14 @@ def _place(url: str) -> str:
     host, _, path = rest.partition("/")
     host = re.sub(r":\d*\Z", "", host.rpartition("@")[2]).lower()
     return f"{host}/{path.strip('/').removesuffix('.git')}"
+
+
+def new_here(updates: Iterable[Update]) -> Listing:
+    """The objects that a change of refs brings into this repository, which has them in none of its refs yet.
+
+    HEAD does not count: a rebase moves it before it moves the branch.
+    """
+    return Listing([update.new for update in updates if update.new], [], ("--not", "--glob=refs/*"))
 
 
 class Listing:

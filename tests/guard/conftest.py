@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from conftest import Repo, Run
+from hook.conftest import framework  # noqa: F401
 
 
 @dataclass
