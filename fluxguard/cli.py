@@ -96,6 +96,10 @@ def _dispatch(arguments: list[str]) -> int:
         from fluxguard.commands import push
 
         return push.check(arguments[2:])
+    if arguments[:2] == ["hook", "commit-msg"] and not any(name.startswith("-") for name in arguments[2:]):
+        from fluxguard.commands import message
+
+        return message.check(arguments[2:])
     if arguments == ["hook", "reference-transaction", "prepared"]:
         from fluxguard.commands import references
 

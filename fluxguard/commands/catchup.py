@@ -55,7 +55,7 @@ def _begun() -> seen.State | None:
 def catch_up(state: seen.State) -> None:
     """Looks at all that is new since the last time, says what it is, and what was found there."""
     from fluxguard import push
-    from fluxguard.commands.push import configured
+    from fluxguard.commands.configured import configured
     from fluxguard.repo import layout, outgoing
 
     tips = seen.tips()

@@ -6,8 +6,8 @@ import os
 import sys
 import time
 
-from fluxguard import settings
 from fluxguard.commands import catchup
+from fluxguard.commands.configured import configured
 from fluxguard.errors import UsageError
 from fluxguard.repo import layout, outgoing
 from fluxguard.words import count, size
@@ -16,7 +16,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from fluxguard.config import Config
     from fluxguard.push import Look
     from fluxguard.repo.outgoing import Update
 
@@ -103,15 +102,6 @@ def _resolved(revision: str) -> str:
             "There is no such commit as the pre-commit framework names.", "Fetch it, and try again."
         )
     return found.decode().strip()
-
-
-def configured(root: str | None) -> Config | None:
-    """The configuration, or None where there is none."""
-    if not settings.any_for(root):
-        return None
-    from fluxguard.config import load_config
-
-    return load_config(root)
 
 
 def clean_line(done: Look, more: str = "") -> str:

@@ -9,7 +9,8 @@ from __future__ import annotations
 import sys
 import time
 
-from fluxguard.commands.push import configured, standard_input
+from fluxguard.commands.configured import configured
+from fluxguard.commands.push import standard_input
 from fluxguard.errors import GitError
 from fluxguard.repo import layout, outgoing
 
