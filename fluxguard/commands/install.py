@@ -53,6 +53,12 @@ def run(args: argparse.Namespace) -> int:
     if args.everywhere:
         return _into_template(args)
     where = place.of(args.repo)
+    if os.path.realpath(where.folder) == os.path.realpath(script.shipped()):
+        text.write_lines(
+            [("green", "core.hooksPath leads to fluxguard's own scripts: there is nothing to install.")],
+            sys.stdout,
+        )
+        return ExitCode.CLEAN
     kinds = _kinds(args, where)
     manager = None if args.chain or args.server else managers.found(where)
     if manager is not None:

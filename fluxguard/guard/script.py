@@ -8,6 +8,7 @@ there is none, it refuses.
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import shlex
 
@@ -41,6 +42,13 @@ def text(kind: str, recorded: str) -> bytes:
     return head.encode() + raw
 
 
+def shipped() -> str:
+    """Where the scripts of `hooks/` lie: in the package, or beside it in a clone."""
+    package = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    inside = os.path.join(package, "hooks")
+    return inside if os.path.isdir(inside) else os.path.join(os.path.dirname(package), "hooks")
+
+
 def is_ours(content: bytes) -> bool:
     """Whether a hook says that it is ours, be it changed or not."""
     return _HEAD.match(content) is not None
@@ -68,11 +76,7 @@ def recorded_in(content: bytes) -> str:
 
 def asks_for_its_name(content: bytes) -> bool:
     """Whether a hook may do what its own name says, so that it can't be kept under another one."""
-    return bool(
-        re.search(
-            rb"basename[^\n]{0,20}\$\{?0|\$\{0##|\$\{0%|__file__|argv\[0\]|__FILE__|\$PROGRAM_NAME", content
-        )
-    )
+    return bool(re.search(rb"basename[^\n]{0,20}\$\{?0|\$\{0##|argv\[0\]|\$PROGRAM_NAME", content))
 
 
 def _refused(kind: str) -> str:

@@ -306,6 +306,15 @@ def test_the_plain_scripts_and_older_hooks_are_brought_up_to_date(bare_repo: Gua
     assert outcome.out.count("brought up to date") == 1
 
 
+def test_our_own_scripts_are_left_as_they_are(bare_repo: Guarded) -> None:
+    bare_repo.repo.git("config", "core.hooksPath", str(PROJECT / "hooks"))
+    before = snapshot(PROJECT / "hooks")
+    outcome = bare_repo.run("install", "--shared", cwd=bare_repo.repo.path)
+    assert outcome.code == 0
+    assert "nothing to install" in outcome.out
+    assert snapshot(PROJECT / "hooks") == before
+
+
 def test_a_folder_that_may_not_be_written(bare_repo: Guarded) -> None:
     if os.geteuid() == 0:
         pytest.skip("root may write everywhere")

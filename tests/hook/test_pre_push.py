@@ -528,3 +528,17 @@ def test_sha256(make_repo: Callable[..., Repo], mint: Mint, tmp_path: Path) -> N
     assert done.returncode != 0
     assert b"2 keys would be pushed" in done.stderr
     assert not mint.leaked(done.stderr)
+
+
+@pytest.mark.parametrize("code", [None, 1, 2, 3, 70, 130])
+def test_the_script_lets_nothing_pass_but_on_0(code: int | None, pushing: Pushing, tmp_path: Path) -> None:
+    pushing.repo.commit("words.txt", "words\n")
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    for name in ("git", "sh", "git-receive-pack", "git-upload-pack"):
+        (folder / name).symlink_to(str(shutil.which(name)))
+    if code is not None:
+        (folder / "fluxguard").write_text(f"#!/bin/sh\nexit {code}\n")
+        (folder / "fluxguard").chmod(0o755)
+    shown = pushing.refused("origin", "main", PATH=str(folder))
+    assert ("so nothing looked for keys, and the push is refused." in shown) is (code is None)
