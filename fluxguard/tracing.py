@@ -15,6 +15,7 @@ from fluxguard.repo.introduced import Arrival, arrivals
 from fluxguard.repo.trace import reaching
 from fluxguard.sources.windows import WHOLE
 
+_CONTENT = ("blob", "lfs-object")
 _MOST_LEFT = 100  # files that a commit took away, among which one that was moved is looked for
 
 
@@ -43,13 +44,16 @@ class Tracer:
         self._commits: dict[str, Commit] = {}
         self._said: dict[str, Signature | None] = {}
         self._trees: set[str] = set()  # of which an arrival told
+        self._found: dict[str, set[Secret]] = {}
+        for one in self._seen:
+            self._found.setdefault(one.location.object, set()).add(one.secret)
         self._brought: dict[str, list[Arrival]] = {}
         self._named: dict[bytes, list[Arrival]] = {}
 
     def placed(self) -> list[Seen]:
         """Every key at every place to which a commit of the push brought it; what the other side has is `known`."""
         self._read_commits()
-        if any(one.location.kind in ("blob", "path") for one in self._seen):
+        if any(one.location.kind in (*_CONTENT, "path") for one in self._seen):
             self._follow()
         found = [replace(one, location=place) for one in self._seen for place in self._places(one)]
         told = {one.secret for one in found}
@@ -72,7 +76,7 @@ class Tracer:
 
     def _follow(self) -> None:
         """Goes through what each commit changed, for what was found."""
-        blobs = {one.location.object for one in self._seen if one.location.kind == "blob"}
+        blobs = {one.location.object for one in self._seen if one.location.kind in _CONTENT}
         names = {one.location.path for one in self._seen if one.location.kind == "path"}
         order = [commit.id.hex() for commit in self._order()]
         parents = {id: len(commit.parents) for id, commit in self._commits.items()}
@@ -93,7 +97,7 @@ class Tracer:
 
     def _places(self, one: Seen) -> Iterator[Location]:
         place = one.location
-        if place.kind == "blob":
+        if place.kind in _CONTENT:
             yield from self._blob_places(one)
         elif place.kind == "path":
             yield from self._name_places(place)
@@ -141,8 +145,7 @@ class Tracer:
             return frozenset()
         if id not in self._keys:
             if id in self._new:
-                found = (one.secret for one in self._seen if one.location.object == id)
-                self._keys[id] = frozenset(found)
+                self._keys[id] = frozenset(self._found.get(id, ()))
             else:
                 self._keys[id] = self._detected(id, path)
         return self._keys[id]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from fluxguard.chunk import Chunk, Origin, Skipped
 from fluxguard.errors import GitError
 from fluxguard.repo import objects
+from fluxguard.sources import lfs
 from fluxguard.sources.windows import WHOLE, windows
 
 TYPE_CHECKING = False
@@ -79,14 +80,16 @@ def _opened(opened: Opened, path: bytes, limit: int, seen: Seen) -> Iterator[Chu
             if opened.kind == "blob" and opened.size > WHOLE:
                 yield from windows(opened.pieces(), Origin("blob", path, opened.id))
             else:
-                yield from _whole(opened, path, b"".join(opened.pieces()), seen)
+                yield from _whole(opened, path, b"".join(opened.pieces()), seen, limit)
         except GitError:
             yield Skipped(shown, "the object is damaged", opened.id)
 
 
-def _whole(opened: Opened, path: bytes, data: bytes, seen: Seen) -> Iterator[Chunk]:
+def _whole(opened: Opened, path: bytes, data: bytes, seen: Seen, limit: int) -> Iterator[Chunk | Skipped]:
     if opened.kind == "blob":
         yield Chunk(data, Origin("blob", path, opened.id))
+        if lfs.is_pointer(data):
+            yield from lfs.content(data, Origin("lfs-object", path, opened.id), limit)
     elif opened.kind == "tree":
         if HOME in data.lower():
             seen.homes += [entry for entry in entries(data, opened.id) if HOME in entry[1].lower()]

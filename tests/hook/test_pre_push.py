@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import subprocess
@@ -270,6 +271,18 @@ def _(pushing: Pushing, text: str) -> tuple[str, ...]:
     content = f"api_key: {text}\n"
     pushing.repo.write("a.yaml", content)
     pushing.repo.commit(".fluxloop/config.yaml", content)
+    return ("origin", "main")
+
+
+@story("a file of Git LFS")
+def _(pushing: Pushing, text: str) -> tuple[str, ...]:
+    content = f"TOKEN={text}\n".encode()
+    name = hashlib.sha256(content).hexdigest()
+    path = pushing.repo.path / ".git" / "lfs" / "objects" / name[:2] / name[2:4] / name
+    path.parent.mkdir(parents=True)
+    path.write_bytes(content)
+    pointer = f"version https://git-lfs.github.com/spec/v1\noid sha256:{name}\nsize {len(content)}\n"
+    pushing.repo.commit("data.bin", pointer)
     return ("origin", "main")
 
 
