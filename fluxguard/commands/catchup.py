@@ -126,7 +126,7 @@ def unseen_of(commits: Sequence[str], tips: Sequence[str]) -> str:
     from fluxguard.repo import outgoing
 
     state = seen.state()
-    if state is None or all(tip.encode() in state.ids for tip in tips):
+    if state is None or all(state.knows(tip.encode()) for tip in tips):
         return ""
     listing = outgoing.Listing(tips, _text(state.ids), ("--not", "--remotes"))
     new = {id for id, path in listing.read().objects}
@@ -137,6 +137,6 @@ def unseen_of(commits: Sequence[str], tips: Sequence[str]) -> str:
 def pushed(tips: Sequence[str]) -> None:
     """What was pushed has been looked at."""
     state = seen.state()
-    new = [tip.encode() for tip in tips if state is not None and tip.encode() not in state.ids]
+    new = [tip.encode() for tip in tips if state is not None and not state.knows(tip.encode())]
     if state is not None and new:
         seen.add(state.common, new)

@@ -1,7 +1,7 @@
 """What the hooks have seen: the commits at which the next hook begins to look, and which git process it was that passed.
 
 Lies in `fluxguard/` of the git directory, made by `fluxguard install`; where it is not, nothing is kept. `checked`: a
-line about the files of refs, then ids, the last commit of each line of history that was looked at. The hooks
+line about the files of refs and its own size, then ids, the last commit of each line of history that was looked at. The hooks
 post-commit, post-merge and post-applypatch add the new commit to it if `passed` names the git process that runs them,
 which a hook of ours let pass. `open`: where something was found that no hook refused, the ids at which to begin until
 it is gone, and behind `:` the commits that were told of. There is nothing in these files but ids and times.
@@ -14,7 +14,7 @@ import os
 from fluxguard.repo import layout
 
 FOLDER = "fluxguard"
-_MOST = 256 << 10  # bytes, before the ids are looked through for those that still say something
+_MOST = 64 << 10  # bytes by which `checked` may grow, before it is written anew
 _FILES = ("refs/tags", "refs/notes", "refs/stash", "packed-refs")
 
 
@@ -25,20 +25,30 @@ class State:
     something that was found is still to be dealt with. before, told: as in `open`, before is None where there is none.
     """
 
-    __slots__ = ("before", "common", "git", "ids", "moved", "told")
+    __slots__ = ("_checked", "before", "common", "git", "moved", "told")
 
-    def __init__(self, git: str, common: str, told: bytes) -> None:
+    def __init__(self, git: str, common: str, checked: bytes) -> None:
         self.git = git
         self.common = common
-        first, _, rest = told.partition(b"\n")
-        self.ids = rest.split()
+        first, _, self._checked = checked.partition(b"\n")
+        about, _, size = first.rpartition(b" ")
         head = _head(git, common)
-        self.moved = first != signature(common) or head is None or (head != b"" and head not in self.ids)
         unfinished = _read(os.path.join(common, FOLDER, "open"))
-        self.moved = self.moved or len(told) > _MOST or unfinished is not None
+        grown = not size.isdigit() or len(size) > 9 or len(checked) > int(size) + _MOST
+        known = head is not None and (head == b"" or self.knows(head))
+        self.moved = about != signature(common) or not known or unfinished is not None or grown
         ids, _, commits = (unfinished or b"").partition(b":")
         self.before = None if unfinished is None else ids.split()
         self.told = commits.split()
+
+    def knows(self, id: bytes) -> bool:
+        """Whether the id is one of `ids`; cheaper than to look there."""
+        return self._checked.startswith(id + b"\n") or b"\n" + id + b"\n" in self._checked
+
+    @property
+    def ids(self) -> list[bytes]:
+        """The ids that were noted."""
+        return self._checked.split()
 
 
 def state() -> State | None:
@@ -77,7 +87,8 @@ def passed(found: State, process: str) -> None:
 def advance(common: str, ids: list[bytes]) -> None:
     """All that these ids lead to has been looked at."""
     path = os.path.join(common, FOLDER, "checked")
-    _write(path + ".new", b"\n".join([signature(common), *dict.fromkeys(ids), b""]))
+    content = b"\n".join([*dict.fromkeys(ids), b""])
+    _write(path + ".new", b"%s %d\n%s" % (signature(common), len(content), content))
     os.replace(path + ".new", path)
 
 
