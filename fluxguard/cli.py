@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     import argparse
 
 COMMANDS = (
-    "scan", "audit", "hook", "rules", "respond", "apikeys", "auth", "serve", "demo", "doctor",
+    "scan", "audit", "install", "uninstall", "hook", "rules", "respond", "apikeys", "auth", "serve", "demo",
+    "doctor",
 )  # fmt: skip
 PLAIN_FLAGS = ("--no-repo-config", "--no-ignore", "--quiet", "--no-color")
 
@@ -91,9 +92,21 @@ def _dispatch(arguments: list[str]) -> int:
     if arguments == ["scan", "--staged"]:
         return _staged([])
     if arguments[:2] == ["hook", "pre-commit"] and not any(name.startswith("-") for name in arguments[2:]):
-        return _staged(arguments[2:])
+        return _pre_commit(arguments[2:])
     if arguments[:3] == ["hook", "pre-commit", "--"]:
-        return _staged(arguments[3:])
+        return _pre_commit(arguments[3:])
+    if arguments[:2] == ["hook", "pre-push"] and not any(name.startswith("-") for name in arguments[2:]):
+        from fluxguard.commands import push
+
+        return push.check(arguments[2:])
+    if arguments[:2] == ["hook", "commit-msg"] and not any(name.startswith("-") for name in arguments[2:]):
+        from fluxguard.commands import message
+
+        return message.check(arguments[2:])
+    if arguments == ["hook", "reference-transaction", "prepared"]:
+        from fluxguard.commands import references
+
+        return references.check(arguments[2:])
     if arguments[:1] == ["scan"] and _is_plain(arguments[1:]):
         from fluxguard.commands import files
 
@@ -115,14 +128,24 @@ def _is_plain(words: list[str]) -> bool:
     return all(word in PLAIN_FLAGS or not word.startswith("-") for word in words)
 
 
-def _staged(names: list[str]) -> int:
+def _pre_commit(names: list[str]) -> int:
+    code = _staged(names, "pre-commit")
+    # A state is kept where `fluxguard install` was; its hooks name the git process that they run for.
+    if code == 0 and "FLUXGUARD_GIT" in os.environ:
+        from fluxguard.commands import catchup
+
+        catchup.passed()
+    return code
+
+
+def _staged(names: list[str], hook: str = "") -> int:
     from fluxguard.repo.ahead import Ahead
 
     ahead = Ahead()
     try:
         from fluxguard.commands.staged import check
 
-        return check([os.fsencode(name) for name in names], ahead)
+        return check([os.fsencode(name) for name in names], ahead, hook)
     finally:
         ahead.close()
 

@@ -116,6 +116,14 @@ def load_config(root: str | None, named: str | None = None, trust_repository: bo
     return config
 
 
+def baseline_of(root: str) -> str:
+    """The baseline's name in a repository's configuration, "" where it names none. Raises UsageError as `load_config`."""
+    path, table = _repository_table(root)
+    name: str = _one(table, "baseline", str, path) or ""
+    _refuse_elsewhere(name, path)
+    return name
+
+
 def _repository_table(root: str) -> tuple[str, Mapping[str, Any]]:
     path = os.path.join(root, settings.FILE)
     if os.path.lexists(path):
@@ -306,7 +314,10 @@ def _refuse_from_repository(table: Mapping[str, Any], where: str, own_rules: set
     _refuse_breadth(allowed, f"{where}: [[allow]]", hint)
     accepted = [entry["path"] for entry in table.get("accept-unread", []) if entry.get("path")]
     _refuse_breadth(accepted, f"{where}: [[accept-unread]]", hint)
-    baseline = table.get("baseline", "")
+    _refuse_elsewhere(table.get("baseline", ""), where)
+
+
+def _refuse_elsewhere(baseline: str, where: str) -> None:
     if baseline and (os.path.isabs(baseline) or ".." in baseline.split("/")):
         raise UsageError(
             f"{where}: the baseline has to lie in the repository.",

@@ -174,6 +174,10 @@ class Collector:
                     f"{shown}:{number}: this fluxguard:allow comment allows nothing: there is no key on its line."
                 )
 
+    def secrets(self, data: bytes, path: bytes) -> frozenset[Secret]:
+        """The keys in bytes, which count for nothing else."""
+        return frozenset(match.secret for match in self._detector.detect(data, path).matches)
+
     def paths(self) -> set[bytes]:
         """The paths at which something was found."""
         return {sighting.location.path for sighting in self._sightings}

@@ -122,6 +122,15 @@ class Scan:
             self.collector = Collector(self._config, self._triggers)
         self.skipped += self.collector.add(chunk)
 
+    def suspects(self, data: bytes) -> int:
+        """Whether anything may stand in these bytes, which `run` is then to look at."""
+        return self._triggers.kinds(data)
+
+    def cleared(self, count: int, size: int) -> None:
+        """Counts what `suspects` has cleared: objects, and their bytes."""
+        self.objects += count
+        self.bytes += size
+
     @property
     def clean(self) -> bool:
         """Whether everything was read and nothing was found."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
@@ -12,7 +11,7 @@ from fluxguard.audit.depot import Depots
 from fluxguard.audit.sift import Sieve
 from fluxguard.errors import GitError
 from fluxguard.model import Trace
-from fluxguard.repo.graph import Commit, Signature, parse_commit, parse_signature, topological
+from fluxguard.repo.graph import Commit, Signature, parse_commit, parse_signature, rfc3339, topological
 from fluxguard.repo.inflate import Damaged
 from fluxguard.repo.pack import COMMIT, TREE
 from fluxguard.repo.store import TooLarge, read_loose
@@ -254,17 +253,3 @@ def _refs(names: Iterable[bytes]) -> tuple[bytes, ...]:
 
 def _logs(names: Iterable[bytes]) -> tuple[bytes, ...]:
     return tuple(sorted({name[len(LOG) :] for name in names if name.startswith(LOG)}))
-
-
-def rfc3339(signature: Signature | None) -> str:
-    """A signature's time; "" where it has none that a calendar knows."""
-    return stamp(signature.seconds, signature.offset) if signature else ""
-
-
-def stamp(seconds: int, offset: int) -> str:
-    """Seconds since 1970, and minutes east of Greenwich, as RFC 3339."""
-    zone = datetime.timezone(datetime.timedelta(minutes=max(-1439, min(1439, offset))))
-    try:
-        return datetime.datetime.fromtimestamp(seconds, zone).isoformat()
-    except (ValueError, OverflowError, OSError):
-        return ""

@@ -22,8 +22,11 @@ if TYPE_CHECKING:
     from fluxguard.repo.ahead import Ahead
 
 
-def check(names: Sequence[bytes], ahead: Ahead | None = None) -> int:
-    """What the hook does: prints one line when clean, else the report. Returns the exit code."""
+def check(names: Sequence[bytes], ahead: Ahead | None = None, hook: str = "") -> int:
+    """What a hook does: prints one line when clean, else the report. Returns the exit code.
+
+    hook: its name, "" for `scan --staged`.
+    """
     root = layout.root()
     config = _configured(root)
     started = time.perf_counter()
@@ -31,9 +34,9 @@ def check(names: Sequence[bytes], ahead: Ahead | None = None) -> int:
     if seen.scan.clean:
         sys.stdout.write(clean_line(seen, len(names)))
         return 0
-    from fluxguard.commands.blocked import show
+    from fluxguard.commands.blocked import refuse
 
-    return show(report(seen, root, started), hook=True)
+    return refuse(report(seen, root, started), hook)
 
 
 def _configured(root: str | None) -> Config | None:

@@ -5,6 +5,7 @@ Ids are raw bytes here (20 of SHA-1, 32 of SHA-256).
 
 from __future__ import annotations
 
+import datetime
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -93,3 +94,17 @@ def descendants(order: Iterable[Commit], marks: Mapping[bytes, int]) -> dict[byt
         if bits:
             reached[commit.id] = bits
     return reached
+
+
+def rfc3339(signature: Signature | None) -> str:
+    """A signature's time; "" where it has none that a calendar knows."""
+    return stamp(signature.seconds, signature.offset) if signature else ""
+
+
+def stamp(seconds: int, offset: int) -> str:
+    """Seconds since 1970, and minutes east of Greenwich, as RFC 3339."""
+    zone = datetime.timezone(datetime.timedelta(minutes=max(-1439, min(1439, offset))))
+    try:
+        return datetime.datetime.fromtimestamp(seconds, zone).isoformat()
+    except (ValueError, OverflowError, OSError):
+        return ""

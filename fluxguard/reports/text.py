@@ -17,7 +17,14 @@ WIDTH = 80
 ORANGE = "dark_orange3"  # yellow can't be read on a light background
 KEYS = 30  # keys listed before the rest is only counted
 PLACES = 10  # places listed for one key before the rest is only counted
-_CONFIDENCE = {"high": "the checksum proves it", "medium": "the format fits", "low": "it may be one"}
+CONFIDENCE = {"high": "the checksum proves it", "medium": "the format fits", "low": "it may be one"}
+
+PUSHES = (
+    "hook pre-push",
+    "hook pre-receive",
+    "hook update",
+    "hook reference-transaction",
+)  # about commits that exist
 
 Line = tuple[str, str]  # rich style, text
 
@@ -50,6 +57,10 @@ def wrapped(text: str, indent: str) -> list[str]:
 
 
 def _of(report: Report, advice: bool) -> Iterator[Line]:
+    if report.command in PUSHES:
+        from fluxguard.reports import pushed
+
+        return pushed.lines(report, advice)
     if report.command != "audit":
         return _lines(report, advice)
     from fluxguard.reports import audited, told
@@ -80,7 +91,7 @@ def _lines(report: Report, advice: bool) -> Iterator[Line]:
     if blocking:
         yield from _findings(blocking, masks, "bold red")
         if advice:
-            yield from _why(blocking)
+            yield from why(blocking)
     if warned:
         yield "", ""
         yield f"bold {ORANGE}", f"Not blocking: {count(len(warned), 'key')}"
@@ -93,7 +104,7 @@ def _lines(report: Report, advice: bool) -> Iterator[Line]:
             shown = display.safe(reason.reason, masks) if reason else ""
             yield "dim", f"  {finding.secret.masked}  by {reason.by if reason else ''}: {shown}"
             yield "dim", f"    {_place(finding.locations[0], masks)}"
-    yield from _unread(report, masks)
+    yield from unread(report, masks)
     for text in report.stale:
         yield ORANGE, f"Note: {display.safe(text, masks)}"
     for text in report.notes:
@@ -136,7 +147,7 @@ def _findings(findings: list[Finding], masks: dict[bytes, str], style: str) -> I
         environment = f", {finding.environment}" if finding.environment else ""
         yield "", ""
         yield style, f"  {finding.secret.masked}"
-        yield "", f"  {what}{environment}: {_CONFIDENCE[finding.confidence]}"
+        yield "", f"  {what}{environment}: {CONFIDENCE[finding.confidence]}"
         open_places = [place for place in finding.locations if place.suppressed is None] or list(
             finding.locations
         )
@@ -163,7 +174,8 @@ def _place(place: Location, masks: dict[bytes, str]) -> str:
     return shown + (" (there at HEAD already)" if place.known else "")
 
 
-def _why(findings: list[Finding]) -> Iterator[Line]:
+def why(findings: list[Finding]) -> Iterator[Line]:
+    """What somebody could do with such a key."""
     advice = {rule.id: rule.advice for rule in built_in()}
     for text in dict.fromkeys(advice.get(finding.rule, "") for finding in findings):
         if text:
@@ -182,14 +194,15 @@ def _steps(report: Report) -> Iterator[Line]:
             yield "bold", f"       {command}"
 
 
-def _unread(report: Report, masks: dict[bytes, str]) -> Iterator[Line]:
-    refused = [unread for unread in report.skipped if unread.accepted is None]
+def unread(report: Report, masks: dict[bytes, str]) -> Iterator[Line]:
+    """What was not looked at, and how to accept that."""
+    refused = [one for one in report.skipped if one.accepted is None]
     accepted = len(report.skipped) - len(refused)
     if refused:
         yield "", ""
         yield f"bold {ORANGE}", f"Not read: {len(refused):,}"
-        for unread in refused[:PLACES]:
-            yield ORANGE, f"  {display.path(unread.where, masks)}: {display.safe(unread.reason, masks)}"
+        for one in refused[:PLACES]:
+            yield ORANGE, f"  {display.path(one.where, masks)}: {display.safe(one.reason, masks)}"
         if len(refused) > PLACES:
             yield ORANGE, f"  and {len(refused) - PLACES:,} more (all of them: --format json)"
         yield "", "  What can't be read can be accepted, with a reason, in .fluxguard.toml:"
