@@ -47,10 +47,14 @@ class Names:
 
     def base64(self, name: bytes) -> str:
         """The name's own bytes, for names that are no UTF-8; keys are masked all the same."""
+        return base64.b64encode(self.raw(name)).decode()
+
+    def raw(self, name: bytes) -> bytes:
+        """The name as it is, but for keys: for formats with an encoding of their own for what can't be shown."""
         hidden = self._masked(name)
         for value, mask in self.masks.items():
             hidden = hidden.replace(value, mask.encode())
-        return base64.b64encode(hidden).decode()
+        return hidden
 
     def _masked(self, raw: bytes) -> bytes:
         if not self._triggers.kinds(raw):
