@@ -62,19 +62,20 @@ def headline(report: Report) -> str:
 def _annotated(kind: str, findings: list[Finding], places: Standing) -> Iterator[tuple[str, str]]:
     """For each place that is not suppressed: the command, and the plain line."""
     for finding in findings:
-        for spot in places.spots(finding):
-            if spot.note.startswith("suppressed"):
-                continue
-            text = _message(finding, spot)
-            where = (
-                {"file": spot.file, "line": spot.line, "col": spot.column, "endColumn": spot.end}
-                if spot.in_tree
-                else {}
-            )
-            yield (
-                command(kind, text, title=f"fluxguard: {standing.what(finding.rule)}", **where),
-                harmless(f"  {text}"),
-            )
+        for place in standing.ordered(finding):
+            if place.suppressed is None:
+                spot = places.spot(finding, place)
+                text = _message(finding, spot)
+                yield _annotation(kind, text, finding, spot), harmless(f"  {text}")
+
+
+def _annotation(kind: str, text: str, finding: Finding, spot: Spot) -> str:
+    title = f"fluxguard: {standing.what(finding.rule)}"
+    if not spot.in_tree:
+        return command(kind, text, title=title)
+    return command(
+        kind, text, file=spot.file, line=spot.line, col=spot.column, endColumn=spot.end, title=title
+    )
 
 
 def _message(finding: Finding, spot: Spot) -> str:

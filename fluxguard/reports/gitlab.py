@@ -20,7 +20,7 @@ from fluxguard.reports.names import Names
 from fluxguard.reports.sarif import HOME
 from fluxguard.reports.standing import Spot, Standing
 
-VERSION = "15.2.1"
+VERSION = "15.2.4"
 SCHEMA = (
     "https://gitlab.com/gitlab-org/security-products/security-report-schemas/-/raw/"
     f"v{VERSION}/dist/secret-detection-report-format.json"

@@ -62,7 +62,7 @@ def _driver(rules: list[dict[str, Any]]) -> dict[str, Any]:
             _descriptor(
                 "not-read", "NotRead", "Something was not looked at, so that it does not count as clean."
             ),
-            _descriptor("note", "Note", "Something that whoever reads the report should know."),
+            _descriptor("remark", "Note", "Something that whoever reads the report should know."),
         ],
     }
 
@@ -73,6 +73,7 @@ def _descriptor(id: str, name: str, text: str) -> dict[str, Any]:
         "name": name,
         "shortDescription": {"text": text},
         "fullDescription": {"text": text},
+        "help": {"text": text},
         "helpUri": f"{HOME}/blob/main/docs/report.md",
     }
 
@@ -209,7 +210,7 @@ def _invocation(report: Report, places: Standing) -> dict[str, Any]:
         "exitCode": report.exit_code,
         "toolExecutionNotifications": [
             *(_notification(unread, places) for unread in report.skipped),
-            *({"descriptor": {"id": "note", "index": 1}, "level": "note", "message": {"text": _text(note)}} for note in notes),
+            *({"descriptor": {"id": "remark", "index": 1}, "level": "note", "message": {"text": _text(note)}} for note in notes),
         ],
     }  # fmt: skip
 

@@ -14,6 +14,11 @@ from fluxguard.reports.names import Names
 
 SHORT = 10  # digits of a commit's id
 CONFIDENCE = {"high": "the checksum proves it", "medium": "the format fits", "low": "it may be one"}
+# Which places count more: what is in the tree, then what is handed on with the history, then what only this copy has.
+_ORDER = (
+    ("file", "staged", "stdin", "blob", "path", "index"),
+    ("commit-message", "commit-header", "tag-message", "tag-header", "ref-name"),
+)
 _OTHER = "A key that whoever reads it can use."
 
 
@@ -181,12 +186,12 @@ def counted(report: Report) -> dict[str, int]:
     return found
 
 
-def _weight(place: Location) -> tuple[bool, bool, bool, bool]:
+def _weight(place: Location) -> tuple[bool, bool, int, bool]:
     trace = place.trace
     return (
         place.suppressed is not None,
         place.known,
-        place.kind not in ("file", "staged", "stdin", "blob", "path", "index"),
+        next((number for number, kinds in enumerate(_ORDER) if place.kind in kinds), len(_ORDER)),
         trace is not None and not trace.tips,
     )
 
