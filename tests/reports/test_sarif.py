@@ -209,18 +209,22 @@ def test_microsofts_validator_has_no_error_and_no_warning(
         pytest.skip("the validator is built for Linux on x86-64")
     multitool = package("@microsoft/sarif-multitool-linux@5.7.0", tmp_path / "npm") / "Sarif.Multitool"
     multitool.chmod(multitool.stat().st_mode | stat.S_IXUSR)
-    for command in ("scan", "audit"):
-        log = tmp_path / f"{command}.sarif"
-        log.write_text(write(command, cwd=hostile.path)["sarif"])
-        verdict = tmp_path / f"{command}.verdict.sarif"
-        arguments = ["--rule-kind", "Sarif;Ghas", "--level", "Error;Warning", "--output", verdict, log]
+
+    def complaints(log: str) -> list[str]:
+        file, verdict = tmp_path / "log.sarif", tmp_path / "verdict.sarif"
+        file.write_text(log)
+        verdict.unlink(missing_ok=True)
+        arguments = ["--rule-kind", "Sarif;Ghas", "--level", "Error;Warning", "--output", verdict, file]
         done = subprocess.run(
             [multitool, "validate", *arguments], capture_output=True, text=True, timeout=120,
             env={**os.environ, "DOTNET_SYSTEM_GLOBALIZATION_INVARIANT": "1"},
         )  # fmt: skip
         assert verdict.exists(), done.stdout + done.stderr
         (run,) = json.loads(verdict.read_text())["runs"]
-        assert [(one["ruleId"], one.get("message")) for one in run.get("results", [])] == []
-        assert {"GH1001", "SARIF1002"} <= {
-            rule["id"] for rule in run["tool"]["driver"].get("rules", [])
-        } or done.returncode == 0
+        return [one["ruleId"] for one in run.get("results", [])]
+
+    for command in ("scan", "audit"):
+        assert complaints(write(command, cwd=hostile.path)["sarif"]) == []
+    broken = json.loads(write("scan", cwd=hostile.path)["sarif"])
+    del broken["runs"][0]["results"][0]["locations"]
+    assert "GH2012" in complaints(json.dumps(broken)), "it does look"
