@@ -106,7 +106,8 @@ def _summarized(report: Report) -> list[FluxguardError]:
     from fluxguard.reports import github
 
     try:
-        fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW, 0o666)
+        # Never through a link, and never waiting for whoever might read a pipe.
+        fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)
         with open(fd, "w", encoding="utf-8", newline="\n") as stream:
             github.summary(report, stream)
     except OSError as error:

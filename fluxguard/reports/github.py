@@ -1,7 +1,7 @@
 """GitHub Actions: annotations on the lines, as workflow commands, and the job's summary in Markdown.
 
 https://docs.github.com/actions/reference/workflows-and-actions/workflow-commands. A step shows ten annotations of each kind,
-so the last one says how many more there are; all of them are in the log and in the summary.
+so the last one says how many more there are, which are in the log and in the summary.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TextIO
 
+from fluxguard.display import safe
 from fluxguard.model import Finding, Report
 from fluxguard.reports import standing
 from fluxguard.reports.markdown import code, plain
@@ -17,6 +18,7 @@ from fluxguard.reports.text import harmless
 from fluxguard.words import count
 
 SHOWN = 10  # annotations of a kind that GitHub shows for a step
+LOGGED = 1_000  # further places in the log
 LARGEST = 1_000_000  # of a summary; GitHub takes 1 MiB of a step
 ROWS = 200  # keys, or places of one key, in a summary
 
@@ -89,9 +91,11 @@ def _limited(kind: str, pairs: list[tuple[str, str]], most: int) -> Iterator[str
         return
     shown, rest = pairs[: most - 1], pairs[most - 1 :]
     yield from (annotation for annotation, _ in shown)
-    text = f"{len(rest):,} more places: GitHub shows {SHOWN} annotations of a step; the job's summary and the log have all"
+    text = f"{len(rest):,} more places: GitHub shows {SHOWN} annotations of a step; the job's summary and the log have more"
     yield command(kind, text, title="fluxguard: more places")
-    yield from (line for _, line in rest)
+    yield from (line for _, line in rest[:LOGGED])
+    if len(rest) > LOGGED:
+        yield f"  and {len(rest) - LOGGED:,} more: --report json=FILE has all of them"
 
 
 def command(name: str, text: str, **properties: str | int) -> str:
@@ -145,7 +149,9 @@ def _table(report: Report, places: Standing) -> Iterator[str]:
         ]
         more = [plain(f"and {len(spots) - ROWS:,} more")] if len(spots) > ROWS else []
         state = "suppressed" if finding.suppressed else "blocks" if finding.blocks else "warns"
-        what = plain(f"{standing.what(finding.rule)}, {finding.environment or 'no environment'}, {state}")
+        what = plain(
+            f"{standing.what(finding.rule)}, {safe(finding.environment) or 'no environment'}, {state}"
+        )
         yield f"| {code(finding.secret.masked)} | {what} | {'<br>'.join(spots[:ROWS] + more)} |"
     if len(report.findings) > ROWS:
         yield from ("", plain(f"and {count(len(report.findings) - ROWS, 'more key')}"))

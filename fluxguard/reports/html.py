@@ -10,6 +10,7 @@ from html import escape
 from typing import TextIO
 
 import fluxguard
+from fluxguard.display import safe
 from fluxguard.model import Finding, Location, Report
 from fluxguard.reports import remains, standing
 from fluxguard.reports.github import headline
@@ -148,7 +149,7 @@ def _key(finding: Finding, places: Standing) -> Iterator[str]:
     spots = list(zip(places.spots(finding), standing.ordered(finding), strict=True))
     yield f'<section class="key {state}">'
     yield f'<h3><code>{escape(finding.secret.masked)}</code> <span class="{state}">{_STATE[state]}</span></h3>'
-    environment = f", environment {finding.environment}" if finding.environment else ""
+    environment = f", environment {safe(finding.environment)}" if finding.environment else ""
     known = f", the platform says: {finding.status}" if finding.status != "unknown" else ""
     yield f"<p>{escape(standing.what(finding.rule))}{escape(environment)}: {standing.CONFIDENCE[finding.confidence]}{escape(known)}.</p>"
     yield f"<p>{escape(standing.why(finding.rule))}</p>"

@@ -11,6 +11,7 @@ from typing import Any, TextIO
 
 import fluxguard
 from fluxguard.detect.ruleset import built_in
+from fluxguard.display import safe
 from fluxguard.model import Finding, Report, Suppression, Unread
 from fluxguard.reports import standing
 from fluxguard.reports.names import Names
@@ -139,7 +140,7 @@ def _result(finding: Finding, index: int, places: Standing) -> dict[str, Any]:
         "suppressions": [_suppression(finding.suppressed, places.names)] if finding.suppressed else [],
         "properties": {
             "masked": finding.secret.masked,
-            "environment": finding.environment,
+            "environment": safe(finding.environment),
             "confidence": finding.confidence,
             "severity": finding.severity,
             "status": finding.status,

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from urllib.parse import quote
 
 from fluxguard.detect.ruleset import built_in
+from fluxguard.display import safe
 from fluxguard.model import SHORTEST_BODY, Finding, Location, Report
 from fluxguard.reports import advice, remains
 from fluxguard.reports.names import Names
@@ -98,7 +100,7 @@ class Standing:
     def _relative(self, name: bytes) -> bytes:
         """A name on disk, which is as it was typed, from the top of the repository; the others are so already."""
         checkout = self.report.checkout
-        if checkout is None or self.report.command != "scan" or name.startswith(b"<"):
+        if checkout is None or self.report.command != "scan" or name == b"<stdin>":
             return os.path.normpath(name) if name else name
         whole = os.path.normpath(os.path.join(checkout.here, name))
         top = checkout.top.rstrip(b"/") + b"/"
@@ -129,6 +131,8 @@ class Standing:
         parts = []
         if place.suppressed is not None:
             parts.append(f"suppressed by {place.suppressed.by}: {self.names(place.suppressed.reason)}")
+        if place.kind == "file" and self.report.command == "audit":
+            parts.append("in the working tree")
         if place.known:
             parts.append("there at HEAD already")
         trace = place.trace
@@ -150,18 +154,24 @@ def ordered(finding: Finding) -> list[Location]:
 
 def sentence(finding: Finding) -> str:
     """What a finding is, in a few words: no name, no place."""
-    environment = f"{finding.environment}, " if finding.environment else ""
+    environment = f"{safe(finding.environment)}, " if finding.environment else ""
     return f"{what(finding.rule)} {finding.secret.masked} ({environment}{CONFIDENCE[finding.confidence]})"
 
 
 def what(rule: str) -> str:
     """What a rule finds."""
-    return next((known.description for known in built_in() if known.id == rule), rule)
+    return _described().get(rule, (rule, ""))[0]
 
 
 def why(rule: str) -> str:
     """What somebody could do with what a rule finds."""
-    return next((known.advice for known in built_in() if known.id == rule), "") or _OTHER
+    return _described().get(rule, (rule, ""))[1] or _OTHER
+
+
+@functools.cache
+def _described() -> dict[str, tuple[str, str]]:
+    """Description and advice of each rule that comes with fluxguard."""
+    return {rule.id: (rule.description, rule.advice) for rule in built_in()}
 
 
 def steps(report: Report) -> list[tuple[str, tuple[str, ...]]]:
@@ -197,7 +207,9 @@ def _weight(place: Location) -> tuple[bool, bool, int, bool]:
 
 
 def _object(place: Location) -> bytes:
-    return b".git/objects/" + place.object.encode() if place.object else b".git/COMMIT_EDITMSG"
+    if place.object:
+        return b".git/objects/" + place.object.encode()
+    return b".git/COMMIT_EDITMSG" if place.kind == "commit-message" else b".git/unnamed"
 
 
 def _visible(masked: str) -> int:

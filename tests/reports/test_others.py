@@ -296,6 +296,11 @@ def test_the_summary_is_added_and_follows_no_link(repo: Repo, mint: Mint, run: R
     assert outcome.code == 1
     assert "summary can't be written" in outcome.err
     assert precious.read_text() == "mine"
+    os.mkfifo(tmp_path / "pipe")
+    outcome = run(
+        "scan", "--format", "github", cwd=repo.path, env={"GITHUB_STEP_SUMMARY": str(tmp_path / "pipe")}
+    )
+    assert outcome.code == 1, "nobody reads from it, and nobody waits for that"
 
 
 def test_a_summary_never_grows_beyond_what_github_takes(repo: Repo, mint: Mint, write: Write) -> None:

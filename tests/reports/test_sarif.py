@@ -168,6 +168,12 @@ def test_paths_are_those_from_the_top(repo: Repo, mint: Mint, write: Write) -> N
     for arguments in (("scan",), ("scan", "src"), ("scan", "src/a.py"), ("scan", str(repo.path))):
         (result,) = valid(write(*arguments, cwd=repo.path / "app")["sarif"])["results"]
         assert uri(result["locations"][0]) == "app/src/a.py", arguments
+    repo.write("app/<script>", mint.key())
+    names = {
+        uri(one["locations"][0])
+        for one in valid(write("scan", "<script>", cwd=repo.path / "app")["sarif"])["results"]
+    }
+    assert names == {"app/%3Cscript%3E"}
     outside = repo.path.parent / "elsewhere.txt"
     outside.write_text(mint.key())
     (result,) = valid(write("scan", str(outside), cwd=repo.path)["sarif"])["results"]

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
+import time
 from pathlib import Path
 
 import jsonschema
 import pytest
 from conftest import PROJECT, Mint, Repo, Run
 
+from fluxguard.model import Finding, Location, Report, Secret
 from fluxguard.repo.checkout import public
+from fluxguard.reports import FORMATS, writer
 from reports.conftest import Write
 from reports.hostile import NAMES
 
@@ -106,6 +110,18 @@ def test_outside_of_a_repository(run: Run, mint: Mint, tmp_path: Path) -> None:
     assert result["locations"][0]["physicalLocation"]["artifactLocation"]["uri"] == "a.txt"
     outcome = run("scan", "--stdin", "--format", "gitlab", cwd=folder, stdin=mint.key().encode())
     assert json.loads(outcome.out)["vulnerabilities"][0]["location"]["commit"] == {"sha": "0000000"}
+
+
+def test_thousands_of_keys_and_names_cost_seconds(mint: Mint) -> None:
+    findings = tuple(
+        Finding("fluxloop-api-key", Secret(mint.key().encode()), "prod", "high", "block",
+                (Location("blob", b"folder/%d.txt" % number, 1, 1, object="a" * 40),))
+        for number in range(3000)
+    )  # fmt: skip
+    for format in FORMATS:
+        started = time.process_time()
+        writer(format)(Report("audit", ".", findings), io.StringIO())
+        assert time.process_time() - started < 5, format
 
 
 def test_several_repositories(run: Run, make_repo: object, mint: Mint, write: Write, tmp_path: Path) -> None:
