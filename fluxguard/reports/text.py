@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import textwrap
 from collections.abc import Iterable, Iterator
 from typing import TextIO
@@ -26,6 +27,8 @@ PUSHES = (
     "hook reference-transaction",
 )  # about commits that exist
 
+_COMMAND = re.compile(r"##(?=[a-z]*\[)")
+
 Line = tuple[str, str]  # rich style, text
 
 
@@ -36,7 +39,7 @@ def write(report: Report, stream: TextIO, advice: bool = True, color: bool | Non
 
 def write_lines(source: Iterable[Line], stream: TextIO, color: bool | None = None) -> None:
     """Writes lines with their styles; color as for `write`."""
-    lines = list(source)
+    lines = [(style, harmless(text)) for style, text in source]
     if color is None:
         color = stream.isatty() and "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb"
     if color:
@@ -45,6 +48,14 @@ def write_lines(source: Iterable[Line], stream: TextIO, color: bool | None = Non
         for _, text in lines:
             stream.write(_encodable(text, stream) + "\n")
     stream.flush()
+
+
+def harmless(line: str) -> str:
+    """A line that no CI system takes for a command of its own (::name::, ##[name], ##vso[name]): a file may be called so."""
+    if "##" in line:
+        line = _COMMAND.sub(r"#\\x23", line)
+    lead = len(line) - len(line.lstrip())
+    return f"{line[:lead]}\\x3a{line[lead + 1 :]}" if line.startswith("::", lead) else line
 
 
 def wrapped(text: str, indent: str) -> list[str]:
