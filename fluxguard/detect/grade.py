@@ -81,7 +81,9 @@ DOUBTFUL = -8.0  # and below which it counts as written; between them there is d
 WRITTEN = (
     -28.0
 )  # below which there is none: of six million random bodies of 16 to 29 characters, one came below -26
-NAME = -12.0  # below which letters alone are a name: of a hundred thousand random ones, 16 long, thirty come below
+NAME = (
+    -12.0
+)  # below which letters alone are a name: of a hundred thousand random ones, 16 long, thirty come below
 _KINDS = re.compile(rb"\d+")
 
 
