@@ -67,16 +67,75 @@ _HEXADECIMAL = re.compile(rb"[0-9a-f]+\Z|[0-9A-F]+\Z")
 _DIGESTS = frozenset((32, 40, 48, 56, 64, 96, 128))  # hexadecimal digits of what is usually counted or hashed
 # What stands before a digest or a number, and is no environment.
 _NAMING = frozenset(
-    """
-    blob build checksum chunk commit crc date digest etag guid hash id image job layer md5 ref rev revision run sha sha1 sha224
-    sha256 sha384 sha512 span tag time timestamp trace tree ts uid uuid ver version
-    """.split()
+    [
+        "blob",
+        "build",
+        "checksum",
+        "chunk",
+        "commit",
+        "crc",
+        "date",
+        "digest",
+        "etag",
+        "guid",
+        "hash",
+        "id",
+        "image",
+        "job",
+        "layer",
+        "md5",
+        "ref",
+        "rev",
+        "revision",
+        "run",
+        "sha",
+        "sha1",
+        "sha224",
+        "sha256",
+        "sha384",
+        "sha512",
+        "span",
+        "tag",
+        "time",
+        "timestamp",
+        "trace",
+        "tree",
+        "ts",
+        "uid",
+        "uuid",
+        "ver",
+        "version",
+    ]
 )
 _LIKE_ENVIRONMENTS = frozenset(
-    """
-    acc acceptance alpha beta canary demo development e2e edge int integration live local nightly preprod preview
-    production qa sandbox sbx stage staging test testing tst uat
-    """.split()
+    [
+        "acc",
+        "acceptance",
+        "alpha",
+        "beta",
+        "canary",
+        "demo",
+        "development",
+        "e2e",
+        "edge",
+        "int",
+        "integration",
+        "live",
+        "local",
+        "nightly",
+        "preprod",
+        "preview",
+        "production",
+        "qa",
+        "sandbox",
+        "sbx",
+        "stage",
+        "staging",
+        "test",
+        "testing",
+        "tst",
+        "uat",
+    ]
 )
 
 

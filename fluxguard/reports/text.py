@@ -109,7 +109,7 @@ def _headline(report: Report, blocking: list[Finding]) -> Line:
         if report.command.startswith("hook commit-msg"):
             return (
                 "bold red",
-                f"fluxguard: the commit message holds {count(len(blocking), 'key')}. The commit is refused.",
+                f"fluxguard: {_holder(blocking)} {count(len(blocking), 'key')}. The commit is refused.",
             )
         if report.command == "scan --staged":
             return (
@@ -127,6 +127,11 @@ def _headline(report: Report, blocking: list[Finding]) -> Line:
     if not report.complete:
         return f"bold {ORANGE}", "fluxguard: not everything could be read, so this is not called clean."
     return "green", f"fluxguard: no key found that blocks ({looked}, {report.stats.seconds:.1f} s)."
+
+
+def _holder(findings: list[Finding]) -> str:
+    kinds = {place.kind for finding in findings for place in finding.locations}
+    return "author or committer hold" if kinds == {"commit-header"} else "the commit message holds"
 
 
 def _findings(findings: list[Finding], masks: dict[bytes, str], style: str) -> Iterator[Line]:
@@ -155,9 +160,12 @@ def _place(place: Location, masks: dict[bytes, str]) -> str:
         "path": f"{path} (the file's name)",
         "ref-name": f"{path} (the branch's name)",
         "commit-message": f"the commit message, line {place.line}, column {place.column}",
+        "commit-header": "the author's or committer's name or mail address",
     }.get(place.kind, f"{path}:{place.line}:{place.column}")
     if place.kind == "blob":
         shown += " (committed)"
+    elif place.object and place.kind in ("commit-message", "commit-header"):
+        shown += f" (of commit {place.object[:10]})"
     if place.via:
         shown += f" (inside {' > '.join(display.safe(step, masks) for step in place.via)})"
     return shown + (" (there at HEAD already)" if place.known else "")
