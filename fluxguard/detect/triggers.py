@@ -197,7 +197,10 @@ _PACKED_MARKS = (
     b"7z\xbc\xaf\x27\x1c",
     b"Rar!\x1a\x07",
     b"\x28\xb5\x2f\xfd",
-    b"!<arch>\ndebian-binary",
+    b"!<arch>\n",
+    b"x\x01",  # zlib
+    b"x\x9c",
+    b"x\xda",
     b"\x04\x22\x4d\x18",
     b"\x1f\x9d\x90",
     b"MSCF\0\0\0\0",
