@@ -85,14 +85,11 @@ def _lines(report: Report, advice: bool) -> Iterator[Line]:
         yield "", ""
         yield f"bold {ORANGE}", f"Not blocking: {count(len(warned), 'key')}"
         yield from _findings(warned, masks, ORANGE)
-    if suppressed:
-        yield "", ""
-        yield "dim", f"Suppressed: {count(len(suppressed), 'key')}"
-        for finding in suppressed:
-            reason = finding.suppressed
-            shown = display.safe(reason.reason, masks) if reason else ""
-            yield "dim", f"  {finding.secret.masked}  by {reason.by if reason else ''}: {shown}"
-            yield "dim", f"    {_place(finding.locations[0], masks)}"
+    production = [finding for finding in suppressed if _is_loud(finding)]
+    others = [finding for finding in suppressed if not _is_loud(finding)]
+    # Whoever writes into the repository may have said so: nobody should let one of these through unseen.
+    yield from _suppressed(production, masks, ORANGE, "Let through, though of production")
+    yield from _suppressed(others, masks, "dim", "Suppressed")
     yield from _unread(report, masks)
     for text in report.stale:
         yield ORANGE, f"Note: {display.safe(text, masks)}"
@@ -100,6 +97,17 @@ def _lines(report: Report, advice: bool) -> Iterator[Line]:
         yield "dim", f"Note: {display.safe(text, masks)}"
     if advice and (blocking or warned):
         yield from _steps(report)
+
+
+def _suppressed(findings: list[Finding], masks: dict[bytes, str], style: str, title: str) -> Iterator[Line]:
+    if findings:
+        yield "", ""
+        yield style, f"{title}: {count(len(findings), 'key')}"
+    for finding in findings:
+        reason = finding.suppressed
+        shown = display.safe(reason.reason, masks) if reason else ""
+        yield style, f"  {finding.secret.masked}  by {reason.by if reason else ''}: {shown}"
+        yield style, f"    {_place(finding.locations[0], masks)}"
 
 
 def _headline(report: Report, blocking: list[Finding]) -> Line:
