@@ -7,6 +7,7 @@ looked at is not clean.
 from __future__ import annotations
 
 import io
+import re
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -67,6 +68,7 @@ class Budget:
         return count <= MEMBERS and self.members >= 0
 
 
+_TEXT = re.compile(rb"[\t\n\r -~]{11,63}\Z|[\t\n\r -~]{64}")
 _STRANGERS = (
     (b"7z\xbc\xaf\x27\x1c", "7z archive: a format that fluxguard does not open"),
     (b"Rar!\x1a\x07", "RAR archive: a format that fluxguard does not open"),
@@ -86,7 +88,7 @@ def unpack(data: bytes, budget: Budget) -> Iterator[Opened | Closed]:
             return
     if data.startswith(b"\x1f\x8b\x08"):
         yield from _gzip(data, budget)
-    elif data[:3] == b"BZh" and data[4:10] == b"1AY&SY" and not data[:64].isascii():  # else it is about bzip2
+    elif data[:3] == b"BZh" and data[4:10] == b"1AY&SY" and not _TEXT.match(data):  # else it is about bzip2
         import bz2
 
         yield from _stream("bzip2", data, bz2.BZ2Decompressor, budget)
@@ -282,7 +284,9 @@ def _tar(data: bytes, budget: Budget) -> Iterator[Opened | Closed]:
                 count += 1
                 archive.members = []  # type: ignore[attr-defined]  # tarfile keeps every member it has seen
                 if count > MEMBERS or not budget.fits(1):
-                    yield Closed("", f"tar archive with more than {MEMBERS:,} members")
+                    yield Closed(
+                        "", f"tar archive with more than {MEMBERS:,} members, or beside others with as many"
+                    )
                     return
                 if member.isreg():
                     yield from _tar_member(archive, member, budget)

@@ -99,6 +99,12 @@ def _lines(report: Report, advice: bool) -> Iterator[Line]:
         yield from _steps(report)
 
 
+def _is_loud(finding: Finding) -> bool:
+    """Whether configuration lets a key of production through; a comment stands beside its key, for all to see."""
+    reason = finding.suppressed
+    return finding.environment == "prod" and reason is not None and reason.by != "allow-comment"
+
+
 def _suppressed(findings: list[Finding], masks: dict[bytes, str], style: str, title: str) -> Iterator[Line]:
     if findings:
         yield "", ""
