@@ -6,10 +6,16 @@ and so does `scan` with names of files.
 
 from __future__ import annotations
 
+import _signal  # type: ignore[import-not-found]  # `signal` would import enum
 import os
 import sys
 
-from fluxguard.errors import ExitCode, FluxguardError
+_PROGRAM = os.path.basename(sys.argv[0] if sys.argv else "") in ("fluxguard", "__main__.py")
+if _PROGRAM and _signal.getsignal(_signal.SIGINT) is _signal.default_int_handler:
+    # Until `main` can say so in words, Ctrl-C ends the program at once, and without a traceback.
+    _signal.signal(_signal.SIGINT, _signal.SIG_DFL)
+
+from fluxguard.errors import ExitCode, FluxguardError  # noqa: E402
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,16 +34,21 @@ def program() -> int:
     A clean run has written all that it had to say; taking the interpreter apart would cost it 2 ms more. Where
     somebody asked to be called at the end (coverage does), the end is the ordinary one.
     """
-    code = main()
+    ready = _signal.getsignal(_signal.SIGINT) == _signal.SIG_DFL
+    code = main(ready=ready)
+    if ready:
+        _signal.signal(_signal.SIGINT, _signal.SIG_DFL)
     if code == ExitCode.CLEAN and "atexit" not in sys.modules:
         os._exit(code)
     return code
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Runs fluxguard. Returns the contract's exit code; never raises."""
+def main(argv: list[str] | None = None, ready: bool = False) -> int:
+    """Runs fluxguard. Returns the contract's exit code; never raises. ready: it is to answer Ctrl-C from now on."""
     arguments = sys.argv[1:] if argv is None else argv
     try:
+        if ready:
+            _signal.signal(_signal.SIGINT, _signal.default_int_handler)
         _open_streams()
         code = _dispatch(arguments)
         sys.stdout.flush()

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import time
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
@@ -29,6 +30,7 @@ CONFIDENCES = ("high", "medium", "low")
 BASELINE_SCHEMA = "fluxguard.baseline/1"
 _TOP = {"severity", "allow", "baseline", "accept-unread", "limits", "rules", "platform"}
 _LARGEST_FILE = 1 << 20
+_OF_A_LIMIT = re.compile(r"than the limit|nested in more than")
 _MOST_DOTS = 2_000  # in a line: what tomllib takes for a dotted key grows with their square
 
 
@@ -50,12 +52,13 @@ class Allowed:
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """Something that may stay unread, by path glob or object id, for a reason."""
+    """Something that may stay unread, by path glob or object id, for a reason. repository: it is the repository that says so."""
 
     path: str
     object: str
     reason: str
     matcher: Any = None
+    repository: bool = False
 
     def covers(self, where: bytes, object: str) -> bool:
         """Whether it is about what stands at `where` with the id `object`."""
@@ -94,9 +97,20 @@ class Config:
                 return Suppression("path", allowed.reason)
         return None
 
-    def acceptance(self, where: bytes, object: str) -> str | None:
-        """The reason for which something may stay unread, or None."""
-        return next((accepted.reason for accepted in self.accept if accepted.covers(where, object)), None)
+    def acceptance(self, where: bytes, object: str, why: str = "") -> str | None:
+        """The reason for which something may stay unread, or None. why: it was not read.
+
+        What only the user's own, lower limits leave unread, a repository may not accept: it could hide a key there.
+        """
+        foreign = not (self._limits_lowered() and _OF_A_LIMIT.search(why))
+        entries = (accepted for accepted in self.accept if foreign or not accepted.repository)
+        return next((accepted.reason for accepted in entries if accepted.covers(where, object)), None)
+
+    def _limits_lowered(self) -> bool:
+        usual = Limits()
+        return self.largest < settings.LARGEST or any(
+            getattr(self.limits, name) < getattr(usual, name) for name in ("depth", "expanded", "total")
+        )
 
 
 def load_config(root: str | None, named: str | None = None, trust_repository: bool = True) -> Config:
@@ -183,7 +197,10 @@ def _merge(config: Config, table: Mapping[str, Any], where: str, from_repository
         severity={**config.severity, **_severity(table, where)},
         allow=config.allow + tuple(_allowed(entry, where) for entry in _tables(table, "allow", where)),
         accept=config.accept
-        + tuple(_accepted(entry, where) for entry in _tables(table, "accept-unread", where)),
+        + tuple(
+            replace(_accepted(entry, where), repository=from_repository)
+            for entry in _tables(table, "accept-unread", where)
+        ),
         baseline_path=_one(table, "baseline", str, where) or config.baseline_path,
         rules=config.rules + rules,
         sources=(*config.sources, where),

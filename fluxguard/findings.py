@@ -198,7 +198,7 @@ class Collector:
         """All that was found. whole: everything was looked at, so that unused exceptions may be pointed out."""
         findings = gather(self.seen(), self.config)
         unread = tuple(
-            Unread(item.where, item.reason, self.config.acceptance(item.where, item.object))
+            Unread(item.where, item.reason, self.config.acceptance(item.where, item.object, item.reason))
             for item in skipped
         )
         stale = list(self._stale)

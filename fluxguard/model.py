@@ -258,6 +258,8 @@ class Report:
     stale: suppressions that no longer match anything, in words. notes: what else a person should know.
     hidden: stretches of names in which a key stands encoded, each with what is shown instead.
     born: False on a branch that has no commit yet. beside: what was looked at beside objects, for each repository.
+    occasion: on which git is about to commit (fluxguard.repo.occasion), "" where it is about no commit. inherited: paths whose
+    keys stand in what is being merged, too. start: the commit from which on a range was looked at, "" where none was.
     mentions: what the commits say that are named, by hex id. interrupted: somebody ended the run before its end.
     checkout: the working copy around it, for the formats that name one. ended: when, in seconds since 1970; 0: not said.
     """
@@ -271,6 +273,9 @@ class Report:
     notes: tuple[str, ...] = ()
     hidden: tuple[tuple[bytes, str], ...] = ()
     born: bool = True
+    occasion: str = ""
+    inherited: tuple[bytes, ...] = ()
+    start: str = ""
     certificates: tuple[Certificate, ...] = ()
     beside: tuple[Beside, ...] = ()
     mentions: Mapping[str, Mention] = field(default_factory=dict)

@@ -10,6 +10,7 @@ from fluxguard.chunk import Chunk, Skipped
 from fluxguard.detect.triggers import Triggers
 
 FEW = 48  # contents, from which on the fast engine is worth its start
+_PROJECT_FILES = (b"configs/project.yaml", b"configs/project.yml")
 MANY = 300  # and from which on a second process is
 
 TYPE_CHECKING = False
@@ -139,4 +140,4 @@ class Scan:
 
 def is_fluxloop_path(path: bytes) -> bool:
     """Whether a path is one of FluxLoop's own, so that rules look into it whatever stands there."""
-    return b"fluxloop" in path.lower()
+    return b"fluxloop" in path.lower() or path.endswith(_PROJECT_FILES)

@@ -112,7 +112,7 @@ class Audit:
         if self._interrupted:
             self._skipped.insert(0, Skipped(b"the audit", INTERRUPTED))
         unread = tuple(
-            Unread(item.where, item.reason, self._config.acceptance(item.where, item.object))
+            Unread(item.where, item.reason, self._config.acceptance(item.where, item.object, item.reason))
             for item in self._skipped
         )
         stats = Stats(

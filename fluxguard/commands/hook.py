@@ -60,4 +60,4 @@ def _applied_message() -> int:
     """The message that `git am` is about to commit: it runs no commit-msg hook."""
     path = run_git.try_output("rev-parse", "--git-path", "rebase-apply/final-commit")
     name = os.fsdecode((path or b"").rstrip(b"\n"))
-    return message.check([name]) if os.path.isfile(name) else 0
+    return message.check([name], message.patch_author(name)) if os.path.isfile(name) else 0

@@ -107,14 +107,11 @@ def _lines(report: Report, advice: bool) -> Iterator[Line]:
         yield "", ""
         yield f"bold {ORANGE}", f"Not blocking: {count(len(warned), 'key')}"
         yield from _findings(warned, masks, ORANGE)
-    if suppressed:
-        yield "", ""
-        yield "dim", f"Suppressed: {count(len(suppressed), 'key')}"
-        for finding in suppressed:
-            reason = finding.suppressed
-            shown = display.safe(reason.reason, masks) if reason else ""
-            yield "dim", f"  {finding.secret.masked}  by {reason.by if reason else ''}: {shown}"
-            yield "dim", f"    {_place(finding.locations[0], masks)}"
+    production = [finding for finding in suppressed if _is_loud(finding)]
+    others = [finding for finding in suppressed if not _is_loud(finding)]
+    # Whoever writes into the repository may have said so: nobody should let one of these through unseen.
+    yield from _suppressed(production, masks, ORANGE, "Let through, though of production")
+    yield from _suppressed(others, masks, "dim", "Suppressed")
     yield from unread(report, masks)
     for text in report.stale:
         yield ORANGE, f"Note: {display.safe(text, masks)}"
@@ -124,6 +121,23 @@ def _lines(report: Report, advice: bool) -> Iterator[Line]:
         yield from _steps(report)
 
 
+def _is_loud(finding: Finding) -> bool:
+    """Whether configuration lets a key of production through; a comment stands beside its key, for all to see."""
+    reason = finding.suppressed
+    return finding.environment == "prod" and reason is not None and reason.by != "allow-comment"
+
+
+def _suppressed(findings: list[Finding], masks: dict[bytes, str], style: str, title: str) -> Iterator[Line]:
+    if findings:
+        yield "", ""
+        yield style, f"{title}: {count(len(findings), 'key')}"
+    for finding in findings:
+        reason = finding.suppressed
+        shown = display.safe(reason.reason, masks) if reason else ""
+        yield style, f"  {finding.secret.masked}  by {reason.by if reason else ''}: {shown}"
+        yield style, f"    {_place(finding.locations[0], masks)}"
+
+
 def _headline(report: Report, blocking: list[Finding]) -> Line:
     looked = f"{count(report.stats.objects, 'object')}, {size(report.stats.bytes)}"
     refused = report.command == "scan --staged" or report.command.startswith("hook")
@@ -131,7 +145,7 @@ def _headline(report: Report, blocking: list[Finding]) -> Line:
         if report.command.startswith("hook commit-msg"):
             return (
                 "bold red",
-                f"fluxguard: the commit message holds {count(len(blocking), 'key')}. The commit is refused.",
+                f"fluxguard: {_holder(blocking)} {count(len(blocking), 'key')}. The commit is refused.",
             )
         if report.command == "scan --staged":
             return (
@@ -149,6 +163,11 @@ def _headline(report: Report, blocking: list[Finding]) -> Line:
     if not report.complete:
         return f"bold {ORANGE}", "fluxguard: not everything could be read, so this is not called clean."
     return "green", f"fluxguard: no key found that blocks ({looked}, {report.stats.seconds:.1f} s)."
+
+
+def _holder(findings: list[Finding]) -> str:
+    kinds = {place.kind for finding in findings for place in finding.locations}
+    return "author or committer hold" if kinds == {"commit-header"} else "the commit message holds"
 
 
 def _findings(findings: list[Finding], masks: dict[bytes, str], style: str) -> Iterator[Line]:
@@ -177,9 +196,12 @@ def _place(place: Location, masks: dict[bytes, str]) -> str:
         "path": f"{path} (the file's name)",
         "ref-name": f"{path} (the branch's name)",
         "commit-message": f"the commit message, line {place.line}, column {place.column}",
+        "commit-header": "the author's or committer's name or mail address",
     }.get(place.kind, f"{path}:{place.line}:{place.column}")
     if place.kind == "blob":
         shown += " (committed)"
+    elif place.object and place.kind in ("commit-message", "commit-header"):
+        shown += f" (of commit {place.object[:10]})"
     if place.via:
         shown += f" (inside {' > '.join(display.safe(step, masks) for step in place.via)})"
     return shown + (" (there at HEAD already)" if place.known else "")
