@@ -15,8 +15,9 @@ from fluxguard.audit.depot import Depot, Depots
 from fluxguard.audit.examine import Examined, Sighting, examine
 from fluxguard.audit.history import LOG, History
 from fluxguard.audit.known import Known, Table, unpacked
+from fluxguard.audit.lineage import Lineage
 from fluxguard.audit.looked import Looked
-from fluxguard.audit.sifting import Found, Sifting
+from fluxguard.audit.sifting import Sifting
 from fluxguard.audit.story import Teller, chosen, mentions
 from fluxguard.audit.surroundings import Surroundings
 from fluxguard.chunk import Origin, Skipped
@@ -103,7 +104,7 @@ class Audit:
             self._skipped += [Skipped(os.fsencode(where), reason) for where, reason in depot.problems]
         promised = _is_partial(self._repository.common)
         cut = Cut.of(self._family, promised)
-        whole = _Whole(depots, sifting, found, around, self._config, cut)
+        whole = _Whole(depots, sifting, known, around, self._config, cut)
         seen = [*self._beside(), *self._placed(whole)]
         self._skipped += [*whole.skipped, *_incomplete(self._family), *cut.skipped()]
         findings = tuple(_as_information(finding) for finding in gather(seen, self._config))
@@ -193,12 +194,13 @@ class _Whole:
     """What the objects hold, put together: secrets, places, what is unread, the certificates."""
 
     def __init__(
-        self, depots: Depots, sifting: Sifting, found: Found, around: Surroundings, config: Config, cut: Cut
+        self, depots: Depots, sifting: Sifting, known: Known, around: Surroundings, config: Config, cut: Cut
     ) -> None:
         self._cut = cut
         self._depots = depots
         self._sifting = sifting
-        self._found = found
+        self._packs = known
+        found = self._found = sifting.found
         self._around = around
         self._config = config
         self.skipped: list[Skipped] = []
@@ -398,10 +400,11 @@ class _Whole:
 
     def _found_places(self) -> list[Placed]:
         before = len(self.skipped)
-        history = self.history = History(self._depots, self._found.loose, self._refs())
-        if history.unread:
-            self.skipped.append(Skipped(b"history", "part of it could not be read to trace the leaks"))
+        lineage = Lineage(self._depots, self._found.loose, self._packs, self._sifting.is_clear)
+        history = self.history = History(self._depots, lineage, self._refs())
         found = [*self._in_paths(history), *self._in_words(history)]
+        if lineage.unread:
+            self.skipped.append(Skipped(b"history", "part of it could not be read to trace the leaks"))
         self.mentions = mentions(history, (traced for *_, traced in found))
         if len(self.skipped) == before:
             self._keep_places(found)
