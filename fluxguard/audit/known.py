@@ -81,6 +81,7 @@ class Known:
         self._cache = cache
         self._identities: dict[str, Identity] = {}
         self._records: dict[str, Record] = {}
+        self._named: dict[str, Prefixes] = {}
 
     # --- packs ---------------------------------------------------------------------------------------------------
 
@@ -126,14 +127,16 @@ class Known:
         record = self._records.get(opened.path)
         if record is None:
             return frozenset(wanted)
+        if opened.path not in self._named:
+            mine = np.ascontiguousarray(opened.ids[:, :8]).view(">u8").ravel().astype(np.uint64)
+            lost = np.array([int(id[:16], 16) for id, _ in record.value[2]], np.uint64)
+            self._named[opened.path] = np.sort(np.concatenate([mine, record.arrays["outside"], lost]))
+        there = self._named[opened.path]
         listed = list(wanted)
         asked = np.frombuffer(b"".join(id[:8] for id in listed), dtype=">u8").astype(np.uint64)
-        mine = np.ascontiguousarray(opened.ids[:, :8]).view(">u8").ravel().astype(np.uint64)
-        lost = np.array([int(id[:16], 16) for id, _ in record.value[2]], np.uint64)
-        hit = np.isin(asked, mine)
-        for others in (record.arrays["outside"], lost):
-            hit |= np.isin(asked, others)
-        return frozenset(listed[number] for number in np.flatnonzero(hit).tolist())
+        at = np.minimum(np.searchsorted(there, asked), max(len(there) - 1, 0))
+        hit = np.flatnonzero(there[at] == asked) if len(there) else []
+        return frozenset(listed[number] for number in hit)
 
     def aside(self, opened: Opened, what: str) -> Record | None:
         """What was worked out from a pack that is known, for some purpose of its own."""

@@ -302,8 +302,12 @@ def _outside(
 ) -> list[Place]:
     """What is held by no commit, or by a ref (a tag on a blob or a tree, say) whatever commits do."""
     places = []
-    for root in sorted({id for _, id in refs if id not in commits}):
-        names = tuple(sorted({name for name, id in refs if id == root}))
+    others: dict[bytes, set[bytes]] = {}
+    for name, id in refs:
+        if id not in commits:
+            others.setdefault(id, set()).add(name)
+    for root, found in sorted(others.items()):
+        names = tuple(sorted(found))
         held = {b"": root} if root in keys else {}
         held.update(trees.presence(root))
         for path, blob in sorted(held.items()):
