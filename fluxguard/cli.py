@@ -138,7 +138,8 @@ def _parser(arguments: list[str]) -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"fluxguard {fluxguard.__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for name in COMMANDS:
+    # Each command brings in what it needs: the others only where their names are to be shown.
+    for name in arguments[:1] if arguments[:1] and arguments[0] in COMMANDS else COMMANDS:
         module = importlib.import_module(f"fluxguard.commands.{name}")
         command = commands.add_parser(name, help=module.HELP, description=module.__doc__, allow_abbrev=False)
         command.add_argument("--version", action="version", version=f"fluxguard {fluxguard.__version__}")

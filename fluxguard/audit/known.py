@@ -135,8 +135,8 @@ class Known:
         listed = list(wanted)
         asked = np.frombuffer(b"".join(id[:8] for id in listed), dtype=">u8").astype(np.uint64)
         at = np.minimum(np.searchsorted(there, asked), max(len(there) - 1, 0))
-        hit = np.flatnonzero(there[at] == asked) if len(there) else []
-        return frozenset(listed[number] for number in hit)
+        hit = np.flatnonzero(there[at] == asked) if len(there) else np.zeros(0, np.int64)
+        return frozenset(listed[number] for number in hit.tolist())
 
     def aside(self, opened: Opened, what: str) -> Record | None:
         """What was worked out from a pack that is known, for some purpose of its own."""
