@@ -51,7 +51,7 @@ class Surroundings:
         else:  # a linked worktree shares the refs of its repository, but for its own HEAD and its like
             fresh = [ref for ref in found if not ref.name.startswith(b"refs/") or ref.name not in known]
         scan.run(metadata.ref_names(fresh))
-        self.refs += [Ref(prefix + ref.name, ref.id, ref.peeled) for ref in fresh]
+        self.refs += [Ref(prefix + ref.name, ref.id) for ref in fresh]
         listed, skipped = metadata.names(member)
         self.skipped += skipped
         scan.names((shown for _, shown in listed), "git-file")
