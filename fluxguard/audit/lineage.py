@@ -8,6 +8,7 @@ was asked for once. For anything else it is enough to know that no object of the
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
@@ -31,13 +32,26 @@ Named = tuple[bytes, list[tuple[bytes, bytes]]]  # a tree, and its entries that 
 Take = Callable[[bytes, bytes], Any]
 
 
+class TooLong(Exception):
+    """There was no time to read all of it."""
+
+
 class Lineage:
     """The commits and trees of all stores. loose: the kind of each loose object, per store. clear: whether a text holds no key.
 
-    unread: whether some of the work could not be done.
+    unread: whether some of the work could not be done. until: by `time.monotonic`, after which TooLong is raised: what
+    is traced by part of the history may be wrong.
     """
 
-    def __init__(self, depots: Depots, loose: Sequence[dict[str, str]], known: Known, clear: Clear) -> None:
+    def __init__(
+        self,
+        depots: Depots,
+        loose: Sequence[dict[str, str]],
+        known: Known,
+        clear: Clear,
+        until: float = float("inf"),
+    ) -> None:
+        self._until = until
         self._depots = depots
         self._loose = loose
         self._known = known
@@ -61,7 +75,7 @@ class Lineage:
                 yield _rows_of(record, opened.width)
         yield from self._read_rows(unknown)
         for depot, kinds in zip(self._depots.each, self._loose, strict=True):
-            found = (parse_commit(id, data) for id, data in _loosely(depot.store, kinds, "commit"))
+            found = (parse_commit(id, data) for id, data in self._loosely(depot.store, kinds, "commit"))
             yield Rows.of(filter(None, found), depot.store.width)
 
     def _packs(self) -> Iterator[Opened]:
@@ -93,7 +107,7 @@ class Lineage:
         yield from self._search({path: ids for path, ids in asked.items() if ids})
         look = _looker(wanted)
         for depot, kinds in zip(self._depots.each, self._loose, strict=True):
-            for id, data in _loosely(depot.store, kinds, "tree"):
+            for id, data in self._loosely(depot.store, kinds, "tree"):
                 if look(data) and (found := list(naming(data, wanted))):
                     yield id, found
 
@@ -142,12 +156,31 @@ class Lineage:
             opened, roots = shares[task]
             yield take(opened, steps(opened, roots))
 
-        for task, value in Crew(len(shares), work, hands() if size > _ALONE else 1).answers():
-            if value is Died:
-                self.unread = True
-            elif value is not DONE:
-                for one in value:
-                    yield shares[task][0], one
+        crew = Crew(len(shares), work, hands() if size > _ALONE else 1)
+        try:
+            for task, value in crew.answers():
+                self._in_time()
+                if value is Died:
+                    self.unread = True
+                elif value is not DONE:
+                    for one in value:
+                        yield shares[task][0], one
+        finally:
+            crew.stop()
+
+    def _loosely(self, store: Store, kinds: dict[str, str], wanted: str) -> Iterator[tuple[bytes, bytes]]:
+        """The loose objects of a kind that can be read."""
+        for id, kind in kinds.items():
+            if kind == wanted:
+                self._in_time()
+                try:
+                    yield bytes.fromhex(id), read_loose(store, id)[1]
+                except (Damaged, TooLarge):
+                    continue
+
+    def _in_time(self) -> None:
+        if time.monotonic() > self._until:
+            raise TooLong
 
 
 class _Kept:
@@ -247,16 +280,6 @@ def _bytes(ids: Iterable[bytes]) -> Any:
 def _ids(array: Any, width: int) -> list[bytes]:
     data = array.tobytes()
     return [data[at : at + width] for at in range(0, len(data), width)]
-
-
-def _loosely(store: Store, kinds: dict[str, str], wanted: str) -> Iterator[tuple[bytes, bytes]]:
-    """The loose objects of a kind that can be read."""
-    for id, kind in kinds.items():
-        if kind == wanted:
-            try:
-                yield bytes.fromhex(id), read_loose(store, id)[1]
-            except (Damaged, TooLarge):
-                continue
 
 
 def _looker(wanted: frozenset[bytes]) -> Callable[[bytes], int]:

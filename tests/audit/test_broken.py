@@ -502,3 +502,15 @@ def test_a_pack_like_file_of_garbage(make_repo: Make, ask: Ask) -> None:
     answer = ask(repo)
     assert answer.code == 3
     assert len(answer.report["skipped"]) == 8
+
+
+def test_what_a_reflog_names_is_missing(three: Repo, ask: Ask) -> None:
+    """git removes nothing that a reflog names, so this is damage; and once git has forgotten the entry, it is none."""
+    three.git("commit", "-q", "--no-verify", "--amend", "-m", "again")
+    gone = three.git("rev-parse", "HEAD@{1}").strip().decode()
+    (three.path / ".git/objects" / gone[:2] / gone[2:]).unlink()
+    answer = ask(three)
+    incomplete(answer, 3, "the reflog of HEAD names it")
+    assert "git reflog expire --stale-fix" in str(answer.report["skipped"])
+    three.git("reflog", "expire", "--stale-fix", "--expire=never", "--all")
+    assert ask(three).report["skipped"] == []

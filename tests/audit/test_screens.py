@@ -564,6 +564,15 @@ def test_an_interruption_while_objects_are_read_or_traced(
     assert report.findings
     (certificate,) = report.certificates
     assert certificate.read <= sum(certificate.objects.values())
+    places = [place for finding in report.findings for place in finding.locations]
+    traces = [place.trace for place in places if place.kind in ("blob", "commit-message")]
+    assert traces
+    heads = repo.git("rev-list", "--all").decode().split()
+    if when == "reading":  # what was found by then is traced, through all of the history
+        assert all(trace is not None and trace.commit in heads and trace.tips for trace in traces)
+    else:
+        assert not any(traces)
+        assert "no place is traced" in report.skipped[0].reason
     for write in (as_json.write, as_text.write):
         stream = io.StringIO()
         write(report, stream)
@@ -573,6 +582,23 @@ def test_an_interruption_while_objects_are_read_or_traced(
     for pid in started:
         with pytest.raises(ProcessLookupError):
             os.kill(pid, 0)
+
+
+def test_what_takes_long_to_trace_is_not_traced_after_an_interruption(
+    repo: Repo, mint: Mint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Traced by part of the history, it would be brought by the wrong commit."""
+    repo.commit("a", f"{mint.key()}\n")
+    monkeypatch.setattr(run_module, "_HURRY", -1.0)
+
+    def watch(done: int, total: int, keys: int) -> None:
+        if keys:
+            raise KeyboardInterrupt
+
+    report = run_module.audit(str(repo.path), Config(), watch)
+    [finding] = report.findings
+    assert [place.trace for place in finding.locations if place.kind == "blob"] == [None]
+    assert "no place is traced" in report.skipped[0].reason
 
 
 def test_an_interruption_ends_the_whole_list(repo: Repo, make_repo: MakeRepo, mint: Mint) -> None:

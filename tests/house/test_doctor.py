@@ -168,3 +168,20 @@ def test_it_fits_a_terminal(run: Run, repo: Repo) -> None:
     lines = run("doctor", cwd=repo.path).out.splitlines()
     # Commands and paths stay in one piece, so that they can be copied.
     assert [line for line in lines if len(line) > 80 and "/" not in line] == []
+
+
+def test_the_cache_of_the_audit(run: Run, repo: Repo, tmp_path: Path, environment: dict[str, str]) -> None:
+    folder = tmp_path / "kept"
+    env = {**environment, "FLUXGUARD_CACHE_DIR": str(folder)}
+    check = states(run, repo.path, env)[1]["cache"]
+    assert check["state"] == "ok"
+    assert "not there yet" in check["what"]
+    folder.mkdir(0o700)
+    (folder / "a").write_bytes(bytes(1_500_000))
+    check = states(run, repo.path, env)[1]["cache"]
+    assert check["what"].startswith(f"{folder}: 1 file, 1.5 MB")
+    (folder / "a").unlink()
+    folder.rmdir()
+    folder.write_text("")
+    check = states(run, repo.path, env)[1]["cache"]
+    assert (check["state"], "FLUXGUARD_CACHE_DIR" in check["mend"]) == ("warn", True)
