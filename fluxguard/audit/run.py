@@ -354,7 +354,7 @@ class _Whole:
         logged = {id: b"the reflog of " + name for name, id in reversed(self._around.logs)}
         named = logged | {ref.id: ref.name for ref in reversed(self._around.refs)}
         named |= {id: b"the index, for " + paths[0] for id, paths in self._around.indexed.items() if id}
-        for id in self._depots.absent(set(named) - set(self._found.lost)):
+        for id in self._depots.absent(set(named) - set(self._found.lost), self._sifting.present):
             if not self._cut.covers(id):
                 owner = named[id].decode("utf-8", "backslashreplace")
                 self._missing(id, owner, _FORGET if named[id] == logged.get(id) else _BRING)
