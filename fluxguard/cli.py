@@ -31,16 +31,26 @@ PLAIN_FLAGS = ("--no-repo-config", "--no-ignore", "--quiet", "--no-color")
 def program() -> int:
     """The console script: `main`, and out.
 
-    A clean run has written all that it had to say; taking the interpreter apart would cost it 2 ms more. Where
-    somebody asked to be called at the end (coverage does), the end is the ordinary one.
+    All that there was to say is written by then; taking the interpreter apart would cost 2 ms more, after an audit many
+    times that. Where somebody asked to be called at the end (coverage does), the end is the ordinary one.
     """
     ready = _signal.getsignal(_signal.SIGINT) == _signal.SIG_DFL
     code = main(ready=ready)
     if ready:
         _signal.signal(_signal.SIGINT, _signal.SIG_DFL)
-    if code == ExitCode.CLEAN and "atexit" not in sys.modules:
+    if "atexit" not in sys.modules:
+        _flush()
         os._exit(code)
     return code
+
+
+def _flush() -> None:
+    """Hands over what a stream still holds. One that can't take it has been told of already."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError):
+            continue
 
 
 def main(argv: list[str] | None = None, ready: bool = False) -> int:
@@ -174,7 +184,8 @@ def _parser(arguments: list[str]) -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"fluxguard {fluxguard.__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for name in COMMANDS:
+    # Each command brings in what it needs: the others only where their names are to be shown.
+    for name in arguments[:1] if arguments[:1] and arguments[0] in COMMANDS else COMMANDS:
         module = importlib.import_module(f"fluxguard.commands.{name}")
         command = commands.add_parser(name, help=module.HELP, description=module.__doc__, allow_abbrev=False)
         command.add_argument("--version", action="version", version=f"fluxguard {fluxguard.__version__}")

@@ -29,6 +29,7 @@ ENVIRONMENTS = ("dev", "stg", "prod", "ci")
 CONFIDENCES = ("high", "medium", "low")
 BASELINE_SCHEMA = "fluxguard.baseline/1"
 _TOP = {"severity", "allow", "baseline", "accept-unread", "limits", "rules", "platform"}
+_OBJECT = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
 _LARGEST_FILE = 1 << 20
 _OF_A_LIMIT = re.compile(r"than the limit|nested in more than")
 _MOST_DOTS = 2_000  # in a line: what tomllib takes for a dotted key grows with their square
@@ -36,18 +37,24 @@ _MOST_DOTS = 2_000  # in a line: what tomllib takes for a dotted key grows with 
 
 @dataclass(frozen=True, slots=True)
 class Allowed:
-    """Paths in which findings are suppressed. rules: ids it is limited to, none for all."""
+    """Paths, or objects by their ids, in which findings are suppressed. rules: ids it is limited to, none for all."""
 
     globs: tuple[str, ...]
     rules: tuple[str, ...]
     reason: str
     matchers: tuple[Any, ...] = ()
+    objects: frozenset[str] = frozenset()
 
     def covers(self, path: bytes, rule: str) -> bool:
         """Whether a finding of `rule` at `path` is suppressed."""
-        return (not self.rules or rule in self.rules) and any(
-            covers(matcher, path) for matcher in self.matchers
-        )
+        return self._concerns(rule) and any(covers(matcher, path) for matcher in self.matchers)
+
+    def names(self, object: str, rule: str) -> bool:
+        """Whether a finding of `rule` in an object is suppressed."""
+        return self._concerns(rule) and object in self.objects
+
+    def _concerns(self, rule: str) -> bool:
+        return not self.rules or rule in self.rules
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,13 +95,15 @@ class Config:
                 return self.severity[name]
         return "block"
 
-    def suppression(self, path: bytes, rule: str, fingerprint: str) -> Suppression | None:
-        """Why a finding at `path` does not count, or None."""
+    def suppression(self, path: bytes, rule: str, fingerprint: str, object: str = "") -> Suppression | None:
+        """Why a finding at `path`, in the object of that id, does not count, or None."""
         if fingerprint in self.baseline:
             return Suppression("baseline", self.baseline[fingerprint])
         for allowed in self.allow:
             if path and allowed.covers(path, rule):
                 return Suppression("path", allowed.reason)
+            if object and allowed.names(object, rule):
+                return Suppression("object", allowed.reason)
         return None
 
     def acceptance(self, where: bytes, object: str, why: str = "") -> str | None:
@@ -279,12 +288,27 @@ def _globs(entry: Mapping[str, Any], where: str) -> tuple[str, ...]:
 
 def _allowed(entry: Mapping[str, Any], where: str) -> Allowed:
     where = f"{where}, [[allow]]"
-    _known_fields(entry, {"paths", "rules", "reason"}, where)
-    globs = _globs(entry, where)
+    _known_fields(entry, {"paths", "objects", "rules", "reason"}, where)
+    objects = _objects(entry, where)
+    globs = _globs(entry, where) if "paths" in entry or not objects else ()
     rules = entry.get("rules", [])
     if not isinstance(rules, list) or not all(isinstance(rule, str) for rule in rules):
         raise UsageError(f"{where}: `rules` has to be a list of rule ids.", "See: fluxguard rules list")
-    return Allowed(globs, tuple(rules), _reason(entry, where), tuple(glob_pattern(glob) for glob in globs))
+    matchers = tuple(glob_pattern(glob) for glob in globs)
+    return Allowed(globs, tuple(rules), _reason(entry, where), matchers, objects)
+
+
+def _objects(entry: Mapping[str, Any], where: str) -> frozenset[str]:
+    """Whole ids: the beginning of one could be given to another object later."""
+    objects = entry.get("objects", [])
+    if not isinstance(objects, list) or not all(
+        isinstance(id, str) and _OBJECT.fullmatch(id) for id in objects
+    ):
+        raise UsageError(
+            f"{where}: `objects` has to be a list of whole object ids, 40 or 64 hex digits each.",
+            "The report gives them: fluxguard audit --format json",
+        )
+    return frozenset(objects)
 
 
 def _accepted(entry: Mapping[str, Any], where: str) -> Accepted:
@@ -327,7 +351,7 @@ def _refuse_from_repository(table: Mapping[str, Any], where: str, own_rules: set
         raise UsageError(f"{where}: a repository may not say which platform keys are sent to.", hint)
     if "limits" in table:
         raise UsageError(f"{where}: a repository may not set [limits], neither higher nor lower.", hint)
-    allowed = [glob for entry in table.get("allow", []) for glob in entry["paths"]]
+    allowed = [glob for entry in table.get("allow", []) for glob in entry.get("paths", [])]
     _refuse_breadth(allowed, f"{where}: [[allow]]", hint)
     accepted = [entry["path"] for entry in table.get("accept-unread", []) if entry.get("path")]
     _refuse_breadth(accepted, f"{where}: [[accept-unread]]", hint)

@@ -71,7 +71,7 @@ def _place(one: Seen, config: Config) -> Location:
     place = one.location
     if place.suppressed is not None:
         return place
-    reason = config.suppression(place.path, one.rule, one.secret.fingerprint)
+    reason = config.suppression(place.path, one.rule, one.secret.fingerprint, place.object)
     return replace(place, suppressed=reason) if reason else place
 
 

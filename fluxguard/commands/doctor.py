@@ -89,6 +89,7 @@ def _checks() -> Iterator[Check]:
     found = _git()
     yield found
     yield from _speed()
+    yield _cache()
     yield _rules()
     if found.state == "bad":
         return
@@ -182,6 +183,27 @@ def _speed() -> Iterator[Check]:
                 )
             else:
                 yield Check(package, "warn", f"{module} is missing: {cost}", mend)
+
+
+def _cache() -> Check:
+    """Where the audit keeps what it need not read again, and how much that is."""
+    folder = os.path.abspath(settings.cache_folder())
+    try:
+        sizes = [entry.stat(follow_symlinks=False).st_size for entry in os.scandir(folder)]
+    except FileNotFoundError:
+        return Check("cache", "ok", f"{folder}, not there yet: an audit makes it")
+    except OSError as error:
+        reason = (error.strerror or "unknown error").lower()
+        return Check(
+            "cache",
+            "warn",
+            f"{folder} can't be read ({reason}), so every audit reads everything",
+            "Make it a folder of your own, or name another one in FLUXGUARD_CACHE_DIR.",
+        )
+    files = "1 file" if len(sizes) == 1 else f"{len(sizes):,} files"
+    return Check(
+        "cache", "ok", f"{folder}: {files}, {sum(sizes) / 1e6:,.1f} MB; it holds no key, and may be deleted"
+    )
 
 
 def _rules() -> Check:

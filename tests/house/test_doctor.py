@@ -209,3 +209,20 @@ def test_hooks_with_others_before_and_changed_ones(run: Run, repo: Repo) -> None
     assert "pre-commit.before-fluxguard is run first" in checks["pre-commit"]["what"]
     assert checks["commit-msg"]["state"] == "warn"
     assert "changed since" in checks["commit-msg"]["what"]
+
+
+def test_the_cache_of_the_audit(run: Run, repo: Repo, tmp_path: Path, environment: dict[str, str]) -> None:
+    folder = tmp_path / "kept"
+    env = {**environment, "FLUXGUARD_CACHE_DIR": str(folder)}
+    check = states(run, repo.path, env)[1]["cache"]
+    assert check["state"] == "ok"
+    assert "not there yet" in check["what"]
+    folder.mkdir(0o700)
+    (folder / "a").write_bytes(bytes(1_500_000))
+    check = states(run, repo.path, env)[1]["cache"]
+    assert check["what"].startswith(f"{folder}: 1 file, 1.5 MB")
+    (folder / "a").unlink()
+    folder.rmdir()
+    folder.write_text("")
+    check = states(run, repo.path, env)[1]["cache"]
+    assert (check["state"], "FLUXGUARD_CACHE_DIR" in check["mend"]) == ("warn", True)
