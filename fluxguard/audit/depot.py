@@ -189,13 +189,21 @@ class Depot:
 
     def _by_git(self, id: str) -> tuple[str, int, Iterator[bytes]]:
         """A large object that is kept as a delta: git makes it from its base, in its own memory."""
+        reader = objects.read([id], os.path.dirname(self.store.path))
         try:
-            found = next(objects.read([id], os.path.dirname(self.store.path)))
+            found = next(reader)
         except GitError as error:
             raise Damaged(error.what) from None
         if found.kind == "missing":
             raise Damaged("git can't read it")
-        return found.kind, found.size, found.pieces()
+        return found.kind, found.size, _to_the_end(found, reader)
+
+
+def _to_the_end(found: objects.Opened, reader: Iterator[objects.Opened]) -> Iterator[bytes]:
+    """The pieces of an object; then git is let go of, which would else be left behind."""
+    yield from found.pieces()
+    for _ in reader:
+        pass
 
 
 def _inflated(pack: Pack, entry: int) -> Iterator[bytes]:
