@@ -15,7 +15,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
 
-COMMANDS = ("scan", "audit", "hook", "rules", "doctor")
+COMMANDS = ("scan", "audit", "gitignore", "hook", "rules", "doctor")
 PLAIN_FLAGS = ("--no-repo-config", "--no-ignore", "--quiet", "--no-color")
 
 

@@ -64,11 +64,14 @@ class Excepted:
     own: bool
     matches: Pattern | None
 
-    def covers(self, entry: str, path: bytes, present: bool) -> bool:
-        """Whether a path of that entry is excepted. present: it is there; the repository has no say over what is not yet."""
+    def covers(self, entry: str, level: str, path: bytes, brought: bool) -> bool:
+        """Whether a path of that entry is excepted. brought: the repository brings the file, and no FluxLoop key stands in it.
+
+        Of what has to be covered, a repository excepts files that it brings, and nothing that its users have or will have.
+        """
         if self.entries and entry not in self.entries:
             return False
-        if not self.own and (entry in OWN or not present):
+        if not self.own and (entry in OWN or (level == "required" and not brought)):
             return False
         return self.matches is None or _fits(self.matches, path)
 
@@ -99,13 +102,15 @@ class Listed:
         excepted = [entry.excepted for entry in self.paths if entry.excepted is not None]
         globs = [glob for entry in self.paths for glob in entry.except_globs]
         return [
-            path for path in _suspects(paths, globs) if any(_fits(pattern, path.lower()) for pattern in excepted)
+            path
+            for path in _suspects(paths, globs)
+            if any(_fits(pattern, path.lower()) for pattern in excepted)
         ]
 
-    def exception(self, entry: str, path: bytes, present: bool) -> str | None:
-        """The reason for which a path need not be covered, or None."""
+    def exception(self, entry: SecretPath, path: bytes, level: str, brought: bool) -> str | None:
+        """The reason for which a path need not be covered, or None. level: that of this path. brought: see `Excepted`."""
         low = path.lower()
-        found = (one.reason for one in self.exceptions if one.covers(entry, low, present))
+        found = (one.reason for one in self.exceptions if one.covers(entry.id, level, low, brought))
         return next(found, None)
 
 

@@ -200,7 +200,12 @@ class _Planner:
         """Opens the example files again that the new lines cover."""
         for path, verdict in zip(keep, shadow.verdicts(keep), strict=True):
             decider = verdict.decider
-            if not verdict.covered or decider is None or decider.folder not in self._lines or self._names_key(path):
+            if (
+                not verdict.covered
+                or decider is None
+                or decider.folder not in self._lines
+                or self._names_key(path)
+            ):
                 continue
             lines = self._lines[decider.folder]
             name = os.path.basename(path)
@@ -221,9 +226,15 @@ class _Planner:
         opened = {line[1:] for lines in self._lines.values() for line in lines if line.startswith(b"!")}
         if not opened:
             return
-        names = [path for path in (*self._held.tracked, *self._held.untracked) if exact(os.path.basename(path))[1:] in opened]
+        names = [
+            path
+            for path in (*self._held.tracked, *self._held.untracked)
+            if exact(os.path.basename(path))[1:] in opened
+        ]
         with Shadow(self._before) as old:
-            before = [path for path, verdict in zip(names, old.verdicts(names), strict=True) if verdict.covered]
+            before = [
+                path for path, verdict in zip(names, old.verdicts(names), strict=True) if verdict.covered
+            ]
         for path in self._open(shadow, before):
             self._lines.setdefault(b"", []).append(exact(path))
         self._lay(shadow)

@@ -49,5 +49,3 @@ def _content(root: str, path: bytes, shown: str) -> bytes:
         return b""
     except Refused as error:
         raise FluxguardError(f"{shown} is not written to: {error}.", "Put a plain file there.") from None
-
-

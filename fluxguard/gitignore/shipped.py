@@ -29,7 +29,6 @@ _AS_GIT = {
 }
 _MOST = 200  # lists that are looked at
 _HOMES = 50
-_NEVER_PACKED = (b".npmrc", b".git")  # by npm, whatever its lists say
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +41,9 @@ class Shipped:
     lines: tuple[bytes, ...]
 
 
-Ships = Callable[[Sequence[bytes]], list[bytes]]  # paths from the list's folder -> those of them that are shipped
+Ships = Callable[
+    [Sequence[bytes]], list[bytes]
+]  # paths from the list's folder -> those of them that are shipped
 
 
 def shipped(found: Survey, listed: Listed) -> Iterator[Shipped]:
@@ -111,9 +112,12 @@ def _asked(found: Survey, listed: Listed, folder: bytes) -> Iterator[tuple[bytes
                 for example in entry.examples:
                     yield os.path.join(home, example)[len(lead) :], entry
     for path, entry in found.there.items():
-        if entry.required and path.startswith(lead):
-            if listed.exception(entry.id, path, present=True) is None:
-                yield path[len(lead) :], entry
+        if (
+            entry.required
+            and path.startswith(lead)
+            and listed.exception(entry, path, entry.level, path in found.held.committed) is None
+        ):
+            yield path[len(lead) :], entry
 
 
 def _as_git(held: Holdings, file: bytes, text: bytes) -> Ships | None:
@@ -124,8 +128,9 @@ def _as_git(held: Holdings, file: bytes, text: bytes) -> Ships | None:
         text = text.replace(b"#!include:.gitignore", held.ignores.get(folder, b""))
     files = {b"": text}
     if name == b".npmignore":
-        if _npm_files(held.text(os.path.join(folder, b"package.json"))) is not None:
-            return None  # `files` decides
+        package = held.text(os.path.join(folder, b"package.json"))
+        if _is_private(package) or _npm_files(package) is not None:
+            return None  # is not published; or `files` decides
         below = [path for path in held.ignores if path.startswith(lead) and path != folder]
         files.update({path[len(lead) :]: held.ignores[path] for path in below})
         for path in (*held.tracked, *held.offered):
@@ -140,15 +145,26 @@ def _as_git(held: Holdings, file: bytes, text: bytes) -> Ships | None:
     return ships
 
 
+def _is_private(text: bytes) -> bool:
+    try:
+        return json.loads(text).get("private") is True
+    except (ValueError, AttributeError, RecursionError):
+        return False
+
+
 def _npm_files(text: bytes) -> Ships | None:
     """The whitelist of package.json; None where there is none: then .npmignore or .gitignore decide."""
+    if _is_private(text):
+        return None
     try:
         globs = json.loads(text)["files"]
         patterns = [str(glob).removeprefix("./").encode("utf-8", "surrogatepass") for glob in globs]
     except (ValueError, KeyError, TypeError, RecursionError):
         return None
     everything = [pattern for pattern in patterns if pattern in (b"", b".", b"/")]
-    text = b"\n".join(b"*" if pattern in everything else pattern for pattern in patterns if b"\n" not in pattern)
+    text = b"\n".join(
+        b"*" if pattern in everything else pattern for pattern in patterns if b"\n" not in pattern
+    )
 
     def ships(paths: Sequence[bytes]) -> list[bytes]:
         with Shadow({b"": text}) as shadow:
@@ -156,9 +172,7 @@ def _npm_files(text: bytes) -> Ships | None:
         return [
             path
             for path, verdict in zip(paths, verdicts, strict=True)
-            if verdict.decider is not None
-            and not verdict.decider.negates
-            and os.path.basename(path) not in _NEVER_PACKED
+            if verdict.decider is not None and not verdict.decider.negates
         ]
 
     return ships
@@ -175,7 +189,9 @@ def _manifest(text: bytes) -> Ships:
             rules.append((takes_in, [glob_pattern(glob) for glob in globs]))
 
     def ships(paths: Sequence[bytes]) -> list[bytes]:
-        return [path for path in paths if next((to for to, globs in reversed(rules) if _any(globs, path)), False)]
+        return [
+            path for path in paths if next((to for to, globs in reversed(rules) if _any(globs, path)), False)
+        ]
 
     return ships
 

@@ -13,7 +13,7 @@ from fluxguard.repo import loose
 from fluxguard.repo.holdings import Holdings, Refused, on_disk, personal_excludes
 from fluxguard.repo.ignore import Decider, Shadow, Verdict
 from fluxguard.scan import Scan
-from fluxguard.secretpaths import Listed, SecretPath
+from fluxguard.secretpaths import Listed, Pattern, SecretPath
 from fluxguard.sources import worktree
 
 # What makes a folder a package: tools are run in it, and leave their files there.
@@ -140,6 +140,7 @@ class _Judged:
         doubtful = {path: entry for path, entry in self._there.items() if not entry.required}
         look = _Look(held, config)
         self._holding = look.holding(doubtful)
+        self._keys = look.keys
         self.skipped = tuple(look.skipped)
         self.meant = frozenset(
             entry.id for path, entry in doubtful.items() if path in held.tracked and path not in self._holding
@@ -152,13 +153,15 @@ class _Judged:
                 continue  # it is there, and there is nothing in it
             tracked = path in self._held.tracked
             kind = "present" if not tracked else "tracked" if path in self._held.committed else "staged"
+            level = "required" if holding else entry.level
+            brought = kind == "tracked" and path not in self._keys
             yield Gap(
                 path,
                 entry,
                 kind,
-                "required" if holding else entry.level,
+                level,
                 self._verdicts[path],
-                self._listed.exception(entry.id, path, present=True),
+                self._listed.exception(entry, path, level, brought),
                 meant=not holding and entry.id in self.meant,
             )
 
@@ -171,6 +174,7 @@ class _Look:
         self._limit = config.largest
         self._scan = Scan(config)
         self._found: set[bytes] = set()
+        self.keys: set[bytes] = set()  # paths in which a FluxLoop key stands
         self._read: dict[bytes, str] = {}  # what git would call the file on disk
         self.skipped: list[Skipped] = []
 
@@ -182,8 +186,8 @@ class _Look:
         self.skipped += self._scan.skipped
         if self._scan.collector is not None:
             for finding in gather(self._scan.collector.seen(), self._scan.collector.config):
-                self._found.update(place.path for place in finding.locations if place.suppressed is None)
-        return self._found & set(paths)
+                self.keys.update(place.path for place in finding.locations if place.suppressed is None)
+        return (self._found | self.keys) & set(paths)
 
     def _contents(self, paths: Iterable[bytes]) -> Iterator[Chunk | Skipped]:
         root = os.fsencode(self._held.root)
@@ -213,9 +217,9 @@ class _Look:
             yield item
 
 
-def _stands(pattern: object, data: bytes) -> bool:
+def _stands(pattern: Pattern, data: bytes) -> bool:
     try:
-        return pattern.search(data, timeout=5.0) is not None  # type: ignore[attr-defined, no-any-return]
+        return pattern.search(data, timeout=5.0) is not None
     except TimeoutError:
         return True  # a file made to be slow to look at counts as one that holds something
 
@@ -269,7 +273,7 @@ def _coming(
 ) -> Iterator[Gap]:
     for path, entry in coming.items():
         if not verdicts[path].covered:
-            reason = listed.exception(entry.id, path, present=False)
+            reason = listed.exception(entry, path, entry.level, brought=False)
             yield Gap(path, entry, "expected", entry.level, verdicts[path], reason, meant=entry.id in meant)
 
 
@@ -285,9 +289,7 @@ def _personal(held: Holdings, gaps: Sequence[Gap]) -> Iterator[Gap]:
         return
     files, text = excludes
     with Shadow(files, text) as shadow:
-        here = {
-            path for path, verdict in zip(asked, shadow.verdicts(asked), strict=True) if verdict.covered
-        }
+        here = {path for path, verdict in zip(asked, shadow.verdicts(asked), strict=True) if verdict.covered}
     for gap in gaps:
         yield replace(gap, personal=True) if gap.open and gap.path in here else gap
 

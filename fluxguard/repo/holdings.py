@@ -16,7 +16,9 @@ _MOST = 64 << 20  # of all of them
 _LARGEST_BLOB = 256 << 20
 _SUBMODULE = "160000"
 _LINK = "120000"
-_OPEN = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
+_OPEN = (
+    os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +73,9 @@ class Holdings:
         if not ids:
             return
         asked = "\n".join(ids).encode() + b"\n"
-        running = run.start("cat-file", "--batch", "--buffer", cwd=self.cwd, stdin=asked, isolated=self.isolated)
+        running = run.start(
+            "cat-file", "--batch", "--buffer", cwd=self.cwd, stdin=asked, isolated=self.isolated
+        )
         broken = False
         for id in ids:
             fields = b"" if broken else running.readline()
@@ -143,7 +147,9 @@ def personal_excludes(held: Holdings) -> bytes:
     named = run.try_output(
         "config", "--path", "--null", "--get", "core.excludesFile", cwd=held.cwd, isolated=held.isolated
     )
-    usual = os.path.join(os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config"), "git", "ignore")
+    usual = os.path.join(
+        os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config"), "git", "ignore"
+    )
     own = os.fsdecode(named.rstrip(b"\0")) if named is not None else usual
     inside = run.try_output("rev-parse", "--git-path", "info/exclude", cwd=held.cwd, isolated=held.isolated)
     files = [os.path.join(held.cwd, own)] if own else []
@@ -160,7 +166,9 @@ def _or_nothing(name: str) -> bytes:
 
 def of_bare(path: str) -> Holdings:
     """The holdings of a bare repository: what is committed at HEAD."""
-    raw, code, text = _answer(run.start("ls-tree", "-r", "-z", "--full-tree", "HEAD", cwd=path, isolated=True))
+    raw, code, text = _answer(
+        run.start("ls-tree", "-r", "-z", "--full-tree", "HEAD", cwd=path, isolated=True)
+    )
     if code and "Not a valid object name" not in text:
         raise run.failure("ls-tree", code, text)
     entries = _tree(raw) if not code else {}
@@ -233,7 +241,9 @@ def _tree(raw: bytes) -> dict[bytes, Entry]:
 def _names(raw: bytes) -> tuple[list[bytes], list[bytes]]:
     """Files, and folders that are repositories of their own."""
     names = [name for name in raw.split(b"\0") if name]
-    return [name for name in names if not name.endswith(b"/")], [name[:-1] for name in names if name.endswith(b"/")]
+    return [name for name in names if not name.endswith(b"/")], [
+        name[:-1] for name in names if name.endswith(b"/")
+    ]
 
 
 def _locked(complaints: str) -> list[tuple[bytes, str]]:

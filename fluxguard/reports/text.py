@@ -50,6 +50,10 @@ def wrapped(text: str, indent: str) -> list[str]:
 
 
 def _of(report: Report, advice: bool) -> Iterator[Line]:
+    if report.command == "gitignore":
+        from fluxguard.reports import gaps
+
+        return gaps.lines(report, advice)
     if report.command != "audit":
         return _lines(report, advice)
     from fluxguard.reports import audited, told
