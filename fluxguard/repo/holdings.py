@@ -173,12 +173,19 @@ def of_bare(path: str) -> Holdings:
         raise run.failure("ls-tree", code, text)
     entries = _tree(raw) if not code else {}
     held = Holdings("", entries, committed=entries, cwd=path)
-    ignores = {
-        os.path.dirname(path): held.blob(one.id)
-        for path, one in entries.items()
-        if _is_ignore_file(path) and _is_file(one)
-    }
-    return Holdings("", entries, committed=entries, ignores=ignores, cwd=path)
+    places: dict[str, list[bytes]] = {}
+    for name, one in entries.items():
+        if _is_ignore_file(name) and _is_file(one):
+            places.setdefault(one.id, []).append(name)
+    ignores: dict[bytes, bytes] = {}
+    unread: list[tuple[bytes, str]] = []
+    for id, data in held.blobs(list(places), LARGEST):
+        for name in places[id]:
+            if data is None:
+                unread.append((name, "it can't be read, or is too large"))
+            else:
+                ignores[os.path.dirname(name)] = data
+    return Holdings("", entries, committed=entries, ignores=ignores, unread=unread, cwd=path)
 
 
 def _taken(running: run.Running, size: int, limit: int) -> bytes | None:
