@@ -49,7 +49,8 @@ class Oracle:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_text("A=1\n")
                 made.append(name)
-        listed = self._repo.git("ls-files", "-z", "--others", "--exclude-standard", cwd=self._folder)
+        elsewhere = {"HOME": "/nowhere", "XDG_CONFIG_HOME": "/nowhere"}
+        listed = self._repo.git("ls-files", "-z", "--others", "--exclude-standard", cwd=self._folder, **elsewhere)
         taken = set(listed.decode("utf-8", "surrogateescape").split("\0"))
         return {name for name in made if name not in taken}
 
