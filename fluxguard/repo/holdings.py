@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from fluxguard.errors import GitError
 from fluxguard.repo import loose, run
-from fluxguard.repo.ignore import NAME
+from fluxguard.repo.ignore import NAME, within
 
 LARGEST = 4 << 20  # bytes of one .gitignore
 _MOST = 64 << 20  # of all of them
@@ -116,7 +116,6 @@ def of_tree(root: str, isolated: bool = True) -> Holdings:
         "top": ("rev-parse", "--show-toplevel"),
         "index": ("ls-files", "-z", "-v", "--stage"),
         "untracked": ("ls-files", "-z", "--others"),
-        "offered": ("ls-files", "-z", "--others", "--exclude-standard"),
         "head": ("ls-tree", "-r", "-z", "--full-tree", "HEAD"),
     }
     running = {name: run.start(*words, cwd=root, isolated=isolated) for name, words in asked.items()}
@@ -129,7 +128,9 @@ def of_tree(root: str, isolated: bool = True) -> Holdings:
         )
     tracked, submodules = _index(_needed(answers["index"], "ls-files"))
     untracked, nested = _names(_needed(answers["untracked"], "ls-files"))
-    offered, _ = _names(_needed(answers["offered"], "ls-files"))
+    _refuse_pipes(root, (*tracked, *untracked))
+    asking = run.start("ls-files", "-z", "--others", "--exclude-standard", cwd=root, isolated=isolated)
+    offered, _ = _names(within(asking, "ls-files"))
     head = answers["head"]
     committed = _tree(head[0]) if head[1] == 0 else {}
     unread = _locked(answers["untracked"][2])
@@ -140,6 +141,19 @@ def of_tree(root: str, isolated: bool = True) -> Holdings:
         unread=unread, cwd=root, isolated=isolated,
     )  # fmt: skip
     return _with_ignores(held)
+
+
+def _refuse_pipes(root: str, paths: Iterable[bytes]) -> None:
+    """git opens every .gitignore, be it a pipe, and waits for what comes. Raises GitError where one is no file."""
+    top = os.fsencode(root)
+    for folder in {os.path.dirname(path) for path in paths} | {b""}:
+        try:
+            mode = os.lstat(os.path.join(top, folder, NAME)).st_mode
+        except OSError:
+            continue
+        if not (stat.S_ISREG(mode) or stat.S_ISLNK(mode) or stat.S_ISDIR(mode)):
+            shown = os.fsdecode(os.path.join(folder, NAME))
+            raise GitError(f"{shown} is a pipe or a device: git would wait for it for ever.", "Remove it.")
 
 
 def personal_excludes(held: Holdings) -> bytes:

@@ -158,10 +158,7 @@ class Shadow:
         )  # fmt: skip
 
     def _answers(self, running: run.Running, count: int) -> list[Decider | None]:
-        raw = _within(running)
-        code, text = running.finish()
-        if code not in (0, 1):
-            raise run.failure("check-ignore", code, text)
+        raw = within(running, "check-ignore", (0, 1))
         fields = raw.split(b"\0")
         if len(fields) != count * _FIELDS + 1:
             raise GitError(
@@ -182,8 +179,11 @@ def _covers(decider: Decider | None) -> bool:
     return decider is not None and not decider.negates
 
 
-def _within(running: run.Running) -> bytes:
-    """All that git prints. Raises GitError where it takes longer than PATIENCE."""
+def within(running: run.Running, command: str, fine: tuple[int, ...] = (0,)) -> bytes:
+    """All that a git prints which goes through patterns. Raises GitError where it takes longer than PATIENCE, or fails.
+
+    fine: the exit codes that are no failure.
+    """
     late = threading.Event()
 
     def stop() -> None:
@@ -193,18 +193,21 @@ def _within(running: run.Running) -> bytes:
     timer = threading.Timer(PATIENCE, stop)
     timer.start()
     try:
-        return running.readall()
+        raw = running.readall()
+        code, text = running.finish()
     except BaseException:
         running.kill()
         raise
     finally:
         timer.cancel()
-        if late.is_set():
-            running.finish()
-            raise GitError(
-                f"git took more than {PATIENCE:.0f} seconds to match the patterns of .gitignore, and was stopped.",
-                "Some pattern there has too many stars, or there are too many patterns. Make them simpler.",
-            )
+    if late.is_set():
+        raise GitError(
+            f"git took more than {PATIENCE:.0f} seconds for the patterns of .gitignore, and was stopped.",
+            "Some pattern there has too many stars, there are too many, or a .gitignore is no file. Look through them.",
+        )
+    if code not in fine:
+        raise run.failure(command, code, text)
+    return raw
 
 
 def _write(path: bytes, content: bytes) -> None:
