@@ -85,6 +85,8 @@ class _Planner:
         self._before = dict(found.held.ignores)
         self._lines: dict[bytes, list[bytes]] = {}
         self._left: dict[bytes, str] = {}
+        self._fresh: set[tuple[bytes, str]] = set()  # entries whose lines were added in this round
+        self._tried: set[tuple[bytes, str]] = set()  # and those that git was asked with
         self._names_key = _KeyNames()
 
     def plan(self) -> Plan:
@@ -108,6 +110,8 @@ class _Planner:
     def _close(self, shadow: Shadow) -> None:
         """Rounds of adding: the entries' own lines first, then lines for single paths."""
         for _ in range(_ROUNDS):
+            self._tried |= self._fresh
+            self._fresh.clear()
             verdicts = dict(zip(self._wanted, shadow.verdicts(list(self._wanted)), strict=True))
             fresh = 0
             for path, verdict in verdicts.items():
@@ -126,9 +130,10 @@ class _Planner:
             self._left[path] = why
             return False
         lines = self._lines.setdefault(folder, [])
-        fresh = [line for line in self._wanted[path].entry.lines if line not in lines]
-        if fresh:
-            lines += fresh
+        entry = self._wanted[path].entry
+        if (folder, entry.id) not in self._tried:
+            self._fresh.add((folder, entry.id))
+            lines += [line for line in entry.lines if line not in lines]
             return True
         if self._names_key(path):
             self._left[path] = "its name holds a key, which is not to be written down: rename it"

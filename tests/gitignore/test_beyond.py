@@ -348,7 +348,7 @@ def test_audit_tells_it_and_keeps_its_exit_code(repo: Repo, run: Run) -> None:
 
 def test_audit_of_several(repo: Repo, make_repo: Callable[..., Repo], run: Run) -> None:
     other = make_repo("other")
-    other.stage(".env", "A=1\n")
+    other.commit(".env", "A=1\n")
     document = json.loads(run("audit", "--format", "json", str(repo.path), str(other.path), cwd=repo.path).out)
     jsonschema.validate(document, SCHEMA)
     assert {gap["repository"] for gap in document["uncovered"]} == {str(repo.path), str(other.path)}

@@ -44,6 +44,7 @@ def test_a_fresh_repository_is_mended_by_the_commands_that_it_prints(run: Run, r
     (repo.path / ".git" / "hooks").mkdir(exist_ok=True)
     for name in ("pre-commit", "commit-msg", "pre-merge-commit", "pre-applypatch"):
         subprocess.run(shlex.split(checks[name]["mend"]), check=True, cwd="/")
+    assert run(*shlex.split(checks["gitignore"]["mend"])[1:], cwd=repo.path).code == 0
     code, checks = states(run, repo.path)
     assert code == 0
     assert {check["state"] for check in checks.values() if check["name"] != "speed"} == {"ok"}
