@@ -20,6 +20,7 @@ from fluxguard.repo.gitdir import GitDir
 from fluxguard.repo.past import Past
 from fluxguard.secretpaths import listed
 
+_A_CLONE = "A-CLONE-OF-IT"  # where the commands for a bare repository have to be run
 _DEEPEST = 8  # submodules within one another
 
 
@@ -75,7 +76,7 @@ class _Check:
         try:
             found = survey(_held(self._place), self._listed, self._config)
             plan = planned(found, self._listed, advised)
-            proposed = [*_proposed(plan, found)]
+            proposed = [*_proposed(plan, found)] if self._place.tree is not None else []
             if fix:
                 found, proposed = self._fixed(found, plan, proposed)
             uncovered = [*grouped(found.gaps), *self._beside(found)]
@@ -95,7 +96,7 @@ class _Check:
             uncovered=tuple(sorted(uncovered, key=_importance)),
             proposed=tuple(proposed),
             unmended=tuple(plan.left.items()),
-            root="" if _same(cwd, ".") else cwd,
+            root=_A_CLONE if self._place.tree is None else "" if _same(cwd, ".") else cwd,
         )
 
     def _unread(self) -> Iterator[Unread]:
@@ -175,6 +176,10 @@ class _Check:
 
     def _note(self, found: Survey, plan: Plan, fix: bool) -> None:
         held = found.held
+        if self._place.tree is None and plan.lines:
+            self._notes.append(
+                "This repository is bare. Mend it in a clone: fluxguard gitignore --fix, commit, push."
+            )
         for path, why in held.unshared.items():
             if path == b".gitignore" or path in held.tracked:
                 self._notes.append(f"{os.fsdecode(path)} does not count: {why}.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -173,16 +174,33 @@ class _Planner:
     # --- as few as possible ---
 
     def _prune(self, shadow: Shadow) -> None:
-        paths = list(self._wanted)
-        if len(paths) > _SAMPLE:
+        """Takes out each line without which a sample of the paths is covered as well; all of them again where that misled."""
+        sample = self._sample()
+        if len(sample) > _SAMPLE:
             return
-        open_ = set(self._open(shadow, paths))
+        everything = {folder: list(lines) for folder, lines in self._lines.items()}
+        open_ = set(self._open(shadow, list(self._wanted)))
         for folder, lines in self._lines.items():
             for line in reversed(list(lines)):
                 self._lay(shadow, without=(folder, line))
-                if set(self._open(shadow, paths)) <= open_:
+                if set(self._open(shadow, sample)) <= open_:
                     lines.remove(line)
         self._lay(shadow)
+        if not set(self._open(shadow, list(self._wanted))) <= open_:
+            self._lines = everything
+            self._lay(shadow)
+
+    def _sample(self) -> list[bytes]:
+        """Of paths that tools create in many folders, two of each."""
+        seen: Counter[object] = Counter()
+        sample = []
+        for path, gap in self._wanted.items():
+            example = next((name for name in gap.entry.examples if path.endswith(name)), path)
+            kind = (example if gap.kind == "expected" else path, gap.verdict.decider)
+            seen[kind] += 1
+            if seen[kind] <= 2:
+                sample.append(path)
+        return sample
 
     # --- what stays open ---
 
@@ -202,7 +220,11 @@ class _Planner:
                     yield os.path.join(folder, name)
 
     def _keep_open(self, shadow: Shadow, keep: Sequence[bytes]) -> None:
-        """Opens the example files again that the new lines cover."""
+        """Opens the example files again that the new lines cover, those that somebody will put beside them, too."""
+        usual = {name for gap in self._wanted.values() for name in gap.entry.keep}
+        beside = [os.path.join(folder, name) for folder in self._lines if folder for name in sorted(usual)]
+        with Shadow(self._before) as old:
+            keep = list(dict.fromkeys([*keep, *self._open(old, beside)]))
         for path, verdict in zip(keep, shadow.verdicts(keep), strict=True):
             decider = verdict.decider
             if (

@@ -50,7 +50,9 @@ class Oracle:
                 path.write_text("A=1\n")
                 made.append(name)
         elsewhere = {"HOME": "/nowhere", "XDG_CONFIG_HOME": "/nowhere"}
-        listed = self._repo.git("ls-files", "-z", "--others", "--exclude-standard", cwd=self._folder, **elsewhere)
+        listed = self._repo.git(
+            "ls-files", "-z", "--others", "--exclude-standard", cwd=self._folder, **elsewhere
+        )
         taken = set(listed.decode("utf-8", "surrogateescape").split("\0"))
         return {name for name in made if name not in taken}
 
@@ -69,7 +71,9 @@ class Ask:
         self._run = run
         self._repo = repo
 
-    def __call__(self, *arguments: str, code: int | None = None, cwd: Path | None = None, **env: str) -> dict[str, Any]:
+    def __call__(
+        self, *arguments: str, code: int | None = None, cwd: Path | None = None, **env: str
+    ) -> dict[str, Any]:
         outcome = self._run("gitignore", "--format", "json", *arguments, cwd=cwd or self._repo.path, env=env)
         assert code is None or outcome.code == code, outcome.text
         document: dict[str, Any] = json.loads(outcome.out)
@@ -97,4 +101,15 @@ def status(repo: Repo) -> list[str]:
     return repo.git("status", "--porcelain", "-uall").decode().splitlines()
 
 
-__all__ = ["ADVISED", "FREE", "REQUIRED", "SCHEMA", "Ask", "Mint", "Oracle", "commit_all", "status", "subprocess"]
+__all__ = [
+    "ADVISED",
+    "FREE",
+    "REQUIRED",
+    "SCHEMA",
+    "Ask",
+    "Mint",
+    "Oracle",
+    "commit_all",
+    "status",
+    "subprocess",
+]

@@ -25,7 +25,9 @@ def covered(repo: Repo, run: Run) -> Repo:
 
 
 def bash(repo: Repo, command: str, cwd: Path | None = None) -> None:
-    subprocess.run(["bash", "-c", command], cwd=cwd or repo.path, env=repo.env, check=True, capture_output=True)
+    subprocess.run(
+        ["bash", "-c", command], cwd=cwd or repo.path, env=repo.env, check=True, capture_output=True
+    )
 
 
 def test_tracked(covered: Repo, ask: Ask) -> None:
@@ -214,7 +216,11 @@ def test_the_index_of_a_commit(covered: Repo, run: Run) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "good"),
     [
-        (".dockerignore", ".env\nnode_modules\n", "**/.env\n**/.env.*\n**/*.key\n**/secrets.y*ml\n**/.fluxloop\napi_key.txt\n"),
+        (
+            ".dockerignore",
+            ".env\nnode_modules\n",
+            "**/.env\n**/.env.*\n**/*.key\n**/secrets.y*ml\n**/.fluxloop\napi_key.txt\n",
+        ),
         ("docker/app.dockerignore", "!x\n", "*\n!src\n"),
         (".npmignore", "node_modules\n", ".*\n*.key\nsecrets.y*ml\napi_key.txt\n"),
         (".gcloudignore", "#!include:.nothing\n", "#!include:.gitignore\n"),
@@ -242,7 +248,7 @@ def test_docker_is_not_git(covered: Repo, ask: Ask) -> None:
     covered.stage("web/package.json", '{"private": true}')
     gap = next(gap for gap in ask(code=0)["uncovered"] if gap["kind"] == "shipped")
     assert {"path": "web/.env"} in gap["paths"]
-    assert not {"path": ".env"} in gap["paths"]
+    assert {"path": ".env"} not in gap["paths"]
     covered.stage(".dockerignore", "\n".join(gap["lines"]) + "\n")
     rest = [gap for gap in ask(code=0)["uncovered"] if gap["kind"] == "shipped"]
     assert not any({"path": "web/.env"} in gap["paths"] for gap in rest)
@@ -349,17 +355,23 @@ def test_audit_tells_it_and_keeps_its_exit_code(repo: Repo, run: Run) -> None:
 def test_audit_of_several(repo: Repo, make_repo: Callable[..., Repo], run: Run) -> None:
     other = make_repo("other")
     other.commit(".env", "A=1\n")
-    document = json.loads(run("audit", "--format", "json", str(repo.path), str(other.path), cwd=repo.path).out)
+    document = json.loads(
+        run("audit", "--format", "json", str(repo.path), str(other.path), cwd=repo.path).out
+    )
     jsonschema.validate(document, SCHEMA)
     assert {gap["repository"] for gap in document["uncovered"]} == {str(repo.path), str(other.path)}
 
 
 def test_doctor_counts(repo: Repo, run: Run) -> None:
-    checks = {check["name"]: check for check in json.loads(run("doctor", "--format", "json", cwd=repo.path).out)}
+    checks = {
+        check["name"]: check for check in json.loads(run("doctor", "--format", "json", cwd=repo.path).out)
+    }
     assert checks["gitignore"]["state"] == "warn"
     assert "required paths open" in checks["gitignore"]["what"]
     bash(repo, checks["gitignore"]["mend"])
-    checks = {check["name"]: check for check in json.loads(run("doctor", "--format", "json", cwd=repo.path).out)}
+    checks = {
+        check["name"]: check for check in json.loads(run("doctor", "--format", "json", cwd=repo.path).out)
+    }
     assert checks["gitignore"]["state"] == "ok"
 
 
@@ -389,7 +401,14 @@ def test_nothing_of_the_repository_runs(run: Run, repo: Repo) -> None:
     touched = repo.path.parent / "touched"
     script = repo.write("evil", f"#!/bin/sh\ntouch {touched}\n")
     script.chmod(0o755)
-    for name in ("core.fsmonitor", "core.pager", "core.editor", "diff.external", "filter.x.clean", "filter.x.smudge"):
+    for name in (
+        "core.fsmonitor",
+        "core.pager",
+        "core.editor",
+        "diff.external",
+        "filter.x.clean",
+        "filter.x.smudge",
+    ):
         repo.git("config", name, str(script))
     repo.write(".gitattributes", "* filter=x\n")
     repo.write(".git/hooks/post-index-change", script.read_bytes()).chmod(0o755)

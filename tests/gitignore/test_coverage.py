@@ -15,7 +15,15 @@ Clone = Callable[[Repo], Oracle]
 
 def test_a_fresh_repository_leaves_all_of_it_open(ask: Ask) -> None:
     gaps = ask.gaps(code=1)
-    for name in (".env", ".fluxloop/.env", "server.key", "secrets.yaml", ".fluxloop/auth.json", ".netrc", "id_rsa"):
+    for name in (
+        ".env",
+        ".fluxloop/.env",
+        "server.key",
+        "secrets.yaml",
+        ".fluxloop/auth.json",
+        ".netrc",
+        "id_rsa",
+    ):
         assert (gaps[name]["kind"], gaps[name]["level"]) == ("expected", "required")
     for name in (".npmrc", ".fluxloop/config.yaml", ".fluxloop/results/run-20260131-100000/errors.json"):
         assert gaps[name]["level"] == "advised"
@@ -26,7 +34,13 @@ def test_the_documentations_lines(ask: Ask, repo: Repo) -> None:
     """`.env`, `.fluxloop/.env`, `*.key`, `secrets.yaml`: what they cover, and what they don't."""
     repo.commit(".gitignore", ".env\n.fluxloop/.env\n*.key\nsecrets.yaml\n")
     gaps = ask.gaps(code=1)
-    assert not {".env", ".fluxloop/.env", ".fluxloop/scenarios/my-scenario/.env", "server.key", "secrets.yaml"} & set(gaps)
+    assert not {
+        ".env",
+        ".fluxloop/.env",
+        ".fluxloop/scenarios/my-scenario/.env",
+        "server.key",
+        "secrets.yaml",
+    } & set(gaps)
     assert {".env.local", ".fluxloop/auth.json"} <= set(gaps)
 
 
@@ -178,7 +192,14 @@ def test_a_symbolic_link_is_no_gitignore(ask: Ask, repo: Repo, clone: Clone) -> 
 
 
 def test_example_files_are_free(ask: Ask, repo: Repo) -> None:
-    names = (".env.example", ".env.sample", "a/.env.template", ".env.production.example", ".env.dist", ".env.vault")
+    names = (
+        ".env.example",
+        ".env.sample",
+        "a/.env.template",
+        ".env.production.example",
+        ".env.dist",
+        ".env.vault",
+    )
     for name in names:
         repo.stage(name, "A=\n")
     assert not set(names) & set(ask.gaps())
@@ -209,7 +230,7 @@ def test_folders_that_fluxloop_made(ask: Ask, repo: Repo) -> None:
 def test_settings_of_the_editor_only_with_a_key(ask: Ask, repo: Repo, mint: Mint) -> None:
     repo.write(".vscode/settings.json", '{"editor.tabSize": 2}')
     assert ".vscode/settings.json" not in ask.gaps()
-    repo.write(".vscode/settings.json", '{"fluxloop.apiKey": "%s"}' % mint.key())
+    repo.write(".vscode/settings.json", f'{{"fluxloop.apiKey": "{mint.key()}"}}')
     gap = ask.gaps(code=1)[".vscode/settings.json"]
     assert (gap["kind"], gap["level"]) == ("present", "required")
     repo.git("add", ".vscode")
@@ -221,7 +242,11 @@ def test_settings_of_the_editor_only_with_a_key(ask: Ask, repo: Repo, mint: Mint
 @pytest.mark.parametrize(
     ("name", "harmless", "harmful"),
     [
-        (".npmrc", "registry=https://example.org\n//x/:_authToken=${NPM_TOKEN}\n", "//x/:_authToken=abcdef\n"),
+        (
+            ".npmrc",
+            "registry=https://example.org\n//x/:_authToken=${NPM_TOKEN}\n",
+            "//x/:_authToken=abcdef\n",
+        ),
         ("tls.pem", "-----BEGIN CERTIFICATE-----\n", "-----BEGIN RSA " + "PRIVATE KEY-----\n"),
         (".fluxloop/config.yaml", "api_key: ${FLUXLOOP_API_KEY}\n", "api_key: KEY\n"),
         ("deploy/prod.env", "PORT=80\nAPI_KEY=${KEY}\n", "API_KEY=x8s7d6f5g4h3\n"),
@@ -288,7 +313,12 @@ def test_from_a_folder_below_and_by_name(ask: Ask, repo: Repo, tmp_path: Path) -
     repo.write("a/b/x", "")
     repo.write("a/.env", "A=1\n")
     repo.commit("c/secrets.yaml", "a: 1\n")
-    for cwd, name in ((repo.path / "a" / "b", "."), (tmp_path, "repo"), (tmp_path, "repo/a/b"), (tmp_path, str(repo.path))):
+    for cwd, name in (
+        (repo.path / "a" / "b", "."),
+        (tmp_path, "repo"),
+        (tmp_path, "repo/a/b"),
+        (tmp_path, str(repo.path)),
+    ):
         found = ask.gaps(name, code=1, cwd=cwd)
         assert found["a/.env"]["kind"] == "present"
         command = found["c/secrets.yaml"]["commands"][0]
@@ -313,6 +343,7 @@ def test_a_bare_repository(ask: Ask, run: Run, repo: Repo, tmp_path: Path) -> No
     assert gaps["tls.key"]["kind"] == "tracked"
     assert gaps["pkg/.env"]["by"]["file"] == "pkg/.gitignore"
     assert ".env" not in gaps
+    assert "Mend it in a clone" in run("gitignore", "bare.git", cwd=tmp_path).out
     outcome = run("gitignore", "--fix", "bare.git", cwd=tmp_path)
     assert outcome.code == 3
     assert "is bare" in outcome.err

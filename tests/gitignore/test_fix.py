@@ -148,10 +148,25 @@ def test_example_files_stay_as_they_are(run: Run, repo: Repo, clone: Clone) -> N
     commit_all(repo)
     there = clone(repo)
     assert (there._folder / "a/.env.sample").exists()
-    free = [".env.sample", ".env.example", "c/.env.example", ".env.dist", "b/.env.production.example", "a/.env.template"]
+    free = [
+        ".env.sample",
+        ".env.example",
+        "c/.env.example",
+        ".env.dist",
+        "b/.env.production.example",
+        "a/.env.template",
+    ]
     assert not there.ignored([".env.dist", ".env.example", "c/.env.example"])
     assert there.ignored(["b/.env.template"]) == {"b/.env.template"}, "somebody ignores it on purpose"
     assert free
+
+
+def test_an_example_file_beside_lines_in_a_nested_file(run: Run, repo: Repo) -> None:
+    repo.write("pkg/x", "")
+    repo.write("pkg/.gitignore", "!.env\n!.env.*\n")
+    fix(run, repo)
+    assert repo.try_git("check-ignore", "-q", "pkg/.env.local").returncode == 0
+    assert repo.try_git("check-ignore", "-q", "pkg/.env.example").returncode == 1
 
 
 def test_an_ignored_example_file_is_not_opened(run: Run, repo: Repo) -> None:
@@ -214,7 +229,10 @@ def test_hostile_names(run: Run, ask: Ask, repo: Repo, name: bytes) -> None:
     assert repo.git("ls-files", "-z", "--", b":(literal)" + name) == b""
 
 
-@pytest.mark.parametrize("name", [b" a", b"a ", b"a  ", b"!a", b"#a", b"a*?[b]", b"a\\", b"a\\ ", b"a\nb", b"a\r", b"\xff", b"a/b "])
+@pytest.mark.parametrize(
+    "name",
+    [b" a", b"a ", b"a  ", b"!a", b"#a", b"a*?[b]", b"a\\", b"a\\ ", b"a\nb", b"a\r", b"\xff", b"a/b "],
+)
 def test_a_line_for_one_path_covers_it(name: bytes) -> None:
     with Shadow({b"": exact(name) + b"\n"}) as shadow:
         covered, other = shadow.verdicts([name, b"b/" + name])
@@ -296,7 +314,11 @@ def test_killed_at_any_time(repo: Repo) -> None:
     for wait in (0.05, 0.2, 0.3, 0.35, 0.4, 0.45, 0.5, 0.6, 0.8):
         repo.write(".gitignore", before)
         process = subprocess.Popen(
-            [COMMAND, "gitignore", "--fix"], cwd=repo.path, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+            [COMMAND, "gitignore", "--fix"],
+            cwd=repo.path,
+            env=env,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
         )
         time.sleep(wait)
         process.kill()
@@ -307,7 +329,9 @@ def test_killed_at_any_time(repo: Repo) -> None:
     assert len(seen) <= 2
 
 
-@pytest.mark.parametrize("where", [".env", "conf/.env", ".fluxloop/.env", "a/b/c.txt", "new/folder/.env.local"])
+@pytest.mark.parametrize(
+    "where", [".env", "conf/.env", ".fluxloop/.env", "a/b/c.txt", "new/folder/.env.local"]
+)
 def test_ensure(repo: Repo, where: str) -> None:
     path = str(repo.path / where)
     done = ensure(path)

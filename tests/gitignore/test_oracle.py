@@ -61,7 +61,9 @@ def test_a_folder_in_place_of_a_file(repo: Repo, clone: Callable[[Repo], Oracle]
     assert clone(repo).ignored([".env"]) == set()
 
 
-def test_nothing_of_the_person_counts(environment: dict[str, str], monkeypatch: pytest.MonkeyPatch, repo: Repo) -> None:
+def test_nothing_of_the_person_counts(
+    environment: dict[str, str], monkeypatch: pytest.MonkeyPatch, repo: Repo
+) -> None:
     excludes = repo.write("../mine", "*\n")
     for name, value in {
         "GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": "core.excludesFile", "GIT_CONFIG_VALUE_0": str(excludes),
