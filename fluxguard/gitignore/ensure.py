@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from fluxguard.errors import BrokenRepository
 from fluxguard.gitignore import mend
 from fluxguard.gitignore.lines import planned
-from fluxguard.gitignore.survey import Gap, Survey
+from fluxguard.gitignore.survey import Gap, Survey, also_here
 from fluxguard.repo import gitdir, holdings
 from fluxguard.repo.ignore import Shadow
 from fluxguard.secretpaths import listed
@@ -77,6 +77,6 @@ def _asked(held: holdings.Holdings, name: bytes) -> Survey:
     entries = listed()
     entry = entries.of(name) or replace(entries.paths[0], id="asked", lines=(), keep=(), examples=())
     with Shadow(held.ignores) as shadow:
-        verdict = shadow.verdicts([name])[0]
+        verdict = also_here(held, [name], shadow.verdicts([name]))[0]
     gap = Gap(name, entry, "expected", "required", verdict)
     return Survey(held, () if verdict.covered else (gap,), 1, {})

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from fluxguard.detect.engine import Detector
 from fluxguard.detect.ruleset import built_in
-from fluxguard.gitignore.survey import Gap, Survey
+from fluxguard.gitignore.survey import Gap, Survey, files_here
 from fluxguard.repo.ignore import NAME, Shadow
 from fluxguard.secretpaths import Listed
 
@@ -98,6 +98,7 @@ class _Planner:
             self._keep_open(shadow, keep)
             open_ = self._open(shadow, list(self._wanted))
         left = {path: self._left.get(path, "no line covers it") for path in open_}
+        left.update(self._opened_here())
         overridden = {
             (decider.file, decider.line, decider.pattern)
             for gap in self._wanted.values()
@@ -105,6 +106,22 @@ class _Planner:
         }
         lines = {folder: tuple(lines) for folder, lines in sorted(self._lines.items()) if lines}
         return Plan(lines, left, tuple(sorted(overridden)))
+
+    def _opened_here(self) -> Iterator[tuple[bytes, str]]:
+        """Paths that a .gitignore opens which only this machine has, and to which no lines are added."""
+        files = files_here(self._held) if self._held.unshared else {}
+        if len(files) <= len(self._before):
+            return
+        for folder, lines in self._lines.items():
+            files[folder] = (
+                appended(self._before.get(folder, b""), lines) if lines else files.get(folder, b"")
+            )
+        paths = list(self._wanted)
+        with Shadow(files) as shadow:
+            verdicts = shadow.verdicts(paths)
+        for path, verdict in zip(paths, verdicts, strict=True):
+            if not verdict.covered and verdict.decider is not None:
+                yield path, self._refusal(verdict.decider.folder) or "no line covers it"
 
     # --- adding ---
 

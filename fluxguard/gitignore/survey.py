@@ -84,7 +84,7 @@ def survey(held: Holdings, listed: Listed, config: Config, expected: bool = True
     coming = {path: entry for path, entry in coming.items() if path not in existing}
     asked = [*there, *coming]
     with Shadow(held.ignores) as shadow:
-        verdicts = dict(zip(asked, shadow.verdicts(asked), strict=True))
+        verdicts = dict(zip(asked, also_here(held, asked, shadow.verdicts(asked)), strict=True))
     judged = _Judged(held, listed, config, there, verdicts)
     gaps = [*judged.gaps(), *_coming(coming, verdicts, listed, judged.meant)]
     return Survey(
@@ -296,14 +296,32 @@ def _personal(held: Holdings, gaps: Sequence[Gap]) -> Iterator[Gap]:
 
 def _own_excludes(held: Holdings) -> tuple[dict[bytes, bytes], bytes] | None:
     """The .gitignore files here, with those that no clone has, and the person's own patterns; None without any."""
+    files = files_here(held)
+    text = personal_excludes(held)
+    return (files, text) if len(files) > len(held.ignores) or text.strip() else None
+
+
+def files_here(held: Holdings) -> dict[bytes, bytes]:
+    """The .gitignore files that count on this machine: those that no clone has, too."""
     files = dict(held.ignores)
     for path in held.unshared:
         try:
             files[os.path.dirname(path)] = on_disk(held.root, path)
         except (OSError, Refused):
-            continue
-    text = personal_excludes(held)
-    return (files, text) if len(files) > len(held.ignores) or text.strip() else None
+            continue  # git does not read it either
+    return files
+
+
+def also_here(held: Holdings, paths: Sequence[bytes], verdicts: Sequence[Verdict]) -> list[Verdict]:
+    """Verdicts that hold on this machine as well: a .gitignore that no clone has may open what a clone's git ignores."""
+    files = files_here(held) if held.unshared else {}
+    if len(files) <= len(held.ignores):
+        return list(verdicts)
+    with Shadow(files) as shadow:
+        return [
+            here if one.covered and not here.covered else one
+            for one, here in zip(verdicts, shadow.verdicts(paths), strict=True)
+        ]
 
 
 def _uncommitted(held: Holdings, covered: Sequence[bytes]) -> Iterator[bytes]:

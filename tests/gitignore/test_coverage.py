@@ -282,6 +282,19 @@ def test_fluxloops_own_gitignore_that_nobody_commits(ask: Ask, repo: Repo) -> No
     assert ask.gaps(code=1)[".fluxloop/.env"]["personal"]
 
 
+def test_a_gitignore_that_nobody_commits_opens_it_here(ask: Ask, run: Run, repo: Repo) -> None:
+    """A clone would ignore it, and `git add .` on this machine takes it along all the same."""
+    run("gitignore", "--fix", cwd=repo.path)
+    commit_all(repo)
+    repo.write("pkg/.gitignore", "*\n!.env\n")
+    repo.write("pkg/.env", "A=1\n")
+    gap = ask.gaps(code=1)["pkg/.env"]
+    assert gap["by"] == {"file": "pkg/.gitignore", "line": 2, "pattern": "!.env"}
+    outcome = run("gitignore", "--fix", cwd=repo.path)
+    assert outcome.code == 1
+    assert "pkg/.gitignore: it is ignored itself" in outcome.out
+
+
 def test_the_text(run: Run, repo: Repo) -> None:
     repo.write(".gitignore", ".env\n!/pkg/.env\n")
     repo.write("pkg/app.py", "pass\n")
