@@ -256,19 +256,21 @@ def _shown(content: bytes, names: Names) -> list[str]:
 
 
 def summary(report: Report) -> Iterator[Line]:
-    """The gaps in a line or two, for the report of an audit."""
+    """The gaps for the report of an audit: a line for all that is not there yet, and the files that are."""
     names = Names(report)
     required = [gap for gap in report.uncovered if gap.blocks]
     if not required:
         return
-    yield "", ""
-    yield f"bold {ORANGE}", "Not kept out of commits by .gitignore"
-    for gap in required[:PLACES]:
+    paths = sum(len(gap.paths) for gap in required)
+    yield (
+        f"bold {ORANGE}",
+        f".gitignore leaves {count(paths, 'secret path')} to be committed: fluxguard gitignore",
+    )
+    there = [gap for gap in required if gap.kind != "expected"]
+    for gap in there[:PLACES]:
         lead = f"[{names.repository(gap.repository)}] " if gap.repository else ""
         shown = ", ".join(names(path) for path in gap.paths[:SHOWN])
         more = f" and {len(gap.paths) - SHOWN:,} more" if len(gap.paths) > SHOWN else ""
-        what = " (tracked)" if gap.kind in ("tracked", "staged") else ""
-        yield from wrapped(f"{lead}{shown}{more}{what}", 2)
-    if len(required) > PLACES:
-        yield "", f"  and {count(len(required) - PLACES, 'more kind')}: --format json shows all"
-    yield "bold", "       fluxguard gitignore"
+        yield from wrapped(f"{lead}{shown}{more} ({gap.kind})", 2)
+    if len(there) > PLACES:
+        yield "", f"  and {count(len(there) - PLACES, 'more kind')}: --format json shows all"
