@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from fluxguard.config import Config
 from fluxguard.errors import FluxguardError
 from fluxguard.guard import managers, place, plan, script
 from fluxguard.repo import banned as bans
@@ -70,4 +71,14 @@ def _command() -> str:
 
 
 def _gitignore(repository: Path) -> str:
-    return "run: fluxguard gitignore --fix"
+    """The lines that .gitignore lacks, where there is a working tree."""
+    from fluxguard.gitignore import check
+
+    located = gitdir.locate(str(repository))
+    if not located.tree:
+        return "a bare repository has no .gitignore"
+    gaps = [gap for gap in check.gaps(check.Place(located, located.tree), Config()) if gap.blocks]
+    if not gaps:
+        return "covers what has to be covered"
+    names = sum(len(gap.paths) for gap in gaps)
+    return f"run: fluxguard gitignore --fix ({names} paths are open)"
