@@ -77,8 +77,12 @@ def _gitignore(repository: Path) -> str:
     located = gitdir.locate(str(repository))
     if not located.tree:
         return "a bare repository has no .gitignore"
-    gaps = [gap for gap in check.gaps(check.Place(located, located.tree), Config()) if gap.blocks]
-    if not gaps:
+    place_ = check.Place(located, located.tree)
+    report = check.check(str(repository), place_, Config(), history=False, fix=True, advised=False)
+    written = [lines for lines in report.proposed if lines.written]
+    open_ = sum(len(gap.paths) for gap in report.uncovered if gap.blocks)
+    if open_:
+        return f"run: fluxguard gitignore ({open_} paths are still open, or tracked)"
+    if not written:
         return "covers what has to be covered"
-    names = sum(len(gap.paths) for gap in gaps)
-    return f"run: fluxguard gitignore --fix ({names} paths are open)"
+    return f"{sum(len(lines.lines) for lines in written)} lines added; commit them"
