@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from fluxguard.config import Config
 from fluxguard.errors import FluxguardError
 from fluxguard.guard import managers, place, plan, script
 from fluxguard.repo import banned as bans
@@ -70,4 +71,18 @@ def _command() -> str:
 
 
 def _gitignore(repository: Path) -> str:
-    return "run: fluxguard gitignore --fix"
+    """The lines that .gitignore lacks, where there is a working tree."""
+    from fluxguard.gitignore import check
+
+    located = gitdir.locate(str(repository))
+    if not located.tree:
+        return "a bare repository has no .gitignore"
+    place_ = check.Place(located, located.tree)
+    report = check.check(str(repository), place_, Config(), history=False, fix=True, advised=False)
+    written = [lines for lines in report.proposed if lines.written]
+    open_ = sum(len(gap.paths) for gap in report.uncovered if gap.blocks)
+    if open_:
+        return f"run: fluxguard gitignore ({open_} paths are still open, or tracked)"
+    if not written:
+        return "covers what has to be covered"
+    return f"{sum(len(lines.lines) for lines in written)} lines added; commit them"
