@@ -39,6 +39,23 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     init.add_argument("--format", choices=("text", "json"), default="text")
     _database(init)
     init.set_defaults(run=init_platform)
+    people = actions.add_parser(
+        "user",
+        help="who may sign in to the console: add, list, disable, enable, password",
+        allow_abbrev=False,
+    )
+    people.add_argument("what", choices=("add", "list", "disable", "enable", "password"))
+    people.add_argument("--email", metavar="EMAIL", help="whom it is about")
+    people.add_argument(
+        "--role",
+        choices=("owner", "admin", "member", "auditor"),
+        default="member",
+        help="auditors only look (default: member)",
+    )
+    people.add_argument("--password-stdin", action="store_true", help="read the password from standard input")
+    people.add_argument("--format", choices=("text", "json"), default="text")
+    _database(people)
+    people.set_defaults(run=manage_users)
 
 
 def _database(parser: argparse.ArgumentParser) -> None:
@@ -72,6 +89,23 @@ def init_platform(args: argparse.Namespace) -> int:
     return ExitCode.CLEAN
 
 
+def manage_users(args: argparse.Namespace) -> int:
+    """Accounts, by whoever runs the machine."""
+    _must_be_installed()
+    from fluxguard.server import running
+
+    if args.what != "list" and not args.email:
+        raise UsageError("Whom is it about?", "Add --email EMAIL.")
+    password = _password(args.password_stdin) if args.what in ("add", "password") else ""
+    known = running.users(args.database, args.what, args.email or "", args.role, password)
+    if args.format == "json":
+        print(json.dumps(known, indent=2))
+    else:
+        for one in known:
+            print(f"{one['email']:40} {one['role']:8} {'disabled' if one['disabled'] else ''}".rstrip())
+    return ExitCode.CLEAN
+
+
 def _password(from_stdin: bool) -> str:
     if from_stdin:
         return sys.stdin.readline().rstrip("\r\n")
@@ -82,7 +116,7 @@ def _password(from_stdin: bool) -> str:
         )
     import getpass
 
-    return getpass.getpass("Password of the owner (12 characters or more): ")
+    return getpass.getpass("Password (12 characters or more): ")
 
 
 def _tell(made: dict[str, Any]) -> None:

@@ -19,7 +19,7 @@ from sqlalchemy.engine import Connection
 from fluxguard.errors import UsageError
 from fluxguard.server import mint, trail
 from fluxguard.server.platform import Platform
-from fluxguard.server.tables import attempts, sessions, users, workspaces
+from fluxguard.server.tables import attempts, sessions, tokens, users, workspaces
 from fluxguard.server.trail import Actor
 
 ROLES = ("owner", "admin", "member", "auditor")
@@ -90,6 +90,53 @@ def names(connection: Connection, workspace: str) -> dict[str, str]:
     """E-mail addresses by the names that actors have in the audit trail."""
     query = sa.select(users.c.id, users.c.email).where(users.c.workspace_id == workspace)
     return {f"user:{row.id}": row.email for row in connection.execute(query)}
+
+
+def workspace_of_owner(connection: Connection) -> str:
+    """The workspace. Raises: UsageError on a platform that has no owner."""
+    found = connection.execute(
+        sa.select(users.c.workspace_id).where(users.c.role == "owner").limit(1)
+    ).scalar()
+    if found is None:
+        raise UsageError(
+            "This platform has no owner yet.", "Run: fluxguard serve init --owner you@example.org"
+        )
+    return str(found)
+
+
+def listed(connection: Connection, workspace: str) -> list[dict[str, object]]:
+    query = sa.select(users).where(users.c.workspace_id == workspace).order_by(users.c.email)
+    return [
+        {"id": row.id, "email": row.email, "role": row.role, "disabled": row.disabled_at is not None}
+        for row in connection.execute(query)
+    ]
+
+
+def change(
+    connection: Connection, platform: Platform, actor: Actor, email: str, what: str, password: str
+) -> None:
+    """`disable`, `enable` or `password`. Sessions and login tokens of the account end with it. Raises: UsageError."""
+    user = by_email(connection, email)
+    if user is None:
+        raise UsageError("There is no account of that e-mail address.", "See: fluxguard serve user list")
+    now = platform.now()
+    owners = sa.select(sa.func.count()).where(users.c.role == "owner", users.c.disabled_at.is_(None))
+    if what == "disable" and user["role"] == "owner" and (connection.execute(owners).scalar() or 0) < 2:
+        raise UsageError(
+            "This is the last owner.", "Add another one first: fluxguard serve user add --role owner"
+        )
+    ways: dict[str, dict[str, Any]] = {
+        "disable": {"disabled_at": now}, "enable": {"disabled_at": None},
+        "password": {"password": _hasher().hash(check_password(password)) if what == "password" else ""},
+    }  # fmt: skip
+    connection.execute(users.update().where(users.c.id == user["id"]).values(**ways[what]))
+    connection.execute(sessions.delete().where(sessions.c.user_id == user["id"]))
+    connection.execute(
+        tokens.update()
+        .where(tokens.c.user_id == user["id"], tokens.c.ended_at.is_(None))
+        .values(ended_at=now)
+    )
+    trail.record(connection, platform.vault, now, actor, f"user.{what}", user["id"])
 
 
 def password_fits(row: Mapping[str, Any] | None, password: str) -> bool:

@@ -15,6 +15,7 @@ from fluxguard.server import life, people
 from fluxguard.server.app import create_app
 from fluxguard.server.platform import open_platform
 from fluxguard.server.settings import settings
+from fluxguard.server.trail import Actor
 
 
 def init(database: str | None, owner: str, password: str) -> dict[str, str]:
@@ -34,6 +35,27 @@ def init(database: str | None, owner: str, password: str) -> dict[str, str]:
             "owner": people.check_email(owner), "workspace": actor.workspace, "id": row["id"], "masked": row["masked"],
             "key": secret, "database": _without_password(platform.settings.database), "secret": str(platform.settings.secret),
         }  # fmt: skip
+    finally:
+        platform.close()
+
+
+def users(database: str | None, what: str, email: str, role: str, password: str) -> list[dict[str, object]]:
+    """Accounts, changed as asked (`add`, `disable`, `enable`, `password`, `list`). Returns all of them.
+
+    Raises: UsageError for what can't be: nobody of that name, a password that will not do, the last owner.
+    """
+    platform = open_platform(settings(database))
+    try:
+        with platform.store.write() as connection:
+            workspace = people.workspace_of_owner(connection)
+            actor = Actor("system", workspace)
+            if what == "add":
+                if people.by_email(connection, email) is not None:
+                    raise UsageError("There is an account of that e-mail address already.")
+                people.add(connection, platform, actor, email, password, role)
+            elif what != "list":
+                people.change(connection, platform, actor, email, what, password)
+            return people.listed(connection, workspace)
     finally:
         platform.close()
 
