@@ -94,6 +94,7 @@ def _contents(scan: Scan, changed: list[index.Change], limit: int) -> None:
     if len(changed) < FEW:
         scan.run(staged.contents(changed, limit))
         return
+    scan.expect(lambda count: len(changed) >= count)
     scan.names(change.path for change in changed if change.status != "D")
     scan.run(staged.unmerged(changed))
     wanted = staged.blobs(changed)

@@ -2,9 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+import sys
 
-import hyperscan
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+    from typing import Any
+
+
+def _compiled_half() -> Any:
+    """hyperscan without the module around it, which imports `typing` and so takes four times as long as all the rest.
+
+    Raises ImportError where there is none.
+    """
+    if "hyperscan" in sys.modules:
+        import hyperscan
+
+        return hyperscan
+    specs = (finder.find_spec("hyperscan", None) for finder in sys.meta_path)
+    spec = next((spec for spec in specs if spec and spec.submodule_search_locations), None)
+    if spec is None:
+        raise ImportError("there is no hyperscan")
+    package: Any = type(sys)("hyperscan")
+    package.__path__ = spec.submodule_search_locations
+    sys.modules["hyperscan"] = package
+    try:
+        from hyperscan import _hs_ext
+    finally:
+        del sys.modules["hyperscan"]  # who imports it in the ordinary way gets all of it
+    return _hs_ext
+
+
+_hyperscan = _compiled_half()
 
 
 def literals(sure: Mapping[bytes, int], hints: Iterable[bytes]) -> Callable[[bytes], tuple[int, list[bytes]]]:
@@ -43,14 +72,14 @@ def expressions(patterns: Mapping[int, bytes]) -> Callable[[bytes, int], int]:
 
 def _scanner(patterns: list[bytes]) -> Callable[[bytes], list[int]]:
     """A function that lists the numbers of the patterns in its argument."""
-    database = hyperscan.Database()
+    database = _hyperscan.Database()
     database.compile(
         patterns,
         ids=list(range(len(patterns))),
         elements=len(patterns),
-        flags=hyperscan.HS_FLAG_SINGLEMATCH | hyperscan.HS_FLAG_DOTALL,
+        flags=_hyperscan.HS_FLAG_SINGLEMATCH | _hyperscan.HS_FLAG_DOTALL,
     )
-    database.scratch = hyperscan.Scratch(database)
+    database.scratch = _hyperscan.Scratch(database)
     found: list[int] = []
 
     def on_match(id: int, start: int, end: int, flags: int, context: object) -> None:
