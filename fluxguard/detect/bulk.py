@@ -27,7 +27,7 @@ def _compiled_half() -> Any:
     package.__path__ = spec.submodule_search_locations
     sys.modules["hyperscan"] = package
     try:
-        from hyperscan import _hs_ext
+        from hyperscan import _hs_ext  # type: ignore[attr-defined,unused-ignore]
     finally:
         del sys.modules["hyperscan"]  # who imports it in the ordinary way gets all of it
     return _hs_ext

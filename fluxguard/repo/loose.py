@@ -47,7 +47,7 @@ def _fast_sha1() -> Callable[..., Any]:
         from hashlib import sha1
 
         return sha1
-    return openssl_sha1  # type: ignore[no-any-return]
+    return openssl_sha1
 
 
 def _fast_zlib() -> Any:

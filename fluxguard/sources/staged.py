@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from fluxguard.chunk import Chunk, Origin, Skipped
+from fluxguard.chunk import WHOLE, Chunk, Origin, Skipped
 from fluxguard.errors import GitError
 from fluxguard.repo import index, layout, loose, objects
-from fluxguard.sources.windows import WHOLE, windows
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -69,6 +68,8 @@ def _blob(opened: objects.Opened, changed: list[Change], limit: int, kind: str) 
     elif opened.size > limit:
         reason = f"larger than the limit of {limit:,} bytes"
     elif opened.size > WHOLE:
+        from fluxguard.sources.windows import windows
+
         # One pass for all the places: what is long is not held in memory.
         try:
             yield from windows(opened.pieces(), Origin(kind, changed[0].path, opened.id))

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from fluxguard.chunk import Chunk, Origin
+from fluxguard.chunk import WHOLE, Chunk, Origin
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-WHOLE = 32 << 20  # up to this size a file is one chunk
 OVERLAP = 64 << 10
 
 
