@@ -5,6 +5,7 @@ So no key ever passes between the two: what the second one could not clear, the 
 
 from __future__ import annotations
 
+import gc
 import os
 
 TYPE_CHECKING = False
@@ -29,6 +30,7 @@ class Second:
 
     def __init__(self, work: Callable[[], Tally]) -> None:
         """Starts it. Raises OSError where there can't be one."""
+        gc.freeze()  # or looking for garbage would copy all memory that the two share
         self._reader, writer = os.pipe()
         try:
             self._pid = os.fork()

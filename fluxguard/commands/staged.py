@@ -59,7 +59,7 @@ def look(names: Sequence[bytes], config: Config | None, ahead: Ahead | None = No
     limit = settings.LARGEST if config is None else config.largest
     seen = Look(config)
     try:
-        seen.changed = index.changes(started=ahead)
+        seen.changed, settle = index.changes(started=ahead)
     except GitError:
         if not names or layout.root() is not None:
             raise
@@ -87,6 +87,7 @@ def look(names: Sequence[bytes], config: Config | None, ahead: Ahead | None = No
 
         seen.whole = True
         seen.scan.run(named.contents(names, seen.changed, _revision(), limit))
+    settle()
     return seen
 
 

@@ -1,6 +1,8 @@
 """Small loose objects, read without a git process: that is what a small commit has just added.
 
-Which file is read is of no consequence, for what is read proves itself: its hash has to be the id that was asked for.
+Like git itself, which hashes an object when it writes it and when it checks the repository (fsck, a push, a fetch), this
+goes by the file's name, by the size in it and by zlib's checksum over it. To hide a key, a repository would have to
+bring a file under the id of a content that is yet to be written, with a key in it that it doesn't know.
 """
 
 from __future__ import annotations
@@ -32,39 +34,22 @@ def mostly(store: str, ids: Sequence[str]) -> bool:
     return 2 * len(there) > len(sample)
 
 
-class Tools:
-    """What the reading is done with: the fastest there is, each of which takes a moment to import."""
+def inflater(many: bool) -> Any:
+    """What inflates: zlib, or for many objects isal, which is nearly three times as fast and takes longer to import."""
+    if many:
+        try:
+            from isal import isal_zlib
+        except ImportError:
+            pass
+        else:
+            return isal_zlib
+    import zlib
 
-    def __init__(self) -> None:
-        self.sha1 = _fast_sha1()
-        self.zlib = _fast_zlib()
-
-
-def _fast_sha1() -> Callable[..., Any]:
-    try:
-        from _hashlib import openssl_sha1  # eight times as fast; alone, without the rest of hashlib
-    except ImportError:
-        from hashlib import sha1
-
-        return sha1
-    return openssl_sha1
+    return zlib
 
 
-def _fast_zlib() -> Any:
-    try:
-        from isal import isal_zlib  # nearly three times as fast
-    except ImportError:
-        import zlib
-
-        return zlib
-    return isal_zlib
-
-
-def blob(store: str, id: str, tools: Tools | None = None) -> bytes | None:
-    """The content of a blob; None where it is not loose, not small, damaged, or anything else that git should look at.
-
-    tools: worth their import where there are many objects to read.
-    """
+def blob(store: str, id: str, zlib: Any) -> bytes | None:
+    """The content of a blob; None where it is not loose, not small, damaged, or anything else that git should look at."""
     if len(id) != 40 or not id.isalnum():
         return None
     try:
@@ -77,34 +62,26 @@ def blob(store: str, id: str, tools: Tools | None = None) -> bytes | None:
         return None
     finally:
         os.close(fd)
-    return _proved(packed, id, tools) if len(packed) <= _PACKED else None
+    return _content(packed, zlib) if len(packed) <= _PACKED else None
 
 
-def _proved(packed: bytes, id: str, tools: Tools | None) -> bytes | None:
-    """The content in a loose object's file, if it is a blob with this very id. Format: gitformat-loose(5)."""
-    zlib = tools.zlib if tools else _zlib()
+def _content(packed: bytes, zlib: Any) -> bytes | None:
+    """The content in a loose object's file, if it is a whole blob. Format: gitformat-loose(5)."""
     unpacker = zlib.decompressobj()
     try:
         whole: bytes = unpacker.decompress(packed, _MOST)
     except zlib.error:
         return None
-    sha1 = tools.sha1 if tools else _sha1()
-    if not unpacker.eof or sha1(whole, usedforsecurity=False).hexdigest() != id:
+    if not unpacker.eof or unpacker.unused_data:
         return None
     head, _, data = whole.partition(b"\0")
-    return data if head.startswith(b"blob ") else None
+    return data if head == b"blob %d" % len(data) else None
 
 
 def blob_id(data: bytes) -> str:
     """The id of a blob, as a repository with SHA-1 ids counts it."""
     id: str = _sha1()(b"blob %d\0" % len(data) + data, usedforsecurity=False).hexdigest()
     return id
-
-
-def _zlib() -> Any:
-    import zlib
-
-    return zlib
 
 
 def _sha1() -> Callable[..., Any]:

@@ -92,8 +92,9 @@ def _loose(ids: list[str]) -> Generator[Opened, None, list[str]]:
     if store is None:
         return ids
     left = []
+    zlib = loose.inflater(many=False)
     for id in ids:
-        data = loose.blob(store, id)
+        data = loose.blob(store, id, zlib)
         if data is None:
             left.append(id)
         else:

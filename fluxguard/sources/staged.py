@@ -56,8 +56,8 @@ def reader(ids: list[str]) -> Callable[[str], bytes | None] | None:
     store = loose.folder()
     if store is None or not loose.mostly(store, ids):
         return None
-    tools = loose.Tools()
-    return lambda id: loose.blob(store, id, tools)
+    zlib = loose.inflater(many=True)
+    return lambda id: loose.blob(store, id, zlib)
 
 
 def _blob(opened: objects.Opened, changed: list[Change], limit: int, kind: str) -> Iterator[Chunk | Skipped]:
