@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from fluxguard.model import Secret
+from fluxguard.secret import Secret
 
 _KEY = re.compile(r"(?:flux_[a-z][a-z0-9]{1,11}|flx_[a-z]{2,10}|fl_sk)_[A-Za-z0-9]{12,}")
 _TOKEN = re.compile(r"[A-Za-z0-9+/_%&#;=\\-]{24,}")

@@ -13,7 +13,7 @@ from fluxguard.detect import layers, triggers
 from fluxguard.detect.containers import Budget, Closed, unpack
 from fluxguard.detect.layers import Layer, Text
 from fluxguard.detect.ruleset import PATIENCE, Rule, TooSlow
-from fluxguard.model import Secret
+from fluxguard.secret import Secret
 
 _BASE64_HITS = re.compile(
     b"|".join(
