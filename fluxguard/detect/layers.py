@@ -610,13 +610,13 @@ _HEX_SPACED = re.compile(
     rb"(?:0x)?[0-9a-fA-F]{2}(?:[ :,;\t\r\n\\-]{1,24}(?:0x)?[0-9a-fA-F]{2}(?![0-9a-fA-F]))+"
 )
 _HEX_PAIR = re.compile(rb"(?:0x)?([0-9a-fA-F]{2})")
-_HEX_HIT = re.compile(b"|".join(map(re.escape, HEX_WORDS)) + rb"|0x66, ?0x6c", re.IGNORECASE)
+_HEX_HIT = b"|".join(map(re.escape, HEX_WORDS)) + rb"|0x66, ?0x6c"
 
 
 def hexadecimal(layer: Layer) -> Iterator[Layer]:
     """Hex digits around each hit, in one run or in pairs with something between, and hex dumps."""
     done = -1
-    for hit in _HEX_HIT.finditer(layer.data):
+    for hit in re.finditer(_HEX_HIT, layer.data, re.IGNORECASE):
         if hit.start() < done:
             continue
         pattern = _HEX_PLAIN if hit[0].isalnum() and hit[0][1:2] != b"x" else _HEX_SPACED

@@ -201,6 +201,10 @@ class Triggers:
         self._first: Callable[[bytes], tuple[int, list[bytes]]] = self._plain
         self._search: Callable[[bytes, int], int] = _search
 
+    def cover(self, literals: Iterable[bytes]) -> bool:
+        """Whether each of these sets the bit PLAIN wherever it stands."""
+        return all(self.literals.get(literal, 0) & PLAIN for literal in literals)
+
     def kinds(self, data: bytes) -> int:
         """The bits of all the triggers in `data`; 0 means that nothing can be found there."""
         if self._seen >= 0:
