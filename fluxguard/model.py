@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from fluxguard.masks import Masks
 from fluxguard.secret import Secret as Secret
 
 
@@ -205,20 +206,16 @@ class Report:
     story: Story | None = None
     interrupted: bool = False
 
-    def masks(self) -> dict[bytes, str]:
+    def masks(self) -> Masks:
         """What must not be shown wherever it turns up, and what stands in its place."""
         shown = {finding.secret.reveal(): finding.secret.masked for finding in self.findings}
-        return {**dict(self.hidden), **shown}
+        return Masks({**dict(self.hidden), **shown})
 
     @property
     def repositories(self) -> list[str]:
         """What the repositories are called, where several were audited."""
         named = [one.repository for one in self.beside] + [one.repository for one in self.skipped]
         return list(dict.fromkeys(name for name in named if name))
-
-    def names_key(self, path: bytes) -> bool:
-        """Whether a path holds a key, so that no command can name it."""
-        return any(value in path for value in self.masks())
 
     @property
     def complete(self) -> bool:

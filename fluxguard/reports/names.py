@@ -37,7 +37,7 @@ class Names:
         for start in range(0, len(names), _TOGETHER):
             some = [name for name in names[start : start + _TOGETHER] if name.isascii()]
             whole = b"\n".join(some)
-            if not self._triggers.kinds(whole) and not any(value in whole for value in self.masks):
+            if not self._triggers.kinds(whole) and not self.masks.stand_in(whole):
                 self._shown.update((name, display.path(name)) for name in some)
         return [self(name) for name in names]
 
@@ -48,9 +48,7 @@ class Names:
     def base64(self, name: bytes) -> str:
         """The name's own bytes, for names that are no UTF-8; keys are masked all the same."""
         hidden = self._masked(name)
-        for value, mask in self.masks.items():
-            hidden = hidden.replace(value, mask.encode())
-        return base64.b64encode(hidden).decode()
+        return base64.b64encode(self.masks.hide_in(hidden)).decode()
 
     def _masked(self, raw: bytes) -> bytes:
         if not self._triggers.kinds(raw):

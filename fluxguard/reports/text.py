@@ -9,6 +9,7 @@ from typing import TextIO
 
 from fluxguard import display
 from fluxguard.detect.ruleset import built_in
+from fluxguard.masks import Masks
 from fluxguard.model import Finding, Location, Report, Unread
 from fluxguard.reports.advice import next_steps
 from fluxguard.words import count, size
@@ -129,7 +130,7 @@ def _headline(report: Report, blocking: list[Finding]) -> Line:
     return "green", f"fluxguard: no key found that blocks ({looked}, {report.stats.seconds:.1f} s)."
 
 
-def _findings(findings: list[Finding], masks: dict[bytes, str], style: str) -> Iterator[Line]:
+def _findings(findings: list[Finding], masks: Masks, style: str) -> Iterator[Line]:
     descriptions = {rule.id: rule.description for rule in built_in()}
     for finding in findings[:KEYS]:
         what = descriptions.get(finding.rule, finding.rule)
@@ -149,7 +150,7 @@ def _findings(findings: list[Finding], masks: dict[bytes, str], style: str) -> I
         yield style, f"  and {count(len(findings) - KEYS, 'more key')} (all of them: --format json)"
 
 
-def _place(place: Location, masks: dict[bytes, str]) -> str:
+def _place(place: Location, masks: Masks) -> str:
     path = display.path(place.path, masks)
     shown = {
         "path": f"{path} (the file's name)",
@@ -182,7 +183,7 @@ def _steps(report: Report) -> Iterator[Line]:
             yield "bold", f"       {command}"
 
 
-def _unread(report: Report, masks: dict[bytes, str]) -> Iterator[Line]:
+def _unread(report: Report, masks: Masks) -> Iterator[Line]:
     refused = [unread for unread in report.skipped if unread.accepted is None]
     accepted = len(report.skipped) - len(refused)
     if refused:
@@ -198,7 +199,7 @@ def _unread(report: Report, masks: dict[bytes, str]) -> Iterator[Line]:
         yield "dim", f"Accepted as unread by the configuration: {accepted:,}"
 
 
-def _exception(unread: Unread, masks: dict[bytes, str]) -> Iterator[Line]:
+def _exception(unread: Unread, masks: Masks) -> Iterator[Line]:
     """The entry that accepts it, ready to be copied; not where the name holds a key or can't be written down."""
     name = unread.where.decode("utf-8", "replace")
     if display.path(unread.where, masks) != name or '"' in name or "\\" in name:
