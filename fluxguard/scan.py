@@ -10,6 +10,7 @@ from fluxguard.chunk import Chunk, Skipped
 from fluxguard.detect.triggers import MARKER, Triggers
 
 FEW = 48  # contents, from which on the fast engine is worth its start
+_PROJECT_FILES = (b"configs/project.yaml", b"configs/project.yml")
 MANY = 300  # and from which on a second process is
 
 TYPE_CHECKING = False
@@ -167,6 +168,15 @@ class Scan:
             self.collector = Collector(self._config, self._triggers, self._detector)
         self.skipped += self.collector.add(chunk)
 
+    def suspects(self, data: bytes) -> int:
+        """Whether anything may stand in these bytes, which `run` is then to look at."""
+        return self._triggers.kinds(data)
+
+    def cleared(self, count: int, size: int) -> None:
+        """Counts what `suspects` has cleared: objects, and their bytes."""
+        self.objects += count
+        self.bytes += size
+
     def _holds_nothing(self, data: bytes, path: bytes, kinds: int) -> bool:
         """Whether detection clears what looked suspicious, so that nothing needs to be loaded that makes reports.
 
@@ -193,4 +203,4 @@ class Scan:
 
 def is_fluxloop_path(path: bytes) -> bool:
     """Whether a path is one of FluxLoop's own, so that rules look into it whatever stands there."""
-    return b"fluxloop" in path.lower()
+    return b"fluxloop" in path.lower() or path.endswith(_PROJECT_FILES)

@@ -27,10 +27,11 @@ def words() -> list[bytes]:
     thrice = [form for literal in twice for form in forms(literal)]
     # A line break may cut the first word; the second is whole then, on either side of it.
     second = [form for name in SECOND for form in forms(name)]
-    wide = forms(b"f\0l\0u\0x\0")
+    again = [form for literal in second for form in forms(literal)]
+    wide = [form for word in (b"flux", *SECOND) for form in forms(word.decode().encode("utf-16-le"))]
     packed = [b"H4sI", b"UEsDB", b"SDRzS", b"VUVzRE"]  # gzip and zip, in base64 once and twice
     first = [form for word in plain for form in forms(word)]
-    return list(dict.fromkeys([*first, *twice, *thrice, *second, *wide, *packed]))
+    return list(dict.fromkeys([*first, *twice, *thrice, *second, *again, *wide, *packed]))
 
 
 def forms(literal: bytes) -> list[bytes]:

@@ -88,14 +88,18 @@ def _escapes_of(letter: int) -> bytes:
 
 # What the words to look for become in base64, up to three times over. Made by tools/base64_words.py.
 _BASE64 = b"""
-Zmx1e ZsdX mbHV4 RkxVWExPT1 ZMVVhMT09Q GTFVYTE9PU Zmx4X ZseF mbHhf Zmxfc2tf ZsX3NrX mbF9za1
-NjY2Yzc1Nz Y2NmM3NTc4 2NjZjNzU3O NjY2Qzc1Nz Y2NkM3NTc4 2NjZDNzU3O JTY2JT U2NiU2 lNjYlN XHUwMDY2
-x1MDA2N cdTAwNj JiMxMDI7 YjMTAyO mIzEwMj Wm14MWVG pteDFlR abXgxZU WnNkWGhm pzZFhoZ ac2RYaG bWJIVjRY
-1iSFY0W tYkhWNF V20xNE1XVk dtMTRNV1ZH XbTE0TVdWR cHRlREZsU B0ZURGbF wdGVERmxS YWJYZ3haV FiWGd4Wl
-hYlhneFpV V25Oa1dHaG duTmtXR2ht Xbk5rV0dob cHpaRmhvW B6WkZob1 welpGaG9a YWMyUllhR FjMlJZYU hYzJSWWFH
-YldKSVZqUl JXSklWalJZ iV0pJVmpSW MWlTRlkwV FpU0ZZMF xaVNGWTBX dFlraFdOR RZa2hXTk 0WWtoV05G X2Rldl
-9kZXZf fZGV2X X3N0Z1 9zdGdf fc3RnX X3Byb2Rf 9wcm9kX fcHJvZF X2NpX 9jaV fY2lf ZgBsAHUAeA YAbAB1AHgA
-mAGwAdQB4A H4sI UEsDB SDRzS VUVzRE
+Zmx1e ZsdX mbHV4 RkxVWExPT1 ZMVVhMT09Q GTFVYTE9PU Zmx4X ZseF mbHhf Zmxfc2tf ZsX3NrX mbF9za1 NjY2Yzc1Nz
+Y2NmM3NTc4 2NjZjNzU3O NjY2Qzc1Nz Y2NkM3NTc4 2NjZDNzU3O JTY2JT U2NiU2 lNjYlN XHUwMDY2 x1MDA2N cdTAwNj JiMxMDI7
+YjMTAyO mIzEwMj Wm14MWVG pteDFlR abXgxZU WnNkWGhm pzZFhoZ ac2RYaG bWJIVjRY 1iSFY0W tYkhWNF V20xNE1XVk
+dtMTRNV1ZH XbTE0TVdWR cHRlREZsU B0ZURGbF wdGVERmxS YWJYZ3haV FiWGd4Wl hYlhneFpV V25Oa1dHaG duTmtXR2ht
+Xbk5rV0dob cHpaRmhvW B6WkZob1 welpGaG9a YWMyUllhR FjMlJZYU hYzJSWWFH YldKSVZqUl JXSklWalJZ iV0pJVmpSW
+MWlTRlkwV FpU0ZZMF xaVNGWTBX dFlraFdOR RZa2hXTk 0WWtoV05G X2Rldl 9kZXZf fZGV2X X3N0Z1 9zdGdf fc3RnX X3Byb2Rf
+9wcm9kX fcHJvZF X2NpX 9jaV fY2lf WDJSbGRs gyUmxkb YMlJsZG OWtaWFpm lrWlhaZ 5a1pYWm ZlpHVjJY ZaR1YyW mWkdWMl
+WDNOMFox gzTjBaM YM04wWj OXpkR2Rm l6ZEdkZ 5emRHZG ZmMzUm5Y ZjM1JuW mYzNSbl WDNCeWIyUm gzQnliMlJm YM0J5YjJSZ
+OXdjbTlrW l3Y205a1 5d2NtOWtY ZmNISnZaR ZjSEp2Wk mY0hKdlpG WDJOcF gyTnBY YMk5wW OWphV lqYV 5amFW ZlkybG ZZMmxm
+mWTJsZ ZgBsAHUAeA YAbAB1AHgA mAGwAdQB4A XwBkAGUAdgBfA 8AZABlAHYAXw fAGQAZQB2AF8A XwBzAHQAZwBfA 8AcwB0AGcAXw
+fAHMAdABnAF8A XwBwAHIAbwBkAF8A 8AcAByAG8AZABfA fAHAAcgBvAGQAXw XwBjAGkAXw 8AYwBpAF8A fAGMAaQBfA H4sI UEsDB
+SDRzS VUVzRE
 """.split()
 # `flux_` at each of the three alignments.
 _FLUX = (b"Zmx1eF", b"ZsdXhf", b"mbHV4X")
@@ -117,14 +121,22 @@ HEX_WORDS = (
     # A line end may cut the first word; the second is whole then.
     *((b"_" + name + b"_").hex().encode() for name in ENVIRONMENTS),
     *((b"_" + name + b"_").hex().upper().encode() for name in ENVIRONMENTS),
+    *((b"_" + name + b"_").hex(" ").encode() for name in ENVIRONMENTS),
+    *(b", ".join(b"0x%02x" % byte for byte in b"_" + name + b"_") for name in ENVIRONMENTS),
     # base64 of `flux_` within hex
     *(form.hex().encode() for form in _FLUX),
     *(form.hex().upper().encode() for form in _FLUX),
+)
+# Each character in a column of its own, as `od -c` and `hexdump -c` write it.
+SPREAD = tuple(
+    b"   ".join(b"%c" % letter for letter in word)
+    for word in (b"flux", *(b"_" + name + b"_" for name in ENVIRONMENTS))
 )
 _SURE: tuple[tuple[int, Sequence[bytes]], ...] = (
     (PLAIN, (b"fluxloop", b"FLUXLOOP", b"FluxLoop", b"Fluxloop", b"fluxLoop", b"flx_", b"fl_sk_")),
     (BASE64, _BASE64),
     (HEX, HEX_WORDS),
+    (HEX, SPREAD),
     (WIDE, (b"f\0l\0u\0x", b"f\0\0\0l\0\0\0u")),
     (MARKER, MARKER_WORDS[:1]),
 )
@@ -150,6 +162,8 @@ EXPRESSIONS: dict[int, bytes] = {
 _PLAIN_EXPRESSIONS = ((PLAIN, _KEY), (JOINED, _CUT), (HEX, DUMPED), (ESCAPE, PARTED))
 _WORD = b"".join(b"(?:%c|%s)" % (letter, _escapes_of(letter)) for letter in b"flux_")
 _MANY = 256  # stretches around hints in one content; beyond them the whole of it is looked at
+_WORTH = 8 << 10  # bytes, from which on hints are looked for with the fast engine, where that is in use
+_MOST_MADE = 64  # sets of hints that it is made ready for, at 2 ms each
 _SLOW = (
     1 << 20
 )  # bytes looked at by `re`, after which hyperscan is worth the time it takes to compile expressions
@@ -164,7 +178,10 @@ _PACKED_MARKS = (
     b"7z\xbc\xaf\x27\x1c",
     b"Rar!\x1a\x07",
     b"\x28\xb5\x2f\xfd",
-    b"!<arch>\ndebian-binary",
+    b"!<arch>\n",
+    b"x\x01",  # zlib
+    b"x\x9c",
+    b"x\xda",
     b"\x04\x22\x4d\x18",
     b"\x1f\x9d\x90",
     b"MSCF\0\0\0\0",
@@ -224,6 +241,7 @@ class Triggers:
         except ImportError:
             return
         self._first = bulk.literals(self.literals, HINTS)
+        _places.fast = bulk.places
 
     def find(self, data: bytes) -> int:
         """As `kinds`, for what stands anywhere in the content."""
@@ -251,16 +269,44 @@ class Triggers:
         return bits
 
 
-def around(data: bytes, hints: Iterable[bytes]) -> list[tuple[int, int]]:
-    """The stretches of `data` around the hints in it, joined where they meet."""
+class _Places:
+    """Where hints stand in a content: one `bytes.find` for each, or all of them at once where the fast engine is in use."""
+
+    def __init__(self) -> None:
+        self.fast: Callable[[Iterable[bytes], int], Callable[[bytes], list[int] | None]] | None = None
+        self._made: dict[tuple[bytes, ...], Callable[[bytes], list[int] | None]] = {}
+
+    def of(self, data: bytes, hints: tuple[bytes, ...]) -> list[int] | None:
+        """None where there are more than _MANY."""
+        if self.fast is None or len(data) < _WORTH:
+            return _found(data, hints)
+        if hints not in self._made:
+            if len(self._made) == _MOST_MADE:
+                return _found(data, hints)
+            self._made[hints] = self.fast(hints, _MANY)
+        return self._made[hints](data)
+
+
+def _found(data: bytes, hints: Iterable[bytes]) -> list[int] | None:
     places: list[int] = []
     for hint in hints:
         at = data.find(hint)
         while at >= 0:
             places.append(at)
             if len(places) > _MANY:
-                return [(0, len(data))]
+                return None
             at = data.find(hint, at + 1)
+    return places
+
+
+_places = _Places()
+
+
+def around(data: bytes, hints: Iterable[bytes]) -> list[tuple[int, int]]:
+    """The stretches of `data` around the hints in it, joined where they meet."""
+    places = _places.of(data, tuple(hints))
+    if places is None:
+        return [(0, len(data))]
     stretches: list[tuple[int, int]] = []
     for at in sorted(places):
         start, end = max(0, at - LONGEST), at + 2 * LONGEST

@@ -18,6 +18,7 @@ FEW = 24  # objects; for more than these, one git process is faster
 _OPEN = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
 _PACKED = 64 << 10
 _MOST = 1 << 20
+_KINDS = {b"blob": "blob", b"tree": "tree", b"commit": "commit", b"tag": "tag"}
 
 
 def folder() -> str | None:
@@ -50,6 +51,12 @@ def inflater(many: bool) -> Any:
 
 def blob(store: str, id: str, zlib: Any) -> bytes | None:
     """The content of a blob; None where it is not loose, not small, damaged, or anything else that git should look at."""
+    found = read(store, id, zlib)
+    return found[1] if found is not None and found[0] == "blob" else None
+
+
+def read(store: str, id: str, zlib: Any) -> tuple[str, bytes] | None:
+    """Kind and content of an object, as `blob`."""
     if len(id) != 40 or not id.isalnum():
         return None
     try:
@@ -65,8 +72,8 @@ def blob(store: str, id: str, zlib: Any) -> bytes | None:
     return _content(packed, zlib) if len(packed) <= _PACKED else None
 
 
-def _content(packed: bytes, zlib: Any) -> bytes | None:
-    """The content in a loose object's file, if it is a whole blob. Format: gitformat-loose(5)."""
+def _content(packed: bytes, zlib: Any) -> tuple[str, bytes] | None:
+    """What is in a loose object's file, if it is whole. Format: gitformat-loose(5)."""
     unpacker = zlib.decompressobj()
     try:
         whole: bytes = unpacker.decompress(packed, _MOST)
@@ -75,7 +82,8 @@ def _content(packed: bytes, zlib: Any) -> bytes | None:
     if not unpacker.eof or unpacker.unused_data:
         return None
     head, _, data = whole.partition(b"\0")
-    return data if head == b"blob %d" % len(data) else None
+    kind = _KINDS.get(head.partition(b" ")[0])
+    return (kind, data) if kind and head == b"%s %d" % (kind.encode(), len(data)) else None
 
 
 def blob_id(data: bytes) -> str:

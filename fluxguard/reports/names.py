@@ -29,7 +29,7 @@ class Names:
         """The name as text: UTF-8 where it is, each other byte as \\xNN."""
         raw = name.encode("utf-8", "surrogateescape") if isinstance(name, str) else name
         if raw not in self._shown:
-            self._shown[raw] = display.path(self._masked(raw), self.masks)
+            self._shown[raw] = display.path(self.raw(raw))
         return self._shown[raw]
 
     def all(self, names: Sequence[bytes]) -> list[str]:
@@ -47,8 +47,11 @@ class Names:
 
     def base64(self, name: bytes) -> str:
         """The name's own bytes, for names that are no UTF-8; keys are masked all the same."""
-        hidden = self._masked(name)
-        return base64.b64encode(self.masks.hide_in(hidden)).decode()
+        return base64.b64encode(self.raw(name)).decode()
+
+    def raw(self, name: bytes) -> bytes:
+        """The name as it is, but for keys: for formats with an encoding of their own for what can't be shown."""
+        return self.masks.hide_in(self._masked(name))
 
     def _masked(self, raw: bytes) -> bytes:
         if not self._triggers.kinds(raw):
