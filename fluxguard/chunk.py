@@ -5,6 +5,8 @@ Plain classes rather than dataclasses, which would cost the commit hook 20 ms of
 
 from __future__ import annotations
 
+WHOLE = 32 << 20  # bytes; up to this size a file is one chunk
+
 
 class Origin:
     """Where bytes come from.

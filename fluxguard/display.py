@@ -4,24 +4,25 @@ from __future__ import annotations
 
 import re
 
-from fluxguard.model import Secret
+from fluxguard.masks import Masks
+from fluxguard.secret import Secret
 
 _KEY = re.compile(r"(?:flux_[a-z][a-z0-9]{1,11}|flx_[a-z]{2,10}|fl_sk)_[A-Za-z0-9]{12,}")
 _TOKEN = re.compile(r"[A-Za-z0-9+/_%&#;=\\-]{24,}")
 
 
-def safe(text: str, masks: dict[bytes, str] | None = None) -> str:
+def safe(text: str, masks: Masks | None = None) -> str:
     """`text` for a terminal or a log: keys masked, control characters and surrogates escaped.
 
     masks: further values to replace, each with what is shown in its place.
     """
-    for value, shown in (masks or {}).items():
-        text = text.replace(value.decode("utf-8", "surrogateescape"), shown)
+    if masks:
+        text = masks.hide(text)
     text = _KEY.sub(lambda match: Secret(match[0].encode()).masked, text)
     return text if text.isprintable() else "".join(_visible(character) for character in text)
 
 
-def path(name: bytes, masks: dict[bytes, str] | None = None) -> str:
+def path(name: bytes, masks: Masks | None = None) -> str:
     """A path for people: UTF-8 where it is, each other byte as \\xNN."""
     return safe(name.decode("utf-8", "surrogateescape"), masks)
 

@@ -106,9 +106,12 @@ class _View:
 class Collector:
     """Takes chunks that may hold something, and makes a report of what they hold."""
 
-    def __init__(self, config: Config | None, triggers: Triggers | None = None) -> None:
+    def __init__(
+        self, config: Config | None, triggers: Triggers | None = None, detector: Detector | None = None
+    ) -> None:
+        """detector: one that is at work already; it has to be for this configuration."""
         self.config = config or Config()
-        self._detector = Detector([*built_in(), *self.config.rules], triggers, self.config.limits)
+        self._detector = detector or Detector([*built_in(), *self.config.rules], triggers, self.config.limits)
         self._triggers = triggers or Triggers()
         self._sightings: list[_Sighting] = []
         self._stale: list[str] = []

@@ -2,66 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-FINGERPRINT = b"fluxguard/fp/v1\0"
-_PREFIX = re.compile(rb"(?:flux|flx|fl)_(?:[a-z][a-z0-9]{0,11}_)?")
-SHORTEST_BODY = 16
-_LONG_BODY = 28
-
-
-class Secret:
-    """A key. Shows itself masked wherever it is printed; `reveal()` is the one way to its bytes."""
-
-    __slots__ = ("_value",)
-
-    def __init__(self, value: bytes) -> None:
-        self._value = value
-
-    def reveal(self) -> bytes:
-        """The key in clear. Few places may ask: see `contract.md`."""
-        return self._value
-
-    @property
-    def masked(self) -> str:
-        """As FluxLoop's pages show a key: prefix, four characters, three dots, the last five (three of a short one)."""
-        prefix = _PREFIX.match(self._value)
-        body = self._value[prefix.end() :] if prefix else b""
-        if len(body) < SHORTEST_BODY or prefix is None:
-            return "***"
-        tail = 5 if len(body) >= _LONG_BODY else 3
-        shown = prefix[0] + body[:4] + b"..." + body[-tail:]
-        return shown.decode("ascii", "replace")
-
-    @property
-    def fingerprint(self) -> str:
-        """`fg1:` and the SHA-256 of the version string, a NUL and the key, in hex."""
-        return "fg1:" + hashlib.sha256(FINGERPRINT + self._value).hexdigest()
-
-    @property
-    def guessable(self) -> bool:
-        """Whether the fingerprint of this value could be turned back into it by trying: it may not be committed."""
-        return self.masked == "***"
-
-    def __repr__(self) -> str:
-        return self.masked
-
-    __str__ = __repr__
-
-    def __format__(self, spec: str) -> str:
-        return format(self.masked, spec)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Secret) and other._value == self._value
-
-    def __hash__(self) -> int:
-        return hash(self._value)
-
-    def __reduce__(self) -> str | tuple[object, ...]:
-        raise TypeError("a Secret is not to be pickled")
+from fluxguard.masks import Masks
+from fluxguard.secret import Secret as Secret
 
 
 @dataclass(frozen=True, slots=True)
@@ -332,20 +277,16 @@ class Report:
     unmended: tuple[tuple[bytes, str], ...] = ()
     root: str = ""
 
-    def masks(self) -> dict[bytes, str]:
+    def masks(self) -> Masks:
         """What must not be shown wherever it turns up, and what stands in its place."""
         shown = {finding.secret.reveal(): finding.secret.masked for finding in self.findings}
-        return {**dict(self.hidden), **shown}
+        return Masks({**dict(self.hidden), **shown})
 
     @property
     def repositories(self) -> list[str]:
         """What the repositories are called, where several were audited."""
         named = [one.repository for one in self.beside] + [one.repository for one in self.skipped]
         return list(dict.fromkeys(name for name in named if name))
-
-    def names_key(self, path: bytes) -> bool:
-        """Whether a path holds a key, so that no command can name it."""
-        return any(value in path for value in self.masks())
 
     @property
     def complete(self) -> bool:

@@ -7,7 +7,7 @@ imported when the first trigger, or the first configuration, is met.
 from __future__ import annotations
 
 from fluxguard.chunk import Chunk, Skipped
-from fluxguard.detect.triggers import Triggers
+from fluxguard.detect.triggers import MARKER, Triggers
 
 FEW = 48  # contents, from which on the fast engine is worth its start
 _PROJECT_FILES = (b"configs/project.yaml", b"configs/project.yml")
@@ -18,8 +18,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from fluxguard.config import Config
+    from fluxguard.detect.engine import Detector
     from fluxguard.findings import Collector
-    from fluxguard.second import Tally
+    from fluxguard.second import Portions, Tell
 
     Bases = Callable[[set[bytes]], Mapping[bytes, bytes]]
 
@@ -33,6 +34,7 @@ class Scan:
     def __init__(self, config: Config | None = None) -> None:
         self._config = config
         self.collector: Collector | None = None
+        self._detector: Detector | None = None
         self.skipped: list[Skipped] = []
         self.objects = 0
         self.bytes = 0
@@ -64,47 +66,88 @@ class Scan:
         read: number -> content, which stands at paths[number]; None where it has to be come by in the ordinary way.
         What comes back is to be looked at again with `run`: something may stand there.
         """
-        everything = range(len(paths))
         self.expect(lambda count: len(paths) >= count)
-        if len(paths) < MANY:
-            return self._sift(everything, paths, read)
-        from fluxguard.second import Second, pays
+        if len(paths) >= MANY:
+            from fluxguard.second import Portions, pays
 
-        if not pays():
-            return self._sift(everything, paths, read)
+            if pays():
+                try:
+                    portions = Portions(len(paths))
+                except OSError:
+                    pass
+                else:
+                    try:
+                        return self._shared(portions, paths, read)
+                    finally:
+                        portions.close()
+        return self._sift(range(len(paths)), paths, read)
+
+    def _shared(
+        self, portions: Portions, paths: Sequence[bytes], read: Callable[[int], bytes | None]
+    ) -> list[int]:
+        from fluxguard.second import Second
+
         try:
-            second = Second(lambda: self._sifted(everything[1::2], paths, read))
+            second = Second(lambda tell: self._assist(portions, paths, read, tell))
         except OSError:
-            return self._sift(everything, paths, read)
+            return self._sift(range(len(paths)), paths, read)
+        left: list[int] = []
+        mine: set[int] = set()
         try:
-            left = self._sift(everything[::2], paths, read)
+            for portion in portions:
+                mine.add(portion.start)
+                left += self._sift(portion, paths, read)
+                if self._detector is None and self._config is None and second.has_told():
+                    self._prepared()  # the second process goes on meanwhile
             tally = second.tally()
         finally:
             second.stop()
         if tally is None:
-            return sorted(left + self._sift(everything[1::2], paths, read))
-        self.objects += tally[0]
-        self.bytes += tally[1]
-        return sorted(left + tally[2])
+            for portion in portions.all_but(mine):
+                left += self._sift(portion, paths, read)
+        else:
+            self.objects += tally[0]
+            self.bytes += tally[1]
+            left += tally[2]
+        return sorted(left)
 
-    def _sift(self, numbers: range, paths: Sequence[bytes], read: Callable[[int], bytes | None]) -> list[int]:
-        count, size, left = self._sifted(numbers, paths, read)
-        self.objects += count
-        self.bytes += size
-        return left
-
-    def _sifted(self, numbers: range, paths: Sequence[bytes], read: Callable[[int], bytes | None]) -> Tally:
+    def _assist(
+        self,
+        portions: Portions,
+        paths: Sequence[bytes],
+        read: Callable[[int], bytes | None],
+        tell: Tell,
+    ) -> tuple[int, int]:
+        """The work of the second process. It looks into nothing: what that takes need not be loaded twice."""
         kinds = self._triggers.kinds
         count = size = 0
+        for portion in portions:
+            for number in portion:
+                data = read(number)
+                if data is None or kinds(data) or is_fluxloop_path(paths[number]):
+                    tell(number)
+                else:
+                    count += 1
+                    size += len(data)
+        return count, size
+
+    def _sift(self, numbers: range, paths: Sequence[bytes], read: Callable[[int], bytes | None]) -> list[int]:
+        kinds = self._triggers.kinds
         left = []
         for number in numbers:
             data = read(number)
-            if data is None or kinds(data) or is_fluxloop_path(paths[number]):
+            if data is None:
+                left.append(number)
+                continue
+            kind = kinds(data)
+            if (kind or is_fluxloop_path(paths[number])) and not self._holds_nothing(
+                data, paths[number], kind
+            ):
                 left.append(number)
             else:
-                count += 1
-                size += len(data)
-        return count, size, left
+                self.objects += 1
+                self.bytes += len(data)
+        return left
 
     def names(self, paths: Iterable[bytes], kind: str = "path") -> None:
         """Looks at the names of files; one look for all of them, for hardly ever is there anything in one."""
@@ -118,9 +161,11 @@ class Scan:
 
     def _look(self, chunk: Chunk) -> None:
         if self.collector is None:
+            if self._holds_nothing(chunk.data, chunk.origin.path, self._triggers.kinds(chunk.data)):
+                return
             from fluxguard.findings import Collector
 
-            self.collector = Collector(self._config, self._triggers)
+            self.collector = Collector(self._config, self._triggers, self._detector)
         self.skipped += self.collector.add(chunk)
 
     def suspects(self, data: bytes) -> int:
@@ -131,6 +176,24 @@ class Scan:
         """Counts what `suspects` has cleared: objects, and their bytes."""
         self.objects += count
         self.bytes += size
+
+    def _holds_nothing(self, data: bytes, path: bytes, kinds: int) -> bool:
+        """Whether detection clears what looked suspicious, so that nothing needs to be loaded that makes reports.
+
+        Not asked where there is configuration, nor of an allow comment, of which a report has something to say.
+        """
+        if self._config is not None or kinds & MARKER:
+            return False
+        found = self._prepared().detect(data, path)
+        return not found.matches and not found.unread
+
+    def _prepared(self) -> Detector:
+        if self._detector is None:
+            from fluxguard.detect.engine import Detector
+            from fluxguard.detect.ruleset import built_in
+
+            self._detector = Detector(built_in(), self._triggers)
+        return self._detector
 
     @property
     def clean(self) -> bool:

@@ -1,19 +1,26 @@
-"""A second process that does half of a long look. It says by number what was not plainly clean, and nothing else.
+"""A second process that shares a long look. It says by number what was not plainly clean, and nothing else.
 
-So no key ever passes between the two: what the second one could not clear, the first one looks at again.
+So no key ever passes between the two: what the second one could not clear, the first one looks at again. The work is
+cut into portions, which both take from one pipe: whoever is held up, by the system or by something to look into, takes
+fewer.
 """
 
 from __future__ import annotations
 
+import gc
 import os
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     Tally = tuple[int, int, list[int]]  # contents that were clean, their bytes, the numbers of the others
+    Tell = Callable[[int], None]
 
 _END = b"."
+_PORTIONS = 512  # their tickets fit into any pipe
+_SMALLEST = 8  # contents
+_TICKET = 4  # bytes; what is read of a pipe in one go belongs together
 
 
 def pays() -> bool:
@@ -24,11 +31,43 @@ def pays() -> bool:
     return cores > 1
 
 
+class Portions:
+    """The numbers below `count` in portions, each of which is taken once, by whichever process asks first."""
+
+    def __init__(self, count: int) -> None:
+        """Raises OSError where there can be no pipe."""
+        self._count = count
+        self._size = max(_SMALLEST, -(-count // _PORTIONS))
+        self._reader, writer = os.pipe()
+        starts = range(0, count, self._size)
+        os.write(writer, b"".join(start.to_bytes(_TICKET, "big") for start in starts))
+        os.close(writer)
+
+    def __iter__(self) -> Iterator[range]:
+        while ticket := os.read(self._reader, _TICKET):
+            start = int.from_bytes(ticket, "big")
+            yield range(start, min(start + self._size, self._count))
+
+    def all_but(self, taken: set[int]) -> list[range]:
+        """The portions that do not start with one of these numbers."""
+        starts = range(0, self._count, self._size)
+        return [range(at, min(at + self._size, self._count)) for at in starts if at not in taken]
+
+    def close(self) -> None:
+        """Nobody takes any more, or gets to know it at the next one."""
+        os.close(self._reader)
+
+
 class Second:
     """The process, from its start to `tally` or `stop`."""
 
-    def __init__(self, work: Callable[[], Tally]) -> None:
-        """Starts it. Raises OSError where there can't be one."""
+    def __init__(self, work: Callable[[Tell], tuple[int, int]]) -> None:
+        """Starts it. work: tells each number that it could not clear, and returns how many it could, and their bytes.
+
+        Raises OSError where there can be no second process.
+        """
+        gc.freeze()  # or looking for garbage would copy all memory that the two share
+        self._said = b""
         self._reader, writer = os.pipe()
         try:
             self._pid = os.fork()
@@ -39,17 +78,29 @@ class Second:
         if self._pid == 0:
             _work(work, writer)
         os.close(writer)
+        os.set_blocking(self._reader, False)
+
+    def has_told(self) -> bool:
+        """Whether it has met something by now that it could not clear."""
+        if not self._said:
+            try:
+                self._said = os.read(self._reader, 1 << 16)
+            except BlockingIOError:
+                return False
+        return b" " in self._said
 
     def tally(self) -> Tally | None:
-        """What it found; None where it did not come to its end, so that its half is still to be done."""
-        parts = []
+        """What it found; None where it did not come to its end, so that its share is still to be done."""
+        os.set_blocking(self._reader, True)
+        parts = [self._said]
         while part := os.read(self._reader, 1 << 16):
             parts.append(part)
         said = b"".join(parts)
         if self.stop() != 0 or not said.endswith(_END):
             return None
-        count, size, *numbers = map(int, said[:-1].split())
-        return count, size, numbers
+        *numbers, sums = said[:-1].split(b" ")
+        count, _, size = sums.partition(b"/")
+        return int(count), int(size), list(map(int, numbers))
 
     def stop(self) -> int:
         """Ends it, if it has not ended, and returns its exit code. May be called more than once."""
@@ -60,14 +111,17 @@ class Second:
         return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
-def _work(work: Callable[[], Tally], writer: int) -> None:
+def _work(work: Callable[[Tell], tuple[int, int]], writer: int) -> None:
     """The life of the second process; never returns."""
     try:
-        count, size, numbers = work()
-        said = b" ".join(b"%d" % number for number in (count, size, *numbers)) + _END
-        view = memoryview(said)
-        while view:
-            view = view[os.write(writer, view) :]
+        count, size = work(lambda number: _say(writer, b"%d " % number))
+        _say(writer, b"%d/%d" % (count, size) + _END)
         os._exit(0)
     finally:
         os._exit(1)
+
+
+def _say(writer: int, words: bytes) -> None:
+    view = memoryview(words)
+    while view:
+        view = view[os.write(writer, view) :]

@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 
+from fluxguard.chunk import WHOLE
 from fluxguard.findings import Collector, Seen, gather
 from fluxguard.model import Location, Report, Secret, Stats, Trace
 from fluxguard.push import Look
@@ -13,7 +14,6 @@ from fluxguard.repo import index, objects, run
 from fluxguard.repo.graph import Commit, Signature, parse_commit, parse_signature, rfc3339, topological
 from fluxguard.repo.introduced import Arrival, arrivals
 from fluxguard.repo.trace import reaching
-from fluxguard.sources.windows import WHOLE
 
 _CONTENT = ("blob", "lfs-object")
 _MOST_LEFT = 100  # files that a commit took away, among which one that was moved is looked for

@@ -27,12 +27,11 @@ OURS = {
     "fluxguard.settings",
     "fluxguard.sources",
     "fluxguard.sources.staged",
-    "fluxguard.sources.windows",
     "fluxguard.sources.worktree",
     "fluxguard.words",
 }
 # Of the standard library: C modules, and what Python itself has loaded on most systems.
-THEIRS = {"__future__", "_sha1", "binascii", "select", "time", "zlib"}
+THEIRS = {"__future__", "_sha1", "binascii", "time", "zlib"}
 PROGRAM = """
 import sys
 before = set(sys.modules)

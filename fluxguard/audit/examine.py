@@ -11,6 +11,7 @@ from fluxguard import display
 from fluxguard.detect import suppress
 from fluxguard.detect.engine import Detection, Detector, Match
 from fluxguard.detect.layers import Places
+from fluxguard.masks import Masks
 from fluxguard.model import Secret
 from fluxguard.repo import links
 
@@ -95,7 +96,7 @@ def _collect(
     """Takes over the matches, each key once for each line and column."""
     seen = set()
     places: dict[int, Places] = {}
-    masks = {match.secret.reveal(): match.secret.masked for match in detection.matches}
+    masks = Masks((match.secret.reveal(), match.secret.masked) for match in detection.matches)
     for match in detection.matches:
         text = places.setdefault(builtins.id(match.text), Places(match.text))
         sighting = _sighting(match, id, kind, name, text, masks)
@@ -105,9 +106,7 @@ def _collect(
     unread += [(display.safe(where, masks), reason) for where, reason in detection.unread]
 
 
-def _sighting(
-    match: Match, id: str, kind: str, name: int, places: Places, masks: dict[bytes, str]
-) -> Sighting:
+def _sighting(match: Match, id: str, kind: str, name: int, places: Places, masks: Masks) -> Sighting:
     line, column = places.position(match.start)
     first, last = places.line_span(match.start, match.end)
     allowed = suppress.allowed(match.text.data[first:last]) if kind == "blob" else None

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from fluxguard.chunk import Chunk, Origin
+from fluxguard.chunk import WHOLE, Chunk, Origin
 from fluxguard.config import Config
 from fluxguard.findings import Collector
 from fluxguard.model import Report
 from fluxguard.repo import objects
-from fluxguard.sources.windows import WHOLE
 
 
 def inherited(report: Report, heads: list[str], config: Config) -> tuple[bytes, ...]:

@@ -66,7 +66,7 @@ def look(names: Sequence[bytes], config: Config | None, ahead: Ahead | None = No
     limit = settings.LARGEST if config is None else config.largest
     seen = Look(config)
     try:
-        seen.changed = index.changes(started=ahead)
+        seen.changed, settle = index.changes(started=ahead)
     except GitError:
         if not names or layout.root() is not None:
             raise
@@ -101,6 +101,7 @@ def look(names: Sequence[bytes], config: Config | None, ahead: Ahead | None = No
         seen.whole = True
         seen.start = start
         seen.scan.run(named.history(start, end, limit))
+    settle()
     return seen
 
 
@@ -108,6 +109,7 @@ def _contents(scan: Scan, changed: list[index.Change], limit: int) -> None:
     if len(changed) < FEW:
         scan.run(staged.contents(changed, limit))
         return
+    scan.expect(lambda count: len(changed) >= count)
     scan.names(change.path for change in changed if change.status != "D")
     scan.run(staged.unmerged(changed))
     wanted = staged.blobs(changed)

@@ -2,9 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+import sys
 
-import hyperscan
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+    from typing import Any
+
+
+def _compiled_half() -> Any:
+    """hyperscan without the module around it, which imports `typing` and so takes four times as long as all the rest.
+
+    Raises ImportError where there is none.
+    """
+    if "hyperscan" in sys.modules:
+        import hyperscan
+
+        return hyperscan
+    specs = (finder.find_spec("hyperscan", None) for finder in sys.meta_path)
+    spec = next((spec for spec in specs if spec and spec.submodule_search_locations), None)
+    if spec is None:
+        raise ImportError("there is no hyperscan")
+    package: Any = type(sys)("hyperscan")
+    package.__path__ = spec.submodule_search_locations
+    sys.modules["hyperscan"] = package
+    try:
+        from hyperscan import _hs_ext  # type: ignore[attr-defined,unused-ignore]
+    finally:
+        del sys.modules["hyperscan"]  # who imports it in the ordinary way gets all of it
+    return _hs_ext
+
+
+_hyperscan = _compiled_half()
 
 
 def literals(sure: Mapping[bytes, int], hints: Iterable[bytes]) -> Callable[[bytes], tuple[int, list[bytes]]]:
@@ -44,7 +73,7 @@ def places(literals: Iterable[bytes], most: int) -> Callable[[bytes], list[int] 
     """A function that answers where the literals begin in its argument, in any order; None where there are more than `most`."""
     listed = list(literals)
     sizes = [len(literal) for literal in listed]
-    database = _database([_quoted(literal) for literal in listed], hyperscan.HS_FLAG_DOTALL)
+    database = _database([_quoted(literal) for literal in listed], _hyperscan.HS_FLAG_DOTALL)
     found: list[int] = []
 
     def on_match(id: int, start: int, end: int, flags: int, context: object) -> bool:
@@ -55,7 +84,7 @@ def places(literals: Iterable[bytes], most: int) -> Callable[[bytes], list[int] 
         found.clear()
         try:
             database.scan(data, match_event_handler=on_match)
-        except hyperscan.ScanTerminated:
+        except _hyperscan.ScanTerminated:
             return None
         return list(found)
 
@@ -64,7 +93,7 @@ def places(literals: Iterable[bytes], most: int) -> Callable[[bytes], list[int] 
 
 def _scanner(patterns: list[bytes]) -> Callable[[bytes], list[int]]:
     """A function that lists the numbers of the patterns in its argument."""
-    database = _database(patterns, hyperscan.HS_FLAG_SINGLEMATCH | hyperscan.HS_FLAG_DOTALL)
+    database = _database(patterns, _hyperscan.HS_FLAG_SINGLEMATCH | _hyperscan.HS_FLAG_DOTALL)
     found: list[int] = []
 
     def on_match(id: int, start: int, end: int, flags: int, context: object) -> None:
@@ -80,10 +109,10 @@ def _scanner(patterns: list[bytes]) -> Callable[[bytes], list[int]]:
     return scan
 
 
-def _database(patterns: list[bytes], flags: int) -> hyperscan.Database:
-    database = hyperscan.Database()
+def _database(patterns: list[bytes], flags: int) -> Any:
+    database = _hyperscan.Database()
     database.compile(patterns, ids=list(range(len(patterns))), elements=len(patterns), flags=flags)
-    database.scratch = hyperscan.Scratch(database)
+    database.scratch = _hyperscan.Scratch(database)
     return database
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import time
 from bisect import bisect_left, bisect_right
@@ -13,13 +14,16 @@ from fluxguard.detect import layers, triggers
 from fluxguard.detect.containers import Budget, Closed, unpack
 from fluxguard.detect.layers import Layer, Text
 from fluxguard.detect.ruleset import PATIENCE, Rule, TooSlow
-from fluxguard.model import Secret
+from fluxguard.secret import Secret
 
-_BASE64_HITS = re.compile(
-    b"|".join(
-        re.escape(literal) for literal, bit in triggers.Triggers().literals.items() if bit == triggers.BASE64
-    )
-)
+
+@functools.cache
+def _base64_hits() -> re.Pattern[bytes]:
+    """What is looked for in base64. Made when it is needed, as it takes a while."""
+    words = (word for word, bit in triggers.Triggers().literals.items() if bit == triggers.BASE64)
+    return re.compile(b"|".join(map(re.escape, words)))
+
+
 _DECODED = triggers.ESCAPE | triggers.BASE64 | triggers.HEX | triggers.WIDE | triggers.PACKED
 _SHORTEST_PACKED = 48  # bytes; what a key takes in gzip
 NODES = 5_000  # layers looked at in one content, after which it counts as made to exhaust the scan
@@ -180,7 +184,7 @@ class _Visit:
         if not kinds and not self._always:
             return []
         if kinds & triggers.PLAIN or self._always:
-            self._rules_on(layer)
+            self._rules_on(layer, kinds)
         if kinds & _DECODED and layer.depth >= self._limits.depth:
             self._skip(layer.via, f"nested in more than {self._limits.depth} layers")
             return []
@@ -196,7 +200,7 @@ class _Visit:
         if kinds & triggers.JOINED and (not layer.via or layer.via[-1] != "concat"):
             yield from layers.assembled(layer)
         if kinds & triggers.BASE64:
-            yield from layers.base64(layer, _BASE64_HITS)
+            yield from layers.base64(layer, _base64_hits())
         if kinds & triggers.HEX:
             yield from layers.hexadecimal(layer)
         if kinds & triggers.WIDE:
@@ -226,8 +230,10 @@ class _Visit:
         if self._always or self._triggers.kinds(data) or layers.marked(text) is not None:
             self.text(text, layer.depth + 1)
 
-    def _rules_on(self, layer: Layer) -> None:
+    def _rules_on(self, layer: Layer, kinds: int = triggers.PLAIN) -> None:
         for rule in self._rules:
+            if not kinds & triggers.PLAIN and self._triggers.cover(rule.literals):
+                continue  # none of them stands here
             if not rule.built_in and self.patience.lost and rule.looks_into(layer.data):
                 self._skip(layer.via, f"rule {rule.id} was given up: the configured rules take too long")
                 continue

@@ -612,13 +612,13 @@ _HEX_SPACED = re.compile(
 )
 _SPACED_BEFORE = re.compile(rb"(?<![0-9a-fA-F])(?:(?:0x)?[0-9a-fA-F]{2}[ :,;\t\r\n\\-]{1,24}){1,8}\Z")
 _HEX_PAIR = re.compile(rb"(?:0x)?([0-9a-fA-F]{2})")
-_HEX_HIT = re.compile(b"|".join(map(re.escape, HEX_WORDS)) + rb"|0x66, ?0x6c", re.IGNORECASE)
+_HEX_HIT = b"|".join(map(re.escape, HEX_WORDS)) + rb"|0x66, ?0x6c"
 
 
 def hexadecimal(layer: Layer) -> Iterator[Layer]:
     """Hex digits around each hit, in one run or in pairs with something between, and hex dumps."""
     done = -1
-    for hit in _HEX_HIT.finditer(layer.data):
+    for hit in re.finditer(_HEX_HIT, layer.data, re.IGNORECASE):
         if hit.start() < done:
             continue
         pattern = _HEX_PLAIN if hit[0].isalnum() and hit[0][1:2] != b"x" else _HEX_SPACED
@@ -660,16 +660,14 @@ _ROW = re.compile(
     rb"(?P<digits>(?:[0-9a-fA-F]{2}){1,8}(?:[ ]{1,2}(?:[0-9a-fA-F]{2}){1,8}){0,31})(?:[ \t]{2,40}[^\r\n]{0,80})?\r?$",
     re.MULTILINE,
 )
-_DUMPED = re.compile(
-    DUMPED + rb"|" + b"|".join(re.escape(word) for word in HEX_WORDS if b" " in word and b"x" not in word)
-)
+_DUMPED = b"|".join([DUMPED, *(re.escape(word) for word in HEX_WORDS if b" " in word and b"x" not in word)])
 _ROWS = 8 << 10  # bytes of a dump that are read around a hit
 
 
 def _dumps(layer: Layer) -> Iterator[Layer]:
     """Hex dumps (`xxd`, `hexdump -C`) around each key that the text beside the digits shows."""
     done = -1
-    for hit in _DUMPED.finditer(layer.data):
+    for hit in re.finditer(_DUMPED, layer.data):
         if hit.start() < done:
             continue
         splice = Splice()
@@ -681,7 +679,7 @@ def _dumps(layer: Layer) -> Iterator[Layer]:
         yield layer.inside(splice.data(), "hex", splice.locate)
 
 
-_SPREAD = re.compile(b"|".join(map(re.escape, SPREAD)))
+_SPREAD = b"|".join(map(re.escape, SPREAD))
 _OFFSET = re.compile(rb"[ \t]*[0-9a-fA-F]{6,16}(?= )")
 _CELL = re.compile(rb" {4}|   [!-~]|  (?:\\[0abtnvfr]|[a-z]{2})| (?:[0-7]{3}|[a-z]{3})")
 _CODES = {b"\\n": b"\n", b"\\t": b"\t", b"\\r": b"\r", b"nl": b"\n", b"ht": b"\t", b"cr": b"\r"}
@@ -690,7 +688,7 @@ _CODES = {b"\\n": b"\n", b"\\t": b"\t", b"\\r": b"\r", b"nl": b"\n", b"ht": b"\t
 def _spread(layer: Layer) -> Iterator[Layer]:
     """Dumps that give each character a column of its own (`od -c`, `od -a`, `hexdump -c`), around each hit."""
     done = -1
-    for hit in _SPREAD.finditer(layer.data):
+    for hit in re.finditer(_SPREAD, layer.data):
         if hit.start() < done:
             continue
         begin = layer.data.rfind(b"\n", 0, max(0, hit.start() - 512)) + 1

@@ -86,44 +86,23 @@ def _escapes_of(letter: int) -> bytes:
     return b"(?:" + b"|".join(ways) + b")"
 
 
-_ALPHABET = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
-
-
-def base64_forms(literal: bytes) -> list[bytes]:
-    """The characters that `literal` becomes in base64, whatever stands around it: one form per alignment.
-
-    Only characters that hold no bit of a neighbour are kept, so each form is a little shorter than the whole.
-    By hand, for importing `binascii` would cost the hook more than all the forms it needs.
-    """
-    forms = []
-    for lead in range(3):
-        fill = -(lead + len(literal)) % 3
-        bits = int.from_bytes(literal, "big") << 8 * fill
-        size = (lead + len(literal) + fill) * 8
-        first = -(-lead * 8 // 6)
-        last = (lead + len(literal)) * 8 // 6
-        forms.append(bytes(_ALPHABET[bits >> size - 6 - 6 * at & 63] for at in range(first, last)))
-    return forms
-
-
-def _base64() -> list[bytes]:
-    words = (
-        *(b"flux", b"FLUXLOOP", b"flx_", b"fl_sk_"),
-        *(b"666c7578", b"666C7578", b"%66%6", b"\\u0066", b"&#102;"),  # escapes and hex within base64
-    )
-    plain = [form for word in words for form in base64_forms(word)]
-    once = base64_forms(b"flux_")
-    twice = [form for literal in once for form in base64_forms(literal)]
-    thrice = [form for literal in twice for form in base64_forms(literal)]
-    # A line break may cut the first word; the second is whole then, on either side of it.
-    second = [form for name in (b"_dev_", b"_stg_", b"_prod_", b"_ci_") for form in base64_forms(name)]
-    again = [form for literal in second for form in base64_forms(literal)]
-    wide = base64_forms(b"f\0l\0u\0x\0")
-    for name in ENVIRONMENTS:
-        wide += base64_forms(b"".join(b"%c\0" % letter for letter in b"_" + name + b"_"))
-    packed = [b"H4sI", b"UEsDB", b"SDRzS", b"VUVzRE"]  # gzip and zip, in base64 once and twice
-    return plain + twice + thrice + second + again + wide + packed
-
+# What the words to look for become in base64, up to three times over. Made by tools/base64_words.py.
+_BASE64 = b"""
+Zmx1e ZsdX mbHV4 RkxVWExPT1 ZMVVhMT09Q GTFVYTE9PU Zmx4X ZseF mbHhf Zmxfc2tf ZsX3NrX mbF9za1 NjY2Yzc1Nz
+Y2NmM3NTc4 2NjZjNzU3O NjY2Qzc1Nz Y2NkM3NTc4 2NjZDNzU3O JTY2JT U2NiU2 lNjYlN XHUwMDY2 x1MDA2N cdTAwNj JiMxMDI7
+YjMTAyO mIzEwMj Wm14MWVG pteDFlR abXgxZU WnNkWGhm pzZFhoZ ac2RYaG bWJIVjRY 1iSFY0W tYkhWNF V20xNE1XVk
+dtMTRNV1ZH XbTE0TVdWR cHRlREZsU B0ZURGbF wdGVERmxS YWJYZ3haV FiWGd4Wl hYlhneFpV V25Oa1dHaG duTmtXR2ht
+Xbk5rV0dob cHpaRmhvW B6WkZob1 welpGaG9a YWMyUllhR FjMlJZYU hYzJSWWFH YldKSVZqUl JXSklWalJZ iV0pJVmpSW
+MWlTRlkwV FpU0ZZMF xaVNGWTBX dFlraFdOR RZa2hXTk 0WWtoV05G X2Rldl 9kZXZf fZGV2X X3N0Z1 9zdGdf fc3RnX X3Byb2Rf
+9wcm9kX fcHJvZF X2NpX 9jaV fY2lf WDJSbGRs gyUmxkb YMlJsZG OWtaWFpm lrWlhaZ 5a1pYWm ZlpHVjJY ZaR1YyW mWkdWMl
+WDNOMFox gzTjBaM YM04wWj OXpkR2Rm l6ZEdkZ 5emRHZG ZmMzUm5Y ZjM1JuW mYzNSbl WDNCeWIyUm gzQnliMlJm YM0J5YjJSZ
+OXdjbTlrW l3Y205a1 5d2NtOWtY ZmNISnZaR ZjSEp2Wk mY0hKdlpG WDJOcF gyTnBY YMk5wW OWphV lqYV 5amFW ZlkybG ZZMmxm
+mWTJsZ ZgBsAHUAeA YAbAB1AHgA mAGwAdQB4A XwBkAGUAdgBfA 8AZABlAHYAXw fAGQAZQB2AF8A XwBzAHQAZwBfA 8AcwB0AGcAXw
+fAHMAdABnAF8A XwBwAHIAbwBkAF8A 8AcAByAG8AZABfA fAHAAcgBvAGQAXw XwBjAGkAXw 8AYwBpAF8A fAGMAaQBfA H4sI UEsDB
+SDRzS VUVzRE
+""".split()
+# `flux_` at each of the three alignments.
+_FLUX = (b"Zmx1eF", b"ZsdXhf", b"mbHV4X")
 
 HEX_WORDS = (
     b"666c75785f",
@@ -140,13 +119,13 @@ HEX_WORDS = (
     b"66,6c,75,78",
     b"66,00,6c,00",  # UTF-16, as the registry editor of Windows writes it
     # A line end may cut the first word; the second is whole then.
-    *(b"".join(b"%02x" % byte for byte in b"_" + name + b"_") for name in ENVIRONMENTS),
-    *(b"".join(b"%02X" % byte for byte in b"_" + name + b"_") for name in ENVIRONMENTS),
-    *(b" ".join(b"%02x" % byte for byte in b"_" + name + b"_") for name in ENVIRONMENTS),
+    *((b"_" + name + b"_").hex().encode() for name in ENVIRONMENTS),
+    *((b"_" + name + b"_").hex().upper().encode() for name in ENVIRONMENTS),
+    *((b"_" + name + b"_").hex(" ").encode() for name in ENVIRONMENTS),
     *(b", ".join(b"0x%02x" % byte for byte in b"_" + name + b"_") for name in ENVIRONMENTS),
     # base64 of `flux_` within hex
-    *(b"".join(b"%02x" % byte for byte in form) for form in base64_forms(b"flux_")),
-    *(b"".join(b"%02X" % byte for byte in form) for form in base64_forms(b"flux_")),
+    *(form.hex().encode() for form in _FLUX),
+    *(form.hex().upper().encode() for form in _FLUX),
 )
 # Each character in a column of its own, as `od -c` and `hexdump -c` write it.
 SPREAD = tuple(
@@ -155,7 +134,7 @@ SPREAD = tuple(
 )
 _SURE: tuple[tuple[int, Sequence[bytes]], ...] = (
     (PLAIN, (b"fluxloop", b"FLUXLOOP", b"FluxLoop", b"Fluxloop", b"fluxLoop", b"flx_", b"fl_sk_")),
-    (BASE64, _base64()),
+    (BASE64, _BASE64),
     (HEX, HEX_WORDS),
     (HEX, SPREAD),
     (WIDE, (b"f\0l\0u\0x", b"f\0\0\0l\0\0\0u")),
@@ -238,6 +217,10 @@ class Triggers:
         self._confirmed = 0
         self._first: Callable[[bytes], tuple[int, list[bytes]]] = self._plain
         self._search: Callable[[bytes, int], int] = _search
+
+    def cover(self, literals: Iterable[bytes]) -> bool:
+        """Whether each of these sets the bit PLAIN wherever it stands."""
+        return all(self.literals.get(literal, 0) & PLAIN for literal in literals)
 
     def kinds(self, data: bytes) -> int:
         """The bits of all the triggers in `data`; 0 means that nothing can be found there."""

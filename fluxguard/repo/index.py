@@ -12,7 +12,7 @@ from fluxguard.repo.ahead import STAGED
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from fluxguard.repo.ahead import Ahead
 
@@ -50,23 +50,32 @@ def is_null(id: str) -> bool:
     return not id.strip("0")
 
 
-def changes(cwd: str | None = None, started: Ahead | None = None) -> list[Change]:
+def changes(started: Ahead | None = None, cwd: str | None = None) -> tuple[list[Change], Callable[[], None]]:
     """The index compared with HEAD, or with nothing on a branch that has no commit yet.
 
-    Renames are not looked for: a moved file is one path gone and one new.
-    Raises GitError outside a repository, or where the index is damaged.
+    Renames are not looked for: a moved file is one path gone and one new. Beside the list comes a function that has to
+    be called before the list counts as whole: it waits for git's end, for which nobody needs to wait before.
+    Both raise GitError outside a repository, or where the index is damaged.
     """
     running = started.take_staged() if started is not None else None
     if running is None:
         running = run.start(*STAGED, cwd=cwd)
     raw = running.readall()
+    if raw:
+        return list(parse_raw(raw)), lambda: _settle(running)
     code, text = running.finish()
     if code and "bad revision" in text and _unborn(cwd):
         empty = run.output("hash-object", "-t", "tree", "/dev/null", cwd=cwd).decode().strip()
         raw = run.output(*(empty if word == "HEAD" else word for word in STAGED), cwd=cwd)
     elif code:
         raise run.failure("diff-index", code, text)
-    return list(parse_raw(raw))
+    return list(parse_raw(raw)), lambda: None
+
+
+def _settle(running: run.Running) -> None:
+    code, text = running.finish()
+    if code:
+        raise run.failure("diff-index", code, text)
 
 
 def renames(cwd: str | None = None) -> dict[bytes, Change]:

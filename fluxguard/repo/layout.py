@@ -17,7 +17,7 @@ def root(cwd: str | None = None) -> str | None:
         top = run.try_output("rev-parse", "--show-toplevel")
         return os.fsdecode(top[:-1]) if top else None
     try:
-        folder = os.path.realpath(cwd or os.getcwd())
+        folder = os.path.realpath(cwd) if cwd else os.getcwd()  # which the system answers without links
     except FileNotFoundError:
         raise GitError("The folder that this runs in is gone.", "Change into another one.") from None
     while True:

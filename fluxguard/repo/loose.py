@@ -1,6 +1,8 @@
 """Small loose objects, read without a git process: that is what a small commit has just added.
 
-Which file is read is of no consequence, for what is read proves itself: its hash has to be the id that was asked for.
+Like git itself, which hashes an object when it writes it and when it checks the repository (fsck, a push, a fetch), this
+goes by the file's name, by the size in it and by zlib's checksum over it. To hide a key, a repository would have to
+bring a file under the id of a content that is yet to be written, with a key in it that it doesn't know.
 """
 
 from __future__ import annotations
@@ -13,8 +15,10 @@ if TYPE_CHECKING:
     from typing import Any
 
 FEW = 24  # objects; for more than these, one git process is faster
+_OPEN = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
 _PACKED = 64 << 10
 _MOST = 1 << 20
+_KINDS = {b"blob": "blob", b"tree": "tree", b"commit": "commit", b"tag": "tag"}
 
 
 def folder() -> str | None:
@@ -31,41 +35,32 @@ def mostly(store: str, ids: Sequence[str]) -> bool:
     return 2 * len(there) > len(sample)
 
 
-class Tools:
-    """What the reading is done with: the fastest there is, each of which takes a moment to import."""
+def inflater(many: bool) -> Any:
+    """What inflates: zlib, or for many objects isal, which is nearly three times as fast and takes longer to import."""
+    if many:
+        try:
+            from isal import isal_zlib
+        except ImportError:
+            pass
+        else:
+            return isal_zlib
+    import zlib
 
-    def __init__(self) -> None:
-        from hashlib import sha1
-
-        self.sha1: Callable[..., Any] = sha1
-        self.zlib = _fast_zlib()
-
-
-def _fast_zlib() -> Any:
-    try:
-        from isal import isal_zlib  # nearly three times as fast
-    except ImportError:
-        import zlib
-
-        return zlib
-    return isal_zlib
+    return zlib
 
 
-def blob(store: str, id: str, tools: Tools | None = None) -> bytes | None:
-    """The content of a blob; None where it is not loose, not small, damaged, or anything else that git should look at.
-
-    tools: worth their import where there are many objects to read.
-    """
-    found = read(store, id, tools)
+def blob(store: str, id: str, zlib: Any) -> bytes | None:
+    """The content of a blob; None where it is not loose, not small, damaged, or anything else that git should look at."""
+    found = read(store, id, zlib)
     return found[1] if found is not None and found[0] == "blob" else None
 
 
-def read(store: str, id: str, tools: Tools | None = None) -> tuple[str, bytes] | None:
+def read(store: str, id: str, zlib: Any) -> tuple[str, bytes] | None:
     """Kind and content of an object, as `blob`."""
     if len(id) != 40 or not id.isalnum():
         return None
     try:
-        fd = os.open(os.path.join(store, id[:2], id[2:]), os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        fd = os.open(f"{store}/{id[:2]}/{id[2:]}", _OPEN)
     except OSError:
         return None
     try:
@@ -74,34 +69,27 @@ def read(store: str, id: str, tools: Tools | None = None) -> tuple[str, bytes] |
         return None
     finally:
         os.close(fd)
-    return _proved(packed, id, tools) if len(packed) <= _PACKED else None
+    return _content(packed, zlib) if len(packed) <= _PACKED else None
 
 
-def _proved(packed: bytes, id: str, tools: Tools | None) -> tuple[str, bytes] | None:
-    """What is in a loose object's file, if it has this very id. Format: gitformat-loose(5)."""
-    zlib = tools.zlib if tools else _zlib()
+def _content(packed: bytes, zlib: Any) -> tuple[str, bytes] | None:
+    """What is in a loose object's file, if it is whole. Format: gitformat-loose(5)."""
     unpacker = zlib.decompressobj()
     try:
         whole: bytes = unpacker.decompress(packed, _MOST)
     except zlib.error:
         return None
-    sha1 = tools.sha1 if tools else _sha1()
-    if not unpacker.eof or sha1(whole, usedforsecurity=False).hexdigest() != id:
+    if not unpacker.eof or unpacker.unused_data:
         return None
     head, _, data = whole.partition(b"\0")
-    return head.partition(b" ")[0].decode("ascii", "replace"), data
+    kind = _KINDS.get(head.partition(b" ")[0])
+    return (kind, data) if kind and head == b"%s %d" % (kind.encode(), len(data)) else None
 
 
 def blob_id(data: bytes) -> str:
     """The id of a blob, as a repository with SHA-1 ids counts it."""
     id: str = _sha1()(b"blob %d\0" % len(data) + data, usedforsecurity=False).hexdigest()
     return id
-
-
-def _zlib() -> Any:
-    import zlib
-
-    return zlib
 
 
 def _sha1() -> Callable[..., Any]:

@@ -91,10 +91,10 @@ def fresh(ids: Sequence[str]) -> Iterator[Opened]:
     store = loose.folder()
     left = list(ids)
     if store is not None and loose.mostly(store, left):
-        tools = loose.Tools() if len(left) > loose.FEW else None
+        zlib = loose.inflater(many=len(left) > loose.FEW)
         packed = []
         for id in left:
-            found = loose.read(store, id, tools)
+            found = loose.read(store, id, zlib)
             if found is None:
                 packed.append(id)
             else:
@@ -109,8 +109,9 @@ def _loose(ids: list[str]) -> Generator[Opened, None, list[str]]:
     if store is None:
         return ids
     left = []
+    zlib = loose.inflater(many=False)
     for id in ids:
-        data = loose.blob(store, id)
+        data = loose.blob(store, id, zlib)
         if data is None:
             left.append(id)
         else:

@@ -6,11 +6,14 @@
 from __future__ import annotations
 
 import os
-import select
 import sys
 import time
 
 from fluxguard.errors import GitError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import select
 
 # A repository's configuration may name programs (a file-system monitor, hooks, a pager) and may fetch
 # missing objects by itself. None of it may happen while we look.
@@ -103,14 +106,28 @@ class Running:
         self._stdout = stdout
         self._stderr = stderr
         self._buffer = b""
-        self._poll = select.poll() if hasattr(select, "poll") else None
-        if self._poll is not None:
-            self._poll.register(stdout, select.POLLIN | select.POLLHUP)
+        self._poll: select.poll | None = None
+        os.set_blocking(stdout, False)
 
     def _more(self, size: int = 1 << 16) -> bytes:
-        if self._poll is not None and not self._poll.poll(SILENCE * 1000):
+        while True:
+            try:
+                return os.read(self._stdout, size)
+            except BlockingIOError:
+                self._await()
+
+    def _await(self) -> None:
+        """Waits for a byte, or the end. A small commit hardly ever gets here: git is done before we are."""
+        import select
+
+        if not hasattr(select, "poll"):
+            os.set_blocking(self._stdout, True)
+            return
+        if self._poll is None:
+            self._poll = select.poll()
+            self._poll.register(self._stdout, select.POLLIN | select.POLLHUP)
+        if not self._poll.poll(SILENCE * 1000):
             raise self._hung()
-        return os.read(self._stdout, size)
 
     def _hung(self) -> GitError:
         """Stops git, and says why."""
@@ -153,7 +170,7 @@ class Running:
         """All that is left of the output."""
         parts = [self._buffer]
         self._buffer = b""
-        while data := self._more(1 << 20):
+        while data := self._more():
             parts.append(data)
         return b"".join(parts)
 
@@ -169,7 +186,7 @@ class Running:
     def _wait(self) -> int:
         """The status with which git ended. One that has closed its output and goes on is given no longer than a silent one."""
         deadline = time.monotonic() + SILENCE
-        pause = 0.0002
+        pause = 0.00005
         while True:
             pid, status = os.waitpid(self._pid, os.WNOHANG)
             if pid:

@@ -52,7 +52,8 @@ def _history(report: Report, paths: set[bytes]) -> str:
 
     if "audit" in COMMANDS:
         return "fluxguard audit"
-    names = [_quoted(path) for path in sorted(paths)[:NAMES] if not report.names_key(path)]
+    masks = report.masks()
+    names = [_quoted(path) for path in sorted(paths)[:NAMES] if not masks.stand_in(path)]
     return " ".join(["git log --oneline --all", *(["--", *names] if names else [])])
 
 
@@ -131,7 +132,8 @@ def _identity(occasion: str) -> Step:
 
 
 def _unstage(report: Report, staged: list[bytes]) -> list[Step]:
-    names = [path for path in staged if not report.names_key(path)]
+    masks = report.masks()
+    names = [path for path in staged if not masks.stand_in(path)]
     if not names:
         return []
     if report.occasion == FILES:

@@ -20,7 +20,6 @@ class Names:
 
     def __init__(self, report: Report) -> None:
         self.masks = report.masks()
-        self._lengths = sorted({len(value) for value in self.masks})
         self._triggers = Triggers()
         self._detector: Detector | None = None
         self._shown: dict[bytes, str] = {}
@@ -38,7 +37,7 @@ class Names:
         for start in range(0, len(names), _TOGETHER):
             some = [name for name in names[start : start + _TOGETHER] if name.isascii()]
             whole = b"\n".join(some)
-            if not self._triggers.kinds(whole) and not any(value in whole for value in self.masks):
+            if not self._triggers.kinds(whole) and not self.masks.stand_in(whole):
                 self._shown.update((name, display.path(name)) for name in some)
         return [self(name) for name in names]
 
@@ -52,19 +51,7 @@ class Names:
 
     def raw(self, name: bytes) -> bytes:
         """The name as it is, but for keys: for formats with an encoding of their own for what can't be shown."""
-        hidden = self._masked(name)
-        if self._holds_mask(hidden):
-            for value, mask in self.masks.items():
-                hidden = hidden.replace(value, mask.encode())
-        return hidden
-
-    def _holds_mask(self, name: bytes) -> bool:
-        """Whether one of the report's keys stands in a name: a report may have thousands of both."""
-        return any(
-            name[start : start + length] in self.masks
-            for length in self._lengths
-            for start in range(len(name) - length + 1)
-        )
+        return self.masks.hide_in(self._masked(name))
 
     def _masked(self, raw: bytes) -> bytes:
         if not self._triggers.kinds(raw):

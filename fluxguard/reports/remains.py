@@ -147,7 +147,8 @@ def clean_places(report: Report, finding: Finding, places: list[Location]) -> li
         if place.kind == "blob" and grouped(trace.tips).keys() - {"stash", "other"}
     ]
     if tips:
-        paths = sorted({place.path for place in tips if not report.names_key(place.path)})
+        masks = report.masks()
+        paths = sorted({place.path for place in tips if not masks.stand_in(place.path)})
         named = f": {_named(paths)}" if paths else ""
         steps.append(Step(f"Take it out of the files that still hold it, and commit that{named}."))
     if any(trace.refs and grouped(trace.refs).keys() - {"stash"} for _, trace in traces):

@@ -10,9 +10,10 @@ from urllib.parse import quote
 
 from fluxguard.detect.ruleset import built_in
 from fluxguard.display import safe
-from fluxguard.model import SHORTEST_BODY, Finding, Location, Report
+from fluxguard.model import Finding, Location, Report
 from fluxguard.reports import advice, remains
 from fluxguard.reports.names import Names
+from fluxguard.secret import SHORTEST_BODY
 
 SHORT = 10  # digits of a commit's id
 CONFIDENCE = {"high": "the checksum proves it", "medium": "the format fits", "low": "it may be one"}

@@ -10,6 +10,7 @@ from typing import TextIO
 
 from fluxguard import display
 from fluxguard.detect.ruleset import built_in
+from fluxguard.masks import Masks
 from fluxguard.model import Finding, Location, Report, Unread
 from fluxguard.reports.advice import next_steps
 from fluxguard.words import count, size
@@ -131,7 +132,7 @@ def _is_loud(finding: Finding) -> bool:
     return finding.environment == "prod" and reason is not None and reason.by != "allow-comment"
 
 
-def _suppressed(findings: list[Finding], masks: dict[bytes, str], style: str, title: str) -> Iterator[Line]:
+def _suppressed(findings: list[Finding], masks: Masks, style: str, title: str) -> Iterator[Line]:
     if findings:
         yield "", ""
         yield style, f"{title}: {count(len(findings), 'key')}"
@@ -174,7 +175,7 @@ def _holder(findings: list[Finding]) -> str:
     return "author or committer hold" if kinds == {"commit-header"} else "the commit message holds"
 
 
-def _findings(findings: list[Finding], masks: dict[bytes, str], style: str) -> Iterator[Line]:
+def _findings(findings: list[Finding], masks: Masks, style: str) -> Iterator[Line]:
     descriptions = {rule.id: rule.description for rule in built_in()}
     for finding in findings[:KEYS]:
         what = descriptions.get(finding.rule, finding.rule)
@@ -194,7 +195,7 @@ def _findings(findings: list[Finding], masks: dict[bytes, str], style: str) -> I
         yield style, f"  and {count(len(findings) - KEYS, 'more key')} (all of them: --format json)"
 
 
-def _place(place: Location, masks: dict[bytes, str]) -> str:
+def _place(place: Location, masks: Masks) -> str:
     path = display.path(place.path, masks)
     shown = {
         "path": f"{path} (the file's name)",
@@ -231,7 +232,7 @@ def _steps(report: Report) -> Iterator[Line]:
             yield "bold", f"       {command}"
 
 
-def unread(report: Report, masks: dict[bytes, str]) -> Iterator[Line]:
+def unread(report: Report, masks: Masks) -> Iterator[Line]:
     """What was not looked at, and how to accept that."""
     refused = [one for one in report.skipped if one.accepted is None]
     accepted = len(report.skipped) - len(refused)
@@ -248,7 +249,7 @@ def unread(report: Report, masks: dict[bytes, str]) -> Iterator[Line]:
         yield "dim", f"Accepted as unread by the configuration: {accepted:,}"
 
 
-def _exception(unread: Unread, masks: dict[bytes, str]) -> Iterator[Line]:
+def _exception(unread: Unread, masks: Masks) -> Iterator[Line]:
     """The entry that accepts it, ready to be copied; not where the name holds a key or can't be written down."""
     name = unread.where.decode("utf-8", "replace")
     if display.path(unread.where, masks) != name or '"' in name or "\\" in name:

@@ -18,6 +18,7 @@ from pathlib import Path
 from fluxguard.audit import run as auditing
 from fluxguard.config import Config
 from fluxguard.errors import FluxguardError
+from fluxguard.masks import Masks
 from fluxguard.model import Finding, Secret
 from fluxguard.repo import run as git
 
@@ -283,14 +284,13 @@ def _signatures(folder: Path) -> int:
 def _places(findings: Iterable[Finding]) -> list[str]:
     from fluxguard import display
 
-    places = []
-    for one in findings:
-        masks = {one.secret.reveal(): one.secret.masked}
-        places += [
-            f"{place.kind} {display.path(place.path, masks)} {place.object}".strip()
-            for place in one.locations
-        ]
-    return places
+    listed = list(findings)
+    masks = Masks((one.secret.reveal(), one.secret.masked) for one in listed)
+    return [
+        f"{place.kind} {display.path(place.path, masks)} {place.object}".strip()
+        for one in listed
+        for place in one.locations
+    ]
 
 
 def push(

@@ -15,6 +15,7 @@ from fluxguard import wire
 from fluxguard.audit import run as auditing
 from fluxguard.config import Config
 from fluxguard.errors import FluxguardError
+from fluxguard.masks import Masks
 from fluxguard.model import Secret
 from fluxguard.platform.api import Api
 from fluxguard.platform.errors import NotOffered, PlatformError
@@ -148,7 +149,7 @@ def assess(run: Run) -> Data:
 def run_safe(run: Run, text: bytes) -> str:
     from fluxguard import display
 
-    return display.path(text, {run.old.reveal(): run.old.masked})
+    return display.path(text, Masks({run.old.reveal(): run.old.masked}))
 
 
 def _use_since(run: Run, since: str) -> tuple[int, list[Data]]:

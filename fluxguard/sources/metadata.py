@@ -6,14 +6,13 @@ import os
 import zlib
 from collections.abc import Iterable, Iterator
 
-from fluxguard.chunk import Chunk, Origin, Skipped
+from fluxguard.chunk import WHOLE, Chunk, Origin, Skipped
 from fluxguard.errors import GitError
 from fluxguard.repo import links, run
 from fluxguard.repo.gitdir import GitDir
 from fluxguard.repo.refs import Ref
 from fluxguard.repo.store import Store
 from fluxguard.sources import worktree
-from fluxguard.sources.windows import WHOLE
 
 
 def ref_names(refs: Iterable[Ref]) -> Iterator[Chunk]:

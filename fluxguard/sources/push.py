@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from fluxguard.chunk import Chunk, Origin, Skipped
+from fluxguard.chunk import WHOLE, Chunk, Origin, Skipped
 from fluxguard.errors import GitError
 from fluxguard.repo import objects
 from fluxguard.sources import lfs
-from fluxguard.sources.windows import WHOLE, windows
+from fluxguard.sources.windows import windows
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import os
 
-from fluxguard.chunk import Chunk, Origin, Skipped
+from fluxguard.chunk import WHOLE, Chunk, Origin, Skipped
 from fluxguard.errors import GitError
 from fluxguard.repo import index, layout, loose, objects
-from fluxguard.sources.windows import WHOLE, windows
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -59,8 +58,8 @@ def reader(ids: list[str]) -> Callable[[str], bytes | None] | None:
     store = loose.folder()
     if store is None or not loose.mostly(store, ids):
         return None
-    tools = loose.Tools()
-    return lambda id: loose.blob(store, id, tools)
+    zlib = loose.inflater(many=True)
+    return lambda id: loose.blob(store, id, zlib)
 
 
 def _blob(opened: objects.Opened, changed: list[Change], limit: int, kind: str) -> Iterator[Chunk | Skipped]:
@@ -71,6 +70,8 @@ def _blob(opened: objects.Opened, changed: list[Change], limit: int, kind: str) 
     elif opened.size > limit:
         reason = f"larger than the limit of {limit:,} bytes"
     elif opened.size > WHOLE:
+        from fluxguard.sources.windows import windows
+
         # One pass for all the places: what is long is not held in memory.
         try:
             yield from windows(opened.pieces(), Origin(kind, changed[0].path, opened.id))

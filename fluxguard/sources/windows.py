@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from fluxguard.chunk import Chunk, Origin
+from fluxguard.chunk import WHOLE, Chunk, Origin
 from fluxguard.detect import triggers
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-WHOLE = 32 << 20  # up to this size a file is one chunk
-PACKED = 128 << 20  # and up to this one an archive, which can't be opened in parts
+PACKED = 128 << 20  # bytes; up to this size an archive is one chunk, for it can't be opened in parts
 OVERLAP = 64 << 10
 
 

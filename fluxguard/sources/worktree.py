@@ -5,9 +5,8 @@ from __future__ import annotations
 import os
 import stat
 
-from fluxguard.chunk import Chunk, Origin, Skipped
+from fluxguard.chunk import WHOLE, Chunk, Origin, Skipped
 from fluxguard.repo import run
-from fluxguard.sources.windows import WHOLE, windows
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -65,6 +64,8 @@ def _file(name: bytes, shown: bytes, limit: int) -> Iterator[Chunk | Skipped]:
         if state.st_size > limit:
             yield Skipped(shown, f"larger than the limit of {limit:,} bytes")
         elif state.st_size > WHOLE:
+            from fluxguard.sources.windows import windows
+
             yield from windows(_pieces(fd), Origin("file", shown))
         else:
             data = os.read(fd, state.st_size + 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import random
 import shutil
 import subprocess
@@ -20,7 +21,7 @@ from fluxguard.audit.depot import ALL, Depots
 from fluxguard.audit.sift import Sieve
 from fluxguard.audit.sifting import Sifting
 from fluxguard.config import Config
-from fluxguard.detect.triggers import Triggers, base64_forms, head
+from fluxguard.detect.triggers import Triggers, head
 from fluxguard.repo import gitdir, links, pack, store
 from fluxguard.repo.forest import Forest
 
@@ -31,7 +32,7 @@ KEY = WORD + b"prod_" + BODY
 MARKS = [
     KEY,
     WORD + b"ci_" + BODY,
-    base64_forms(WORD)[1],
+    base64.b64encode(b"." + WORD)[2:8],
     KEY.hex().encode(),
     b" ".join(b"%02x" % byte for byte in KEY[:9]),
     b"%66lux" + b"_prod_" + BODY,

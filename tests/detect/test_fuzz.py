@@ -7,7 +7,9 @@ import functools
 import gzip
 import random
 import re
+import runpy
 import string
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -70,6 +72,12 @@ def test_without_a_trigger_there_is_no_finding_and_both_engines_agree(data: byte
         assert engine.find(data) == expected
     if any(rule.judge != "value" and any(True for _ in rule.find(data)) for rule in built_in()):
         assert plain
+
+
+def test_the_words_in_base64_are_those_that_the_tool_makes() -> None:
+    tool = runpy.run_path(str(Path(__file__).parents[2] / "tools" / "base64_words.py"))
+    assert tool["words"]() == triggers._BASE64
+    assert tool["forms"](b"flux_") == list(triggers._FLUX)
 
 
 WRAPS = [

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 
 import pytest
 from conftest import Mint, Repo, Run
@@ -34,6 +36,32 @@ def test_many_clean_files_are_all_read(run: Run, repo: Repo) -> None:
     on_disk = [path for path in repo.path.iterdir() if path.is_file()]
     size = sum(path.stat().st_size for path in on_disk)
     assert f"({len(on_disk)} objects, {size:,} bytes" in run("scan", cwd=repo.path).out
+
+
+PROGRAM = """
+import sys
+from fluxguard.cli import main
+code = main(["scan", *sys.argv[1:]])
+print(code, "fluxguard.detect.engine" in sys.modules, "fluxguard.findings" in sys.modules)
+"""
+
+
+@pytest.mark.parametrize("arguments", [[], ["--staged"]])
+@pytest.mark.parametrize(("suspicious", "engine"), [("", False), ('"flux"\n', True)])
+def test_what_only_looks_suspicious_loads_no_reports_and_what_is_clean_no_detection(
+    repo: Repo, arguments: list[str], suspicious: str, engine: bool
+) -> None:
+    for number in range(MANY + 2):
+        repo.write(f"f{number:04}.txt", f"{number}\n{suspicious if number == MANY else ''}")
+    repo.git("add", "--all")
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM, *arguments],
+        cwd=repo.path,
+        env=repo.env,
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout.split()[-3:] == ["0", str(engine), "False"], done.stderr
 
 
 def _ends(number: int) -> bytes:
