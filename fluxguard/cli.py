@@ -15,7 +15,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
 
-COMMANDS = ("scan", "audit", "hook", "rules", "doctor")
+COMMANDS = (
+    "scan", "audit", "hook", "rules", "respond", "apikeys", "auth", "serve", "demo", "doctor",
+)  # fmt: skip
 PLAIN_FLAGS = ("--no-repo-config", "--no-ignore", "--quiet", "--no-color")
 
 

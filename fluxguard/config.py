@@ -27,7 +27,7 @@ SEVERITIES = ("block", "warn")
 ENVIRONMENTS = ("dev", "stg", "prod", "ci")
 CONFIDENCES = ("high", "medium", "low")
 BASELINE_SCHEMA = "fluxguard.baseline/1"
-_TOP = {"severity", "allow", "baseline", "accept-unread", "limits", "rules"}
+_TOP = {"severity", "allow", "baseline", "accept-unread", "limits", "rules", "platform"}
 _LARGEST_FILE = 1 << 20
 _MOST_DOTS = 2_000  # in a line: what tomllib takes for a dotted key grows with their square
 
@@ -298,6 +298,8 @@ def _refuse_from_repository(table: Mapping[str, Any], where: str, own_rules: set
     for name, value in table.get("severity", {}).items():
         if value == "warn" and name not in {"dev", "stg", "ci", "low"} | own_rules:
             raise UsageError(f"{where}: severity of {name!r} may not be lowered here.", hint)
+    if "platform" in table:
+        raise UsageError(f"{where}: a repository may not say which platform keys are sent to.", hint)
     if "limits" in table:
         raise UsageError(f"{where}: a repository may not set [limits], neither higher nor lower.", hint)
     allowed = [glob for entry in table.get("allow", []) for glob in entry["paths"]]

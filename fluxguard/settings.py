@@ -54,3 +54,19 @@ def project_table(root: str) -> bool:
         return False
     finally:
         os.close(fd)
+
+
+def platform_url() -> str | None:
+    """The platform's address in the user's own configuration: `[platform] url`. A repository has no say in it."""
+    path = user_file()
+    if path is None:
+        return None
+    import tomllib
+
+    try:
+        with open(path, "rb") as stream:
+            table = tomllib.load(stream).get("platform", {})
+    except (OSError, ValueError):
+        return None  # whoever reads all of it says what is wrong
+    url = table.get("url") if isinstance(table, dict) else None
+    return url if isinstance(url, str) else None

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from fluxguard.audit.depot import Depot
 from fluxguard.model import Certificate
@@ -56,8 +57,9 @@ def count(depot: Depot, loose: Mapping[str, str]) -> Counted:
             [_number(loose.get(id, "")) for id in depot.store.loose],
         ]
     ).astype(np.uint8)
-    order = np.argsort(ids, kind="stable")
-    ids, kinds = ids[order], kinds[order]
+    order = _sorting(ids)
+    if order is not None:
+        ids, kinds = ids[order], kinds[order]
     if len(ids):
         new = np.append(True, ids[1:] != ids[:-1])
         kinds = np.maximum.reduceat(kinds, np.flatnonzero(new))  # a copy that can't be read has kind 0
@@ -67,6 +69,24 @@ def count(depot: Depot, loose: Mapping[str, str]) -> Counted:
     if unknown:
         counts["unknown"] = unknown
     return Counted(counts, len(ids), _digest(ids.tobytes(), width))
+
+
+def _sorting(ids: npt.NDArray[np.bytes_]) -> npt.NDArray[np.int64] | None:
+    """What puts ids into order; None where they are, as those of a single pack.
+
+    Their first eight bytes tell nearly always, and numbers are sorted many times as fast.
+    """
+    first = (
+        np.ascontiguousarray(ids.view(np.uint8).reshape(-1, ids.dtype.itemsize)[:, :8]).view(">u8").ravel()
+    )
+    first = first.astype(np.uint64)
+    if bool((first[1:] > first[:-1]).all()):
+        return None
+    order = np.argsort(first, kind="stable")
+    alike = np.flatnonzero(first[order[1:]] == first[order[:-1]])
+    if bool((ids[order[alike]] == ids[order[alike + 1]]).all()):
+        return order
+    return np.argsort(ids, kind="stable")
 
 
 def _number(name: str) -> int:

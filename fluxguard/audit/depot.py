@@ -14,7 +14,7 @@ from fluxguard.errors import GitError
 from fluxguard.repo import objects, store
 from fluxguard.repo.forest import IN_MEMORY, TOO_LARGE, Forest
 from fluxguard.repo.inflate import Damaged
-from fluxguard.repo.links import EMPTY
+from fluxguard.repo.links import EMPTY, Present
 from fluxguard.repo.pack import KINDS, DamagedPack, Pack, read_ids
 from fluxguard.repo.pack import read as read_pack
 from fluxguard.repo.single import Single
@@ -237,12 +237,8 @@ class Depots:
                 damage = error
         raise damage or KeyError(id)
 
-    def absent(self, wanted: Iterable[str]) -> list[str]:
-        """Which of these ids, in hex, are in none of the stores; but for the empty blob and tree, which git knows."""
+    def absent(self, wanted: Iterable[str], present: Present) -> list[str]:
+        """Which of these ids, in hex, are not among what is `present`; but for the empty blob and tree, which git knows."""
         listed = sorted(id for id in wanted if bytes.fromhex(id) not in EMPTY)
-        rows = [rows[:, :_PREFIX] for depot in self.each for rows in depot.ids()]
-        if not listed or not rows:
-            return listed
-        there = np.ascontiguousarray(np.concatenate(rows)).view(">u8").ravel()
         asked = np.frombuffer(b"".join(bytes.fromhex(id)[:_PREFIX] for id in listed), dtype=">u8")
-        return [listed[number] for number in np.flatnonzero(~np.isin(asked, there))]
+        return [listed[number] for number in np.flatnonzero(present.lack(asked.astype(np.uint64)))]

@@ -336,7 +336,7 @@ class _Whole:
         """Refs and indexes name objects as well."""
         named = {ref.id: ref.name for ref in reversed(self._around.refs)}
         named |= {id: b"the index, for " + paths[0] for id, paths in self._around.indexed.items() if id}
-        for id in self._depots.absent(set(named) - set(self._found.lost)):
+        for id in self._depots.absent(set(named) - set(self._found.lost), self._sifting.present):
             if not self._cut.covers(id):
                 self._missing(id, named[id].decode("utf-8", "backslashreplace"))
 

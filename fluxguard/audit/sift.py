@@ -10,20 +10,19 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 
 from fluxguard.repo import delta as deltas
-from fluxguard.repo.forest import Forest
+from fluxguard.repo.forest import Forest, Step
 from fluxguard.repo.links import SEAM, Links
 from fluxguard.repo.pack import BLOB, COMMIT, TAG, TREE, Pack
 
 # A delta is taken apart where its result is so many times longer: elsewhere looking is quicker than taking apart.
-_WORTH = {TREE: 20}
-_WORTH_ELSE = 60
+_WORTH_TREE = 20
+_WORTH = 60
 
 # So much is looked at together, so that most objects cost no call of their own.
 _BATCH = 64  # objects
 _HELD = 1 << 20  # bytes of their contents
 
 Look = Callable[[bytes], int]
-Step = tuple[int, bytes, bytes]  # entry, content, what of it is new
 
 
 class Sieve:
@@ -56,43 +55,52 @@ class Sieve:
     def suspects(self, roots: Sequence[int]) -> Iterator[tuple[int, bytes]]:
         """The suspects below the given roots: (entry, content). Whole trees of deltas only: a base comes before its deltas."""
         kinds, whole, overlap, links = self._kind, self._whole, self._overlap, self._links
-        join, novel, worth = SEAM.join, deltas.novel, _WORTH.get
-        suspects = self._suspects
-        batch: list[Step] = []
-        held, sure = 0, False
-        for entry, data, delta in self._forest.walk(roots):
+        join, novel = SEAM.join, deltas.novel
+        batch = _Batch()
+        steps, new, trees, tree_news = batch.steps, batch.new, batch.trees, batch.tree_news
+        held = 0
+        for step in self._forest.walk(roots):
+            entry, data, delta = step
+            size = len(data)
             kind = kinds[entry]
-            new = data
-            if delta is not None and len(data) > len(delta) * worth(kind, _WORTH_ELSE):
-                new = join(novel(delta, data, overlap))
-            if kind != BLOB:
-                if links is not None:
-                    _note(links, kind, entry, data, new)
-            elif whole is not None and whole(data):
-                suspects.add(entry)
-                sure = True
-            batch.append((entry, data, new))
-            held += len(data)
-            if held > _HELD or len(batch) == _BATCH:
-                yield from self._settle(batch, held, sure)
-                batch, held, sure = [], 0, False
-        yield from self._settle(batch, held, sure)
+            part = data
+            if kind == TREE:
+                if delta is not None and size > len(delta) * _WORTH_TREE:
+                    part = join(novel(delta, data, overlap))
+                trees.append(entry)
+                tree_news.append(part)
+            else:
+                if delta is not None and size > len(delta) * _WORTH:
+                    part = join(novel(delta, data, overlap))
+                if kind != BLOB:
+                    if links is not None:
+                        _note(links, kind, entry, data)
+                elif whole is not None and whole(data):
+                    self._suspects.add(entry)
+                    batch.sure = True
+            steps.append(step)
+            new.append(part)
+            held += size
+            if held > _HELD or len(steps) == _BATCH:
+                yield from self._settle(batch, held)
+                batch.clear()
+                held = 0
+        yield from self._settle(batch, held)
 
-    def _settle(self, batch: list[Step], size: int, sure: bool) -> Iterator[tuple[int, bytes]]:
-        """The suspects of a batch, of which mostly there is none: then one look is enough for all of it.
-
-        sure: some of them are suspects already, by a further look.
-        """
-        self.objects += len(batch)
+    def _settle(self, batch: _Batch, size: int) -> Iterator[tuple[int, bytes]]:
+        """The suspects of a batch, of which mostly there is none: then one look is enough for all of it."""
+        self.objects += len(batch.steps)
         self.bytes += size
+        if self._links is not None:
+            self._links.trees(batch.trees, batch.tree_news)
         base, suspects, look = self._base, self._suspects, self._look
         if not (
-            sure
-            or look(SEAM.join([new for _, _, new in batch]))
-            or (suspects and any(base[entry] in suspects for entry, _, _ in batch))
+            batch.sure
+            or look(SEAM.join(batch.new))
+            or (suspects and any(base[step[0]] in suspects for step in batch.steps))
         ):
             return
-        for entry, data, new in batch:
+        for (entry, data, _), new in zip(batch.steps, batch.new, strict=True):
             seen = data if base[entry] in suspects else new
             # What is joined may look like more than it was: only the content itself makes a suspect.
             if entry in suspects or (look(seen) and (seen is data or look(data))):
@@ -100,10 +108,28 @@ class Sieve:
                 yield entry, data
 
 
-def _note(links: Links, kind: int, entry: int, data: bytes, new: bytes) -> None:
-    if kind == TREE:
-        links.tree(entry, new)
-    elif kind == COMMIT:
+class _Batch:
+    """Objects that are looked at together. new: what is new in each. trees, tree_news: the same of trees alone.
+
+    sure: some of them are suspects already, by a further look.
+    """
+
+    def __init__(self) -> None:
+        self.steps: list[Step] = []
+        self.new: list[bytes] = []
+        self.trees: list[int] = []
+        self.tree_news: list[bytes] = []
+        self.sure = False
+
+    def clear(self) -> None:
+        """Makes room for the next ones, in the same lists."""
+        for each in (self.steps, self.new, self.trees, self.tree_news):
+            each.clear()
+        self.sure = False
+
+
+def _note(links: Links, kind: int, entry: int, data: bytes) -> None:
+    if kind == COMMIT:
         links.commit(entry, data)
     elif kind == TAG:
         links.tag(entry, data)

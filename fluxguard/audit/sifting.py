@@ -92,7 +92,7 @@ class Sifting:
         self._known = known or Known(None)
         self._detector: Detector | None = None
         self._recheck()
-        self._loose = [self._known.loose(depot.store, lambda: self._present) for depot in depots.each]
+        self._loose = [self._known.loose(depot.store, lambda: self.present) for depot in depots.each]
         self._shares: dict[tuple[int, str], Share] = {}
         self.tasks = list(self._divided())
         self.total = sum(map(len, depots.each))
@@ -106,7 +106,8 @@ class Sifting:
         )
 
     @cached_property
-    def _present(self) -> links.Present:
+    def present(self) -> links.Present:
+        """All objects, of all stores."""
         return links.Present(rows for depot in self._depots.each for rows in depot.ids())
 
     def _recheck(self) -> None:
@@ -119,11 +120,11 @@ class Sifting:
                     lacks = opened.known is not None and self._lacks(self._known.outside(opened))
                     if lacks and not depot.open(opened):
                         depot.packs.remove(opened)
-                        del self._present
+                        del self.present
                         again = True
 
     def _lacks(self, names: links.Prefixes) -> bool:
-        return len(names) > 0 and bool(self._present.lack(names).any())
+        return len(names) > 0 and bool(self.present.lack(names).any())
 
     @property
     def detector(self) -> Detector:
@@ -161,7 +162,7 @@ class Sifting:
         size = 0
         if self.tasks:
             self._triggers.hurry()
-            self._present  # noqa: B018 - made once, for all of them
+            self.present  # noqa: B018 - made once, for all of them
         for opened in {id(task.pack): task.pack for task in self.tasks if task.pack}.values():
             size += int(opened.pack.size.sum())
         self._crew = Crew(len(self.tasks), self._work, hands() if size > _ALONE else 1)
@@ -178,7 +179,7 @@ class Sifting:
     def _packed(self, task: Task, opened: Opened) -> Iterator[Any]:
         pack, forest = opened.pack, opened.forest
         width = self._depots.each[task.depot].store.width
-        named = links.Links(self._present, width, task.group)
+        named = links.Links(self.present, width, task.group)
         sieve = Sieve(pack, forest, self._triggers.find, self._triggers.longest - 1, head, named)
         for entry, data in sieve.suspects(task.roots):
             yield from self._suspect(pack.id(entry), KINDS[int(pack.kind[entry])], data, width)
@@ -195,7 +196,7 @@ class Sifting:
 
     def _loosely(self, task: Task) -> Iterator[Any]:
         depot = self._depots.each[task.depot]
-        named = links.Links(self._present, depot.store.width, -1, owned=True)
+        named = links.Links(self.present, depot.store.width, -1, owned=True)
         kinds: dict[str, tuple[str, int]] = {}
         broken: dict[str, str] = {}
         large: list[str] = []

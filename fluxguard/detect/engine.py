@@ -188,7 +188,7 @@ class _Visit:
         kinds = self._triggers.kinds(layer.data)
         if not kinds and not self._always:
             return []
-        if kinds & (triggers.PLAIN | triggers.JOINED) or self._always:
+        if kinds & triggers.PLAIN or self._always:
             self._rules_on(layer)
         if kinds & _DECODED and layer.depth >= self._limits.depth:
             self._skip(layer.via, f"nested in more than {self._limits.depth} layers")

@@ -172,6 +172,8 @@ EXPRESSIONS: dict[int, bytes] = {
 _PLAIN_EXPRESSIONS = ((PLAIN, _KEY), (JOINED, _CUT), (HEX, DUMPED), (ESCAPE, PARTED))
 _WORD = b"".join(b"(?:%c|%s)" % (letter, _escapes_of(letter)) for letter in b"flux_")
 _MANY = 256  # stretches around hints in one content; beyond them the whole of it is looked at
+_WORTH = 8 << 10  # bytes, from which on hints are looked for with the fast engine, where that is in use
+_MOST_MADE = 64  # sets of hints that it is made ready for, at 2 ms each
 _SLOW = (
     1 << 20
 )  # bytes looked at by `re`, after which hyperscan is worth the time it takes to compile expressions
@@ -242,6 +244,7 @@ class Triggers:
         except ImportError:
             return
         self._first = bulk.literals(self.literals, HINTS)
+        _places.fast = bulk.places
 
     def find(self, data: bytes) -> int:
         """As `kinds`, for what stands anywhere in the content."""
@@ -269,16 +272,44 @@ class Triggers:
         return bits
 
 
-def around(data: bytes, hints: Iterable[bytes]) -> list[tuple[int, int]]:
-    """The stretches of `data` around the hints in it, joined where they meet."""
+class _Places:
+    """Where hints stand in a content: one `bytes.find` for each, or all of them at once where the fast engine is in use."""
+
+    def __init__(self) -> None:
+        self.fast: Callable[[Iterable[bytes], int], Callable[[bytes], list[int] | None]] | None = None
+        self._made: dict[tuple[bytes, ...], Callable[[bytes], list[int] | None]] = {}
+
+    def of(self, data: bytes, hints: tuple[bytes, ...]) -> list[int] | None:
+        """None where there are more than _MANY."""
+        if self.fast is None or len(data) < _WORTH:
+            return _found(data, hints)
+        if hints not in self._made:
+            if len(self._made) == _MOST_MADE:
+                return _found(data, hints)
+            self._made[hints] = self.fast(hints, _MANY)
+        return self._made[hints](data)
+
+
+def _found(data: bytes, hints: Iterable[bytes]) -> list[int] | None:
     places: list[int] = []
     for hint in hints:
         at = data.find(hint)
         while at >= 0:
             places.append(at)
             if len(places) > _MANY:
-                return [(0, len(data))]
+                return None
             at = data.find(hint, at + 1)
+    return places
+
+
+_places = _Places()
+
+
+def around(data: bytes, hints: Iterable[bytes]) -> list[tuple[int, int]]:
+    """The stretches of `data` around the hints in it, joined where they meet."""
+    places = _places.of(data, tuple(hints))
+    if places is None:
+        return [(0, len(data))]
     stretches: list[tuple[int, int]] = []
     for at in sorted(places):
         start, end = max(0, at - LONGEST), at + 2 * LONGEST

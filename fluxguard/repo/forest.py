@@ -7,12 +7,14 @@ and then nothing needs the entry any longer: so at most log2(entries) contents a
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 import numpy.typing as npt
 
 from fluxguard.repo import delta as deltas
-from fluxguard.repo.inflate import Damaged, inflate
+from fluxguard.repo.inflate import TRUSTED, Damaged, decompress, error, inflate
 from fluxguard.repo.pack import Pack, release
 
 TOO_MUCH = "more is made of the deltas around it than can be read in reasonable time"
@@ -24,14 +26,77 @@ _SHARE = 2 << 20  # bytes of contents and deltas
 _MOST_MADE = (
     256 << 30
 )  # bytes of contents below the roots of one walk; a few bytes of delta can ask for 32 MiB each
+_TURN = 1 << 14  # entries whose numbers are at hand at a time
 _EACH = 600  # bytes; what an entry costs beside its size
 
+# What is to be done with an entry on a walk.
+_DERIVED, _LAST, _BASE, _AT_ONCE, _GIVE_BACK = 1, 2, 4, 8, 16
+
 Ints = npt.NDArray[np.int64]
+Bytes = npt.NDArray[np.uint8]
 Step = tuple[int, bytes, bytes | None]
 
 
 class TooLarge(Exception):
     """An entry's content is not to be held in memory."""
+
+
+class _TooMuch(Exception):
+    """So much was made already that no more will be."""
+
+
+@dataclass(slots=True)
+class _Level:
+    """Entries that are equally many deltas away from their roots. over: of each, which of the level above it is made from.
+
+    starts, counts: for each of the level above, where those that are made from it begin, and how many they are.
+    """
+
+    entries: Ints
+    over: Ints
+    starts: Ints
+    counts: Ints
+
+
+class _Course:
+    """The order of a walk, worked out for all of its entries at once."""
+
+    def __init__(self, levels: list[_Level], pack: Pack) -> None:
+        sizes = [np.ones(len(level.entries), np.int64) for level in levels]
+        for above, below, level in zip(
+            reversed(sizes[:-1]), reversed(sizes[1:]), reversed(levels[1:]), strict=True
+        ):
+            above += np.bincount(level.over, weights=below, minlength=len(above)).astype(np.int64)
+        total = int(sizes[0].sum())
+        self.entries = np.zeros(total, np.int64)
+        self.what = np.zeros(total, np.uint8)
+        place = np.full(1, -1, np.int64)
+        for depth, (level, size) in enumerate(zip(levels, sizes, strict=True)):
+            before = np.cumsum(size) - size
+            place = place[level.over] + 1 + before - before[level.starts[level.over]]
+            self.entries[place] = level.entries
+            self.what[place] = (size > 1) * np.uint8(_BASE)
+            if depth:
+                self.what[place] |= np.uint8(_DERIVED)
+                ends = (level.starts + level.counts)[level.counts > 0] - 1
+                self.what[place[ends]] |= np.uint8(_LAST)
+        packed = pack.end[self.entries] - pack.begin[self.entries]
+        self.what[(packed < TRUSTED) & (pack.size[self.entries] <= IN_MEMORY)] |= np.uint8(_AT_ONCE)
+        turns = np.cumsum(packed + _AROUND) // _RELEASE
+        self.what[np.flatnonzero(np.diff(turns))] |= np.uint8(_GIVE_BACK)
+
+    def steps(self, pack: Pack) -> Iterator[tuple[int, int, int, int, int]]:
+        """Entry by entry: its number, where its bytes begin and end, what they inflate to, what is to be done."""
+        for start in range(0, len(self.entries), _TURN):
+            entries = self.entries[start : start + _TURN]
+            yield from zip(
+                entries.tolist(),
+                pack.begin[entries].tolist(),
+                pack.end[entries].tolist(),
+                pack.size[entries].tolist(),
+                self.what[start : start + _TURN].tolist(),
+                strict=True,
+            )
 
 
 class Forest:
@@ -47,16 +112,14 @@ class Forest:
         derived = np.nonzero(chosen & (pack.base >= 0))[0]
         bases = pack.base[derived]
         order = np.argsort(bases, kind="stable")
-        self._children = derived[order].data
+        self._children = derived[order]
         counts = np.bincount(bases, minlength=len(pack))
-        last = np.cumsum(counts)
-        self._last = last.data
-        self._first = (last - counts).data
+        self._last = np.cumsum(counts)
+        self._first = self._last - counts
         self._begin = pack.begin.data
         self._end = pack.end.data
         self._size = pack.size.data
         self._weights = self._weighed(derived)
-        self._weight = self._weights.data
         self._roots = np.nonzero(chosen & (pack.base < 0))[0]
         self.large: list[int] = []
         self.broken: dict[int, str] = {}
@@ -94,52 +157,79 @@ class Forest:
     def walk(self, roots: Sequence[int]) -> Iterator[Step]:
         """Every entry below the given roots: (entry, content, the delta that it was made by or None)."""
         view = memoryview(self._pack.map)
-        begin, end, size, first, last = self._begin, self._end, self._size, self._first, self._last
-        children = self._children
-        touched = made_in_all = 0
-        for root in roots:
-            pending: list[tuple[int, bytes | None]] = [(root, None)]
-            while pending:
-                entry, base = pending.pop()
+        course = self._course(np.array(roots, dtype=np.int64))
+        bases: list[bytes] = []  # what the next entries are made from, the nearest last
+        made_in_all = 0
+        steps = course.steps(self._pack)
+        for entry, start, stop, size, what in steps:
+            base = None
+            if what & _DERIVED:
+                base = bases.pop() if what & _LAST else bases[-1]
+            try:
                 if made_in_all > _MOST_MADE:
-                    self.broken.update(dict.fromkeys(self.below(entry), TOO_MUCH))
-                    continue
-                start, stop = begin[entry], end[entry]
-                touched += stop - start + _AROUND
-                try:
-                    if size[entry] > IN_MEMORY:
+                    raise _TooMuch
+                if what & _AT_ONCE:
+                    data = decompress(view[start:stop], 15, size or 1)
+                    if len(data) != size:
+                        raise Damaged("it is not of the size that it should have")
+                elif size > IN_MEMORY:
+                    raise TooLarge
+                else:
+                    data = inflate(view[start:stop], size)
+                made = None
+                if base is not None:
+                    made = data
+                    if len(made) * len(base) > IN_MEMORY and deltas.result_size(made) > IN_MEMORY:
                         raise TooLarge
-                    data = inflate(view[start:stop], size[entry])
-                    made = None
-                    if base is not None:
-                        made = data
-                        if len(made) * len(base) > IN_MEMORY and deltas.result_size(made) > IN_MEMORY:
-                            raise TooLarge
-                        data = deltas.apply(base, made)
-                except Damaged as damage:
-                    self._fail(entry, str(damage))
-                    continue
-                except (TooLarge, MemoryError):
-                    self.large += self.below(entry)
-                    continue
-                made_in_all += len(data)
-                count = last[entry] - first[entry]
-                if count == 1:
-                    pending.append((children[first[entry]], data))
-                elif count:
-                    pending += self._next(entry, data)
-                yield entry, data, made
-                if touched > _RELEASE:
-                    touched = 0
-                    release(self._pack.map)
+                    data = deltas.apply(base, made)
+            except (Damaged, TooLarge, _TooMuch, MemoryError, error) as failure:
+                skipped = self._failed(entry, failure)
+                next(islice(steps, skipped, skipped), None)
+                continue
+            made_in_all += len(data)
+            if what & _BASE:
+                bases.append(data)
+            yield entry, data, made
+            if what & _GIVE_BACK:
+                release(self._pack.map)
 
-    def _next(self, entry: int, data: bytes) -> list[tuple[int, bytes | None]]:
-        """The deltas of an entry, the one with the most below it first, for the list is taken from its end."""
-        children = self._children[self._first[entry] : self._last[entry]].tolist()
-        heaviest = max(children, key=self._weight.__getitem__)
-        children.remove(heaviest)
-        children.insert(0, heaviest)
-        return [(child, data) for child in children]
+    def _failed(self, entry: int, failure: Exception) -> int:
+        """Notes that an entry can't be read, nor what is made from it; how many others that are."""
+        below = self.below(entry)
+        if isinstance(failure, _TooMuch):
+            self.broken.update(dict.fromkeys(below, TOO_MUCH))
+        elif isinstance(failure, TooLarge | MemoryError):
+            self.large += below
+        else:
+            reason = str(failure) if isinstance(failure, Damaged) else "its compressed data are damaged"
+            self.broken.update(
+                dict.fromkeys(below[1:], "the object that it is a delta of is damaged"),
+            )
+            self.broken[entry] = reason
+        return len(below) - 1
+
+    def _course(self, roots: Ints) -> _Course:
+        """The order in which to walk the trees of these roots: each entry, then what is made from it."""
+        levels = [
+            _Level(roots, np.zeros(len(roots), np.int64), np.zeros(1, np.int64), np.array([len(roots)]))
+        ]
+        while (level := self._below(levels[-1].entries)) is not None:
+            levels.append(level)
+        return _Course(levels, self._pack)
+
+    def _below(self, entries: Ints) -> _Level | None:
+        """What is made from these entries; of the same one, what has most below it comes last."""
+        first = self._first[entries]
+        counts = self._last[entries] - first
+        total = int(counts.sum())
+        if not total:
+            return None
+        starts = np.cumsum(counts) - counts
+        over = np.repeat(np.arange(len(entries)), counts)
+        children = self._children[np.arange(total) + (first - starts)[over]]
+        if total > np.count_nonzero(counts):
+            children = children[np.lexsort((self._weights[children], over))]
+        return _Level(children, over, starts, counts)
 
     def below(self, entry: int) -> list[int]:
         """An entry and all that is made from it."""
@@ -147,12 +237,6 @@ class Forest:
         for each in found:
             found += self._children[self._first[each] : self._last[each]].tolist()
         return found
-
-    def _fail(self, entry: int, reason: str) -> None:
-        broken, *others = self.below(entry)
-        self.broken[broken] = reason
-        for other in others:
-            self.broken[other] = "the object that it is a delta of is damaged"
 
     def content(self, entry: int) -> bytes:
         """The content of one entry, whatever its kind. Raises Damaged, also where it is too large for the memory."""

@@ -11,10 +11,10 @@ try:
 except ImportError:  # the same result, more slowly
     library = zlib
 
-_decompress: Any = library.decompress
+decompress: Any = library.decompress
+error: Any = library.error
 _inflater: Any = library.decompressobj
-_error: Any = library.error
-_TRUSTED = 1 << 16  # bytes; deflate makes at most a thousand out of one, so that less than this is no bomb
+TRUSTED = 1 << 16  # bytes; deflate makes at most a thousand out of one, so that less than this is no bomb
 
 
 class Damaged(Exception):
@@ -24,14 +24,14 @@ class Damaged(Exception):
 def inflate(packed: memoryview, size: int) -> bytes:
     """The `size` bytes that `packed` holds. Raises Damaged."""
     try:
-        if len(packed) < _TRUSTED:
-            data: bytes = _decompress(packed, 15, size or 1)
+        if len(packed) < TRUSTED:
+            data: bytes = decompress(packed, 15, size or 1)
         else:
             inflater = _inflater()
             data = inflater.decompress(packed, size + 1)
             if not inflater.eof:
                 raise Damaged("it ends early, or is larger than it should be")
-    except _error:
+    except error:
         raise Damaged("its compressed data are damaged") from None
     if len(data) != size:
         raise Damaged("it is not of the size that it should have")

@@ -11,17 +11,22 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Iterable, Iterator
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 Prefixes = npt.NDArray[np.uint64]
 Ints = npt.NDArray[np.int64]
-_FLUSH = 4 << 20
+_FLUSH = 1 << 20
 _MOST_HELD = 1 << 20  # names, before those that stand there twice are taken out
 _BITS = 20
-SEAM = b"10"  # between stretches; looks like the mode of a next entry
+_SETTLED = np.uint64((1 << 16) - 1)
+# Stands between stretches. It looks like the mode of a next entry, for an id may end there; it ends like one, too (see
+# _is_settled); and it is longer than an id, so that none is taken to begin before it and to end behind it.
+SEAM = b"10 " + b"-" * 30
 
 SUBMODULE = b"160000"
 _HEX = re.compile(rb"[0-9a-f]+")
@@ -40,6 +45,7 @@ class Present:
     """The objects that are there, by the first eight bytes of their ids. ids: in groups, which are numbered from 0 on."""
 
     def __init__(self, ids: Iterable[npt.NDArray[np.uint8]]) -> None:
+        self._settled: dict[int | None, Prefixes] = {}
         parts = [np.ascontiguousarray(rows[:, :8]).view(">u8").ravel().astype(np.uint64) for rows in ids]
         whole = np.concatenate([np.zeros(0, np.uint64), *parts])
         self._group: npt.NDArray[np.uint32] | None = None
@@ -52,7 +58,15 @@ class Present:
             self._only = next((number for number, part in enumerate(parts) if len(part)), -1)
         # Where in the sorted list those with the same first bits begin: most look-ups end at the first or second there.
         self._shift = np.uint64(64 - _BITS)
-        self._begin = np.searchsorted(self._sorted, np.arange(1 << _BITS, dtype=np.uint64) << self._shift)
+        counts = np.bincount((self._sorted >> self._shift).astype(np.int64), minlength=1 << _BITS)
+        self._begin = np.cumsum(counts) - counts
+
+    def settled(self, group: int | None) -> Prefixes:
+        """Room for names of which nothing is to be noted in that group, each at the place that its last bits say."""
+        if group not in self._settled:
+            self._settled[group] = np.zeros(int(_SETTLED) + 1, np.uint64)
+            self._settled[group][0] = 1  # is at no place of its own, so that nothing is there
+        return self._settled[group]
 
     def lack(self, wanted: Prefixes) -> npt.NDArray[np.bool_]:
         """Which of `wanted` are not among them."""
@@ -101,15 +115,20 @@ class Links:
         self._size = 0
         self._ids: list[bytes] = []
         self._from: list[int] = []
+        self._settled = present.settled(group)
         self.missing: set[tuple[int, int]] = set()
         self.outside: Prefixes = np.zeros(0, np.uint64)
         self.owners: Ints = np.zeros(0, np.int64)
 
     def tree(self, entry: int, stretches: bytes) -> None:
         """Takes in what is new in a tree: all of it, or what its delta inserts, joined by SEAM, with CONTEXT around."""
-        self._parts.append(stretches)
-        self._owners.append(entry)
-        self._size += len(stretches)
+        self.trees([entry], [stretches])
+
+    def trees(self, entries: Sequence[int], stretches: Sequence[bytes]) -> None:
+        """Takes in several trees, as `tree` takes one."""
+        self._parts += stretches
+        self._owners += entries
+        self._size += sum(map(len, stretches))
         if self._size > _FLUSH:
             self._flush_trees()
 
@@ -155,30 +174,41 @@ class Links:
 
     def _flush_trees(self) -> None:
         if self._parts:
-            # The end of a tree counts as the mode of a next entry.
-            buffer = np.frombuffer(SEAM.join([*self._parts, b""]) + bytes(16), dtype=np.uint8)
+            joined = SEAM.join([b"", *self._parts, b""]) + bytes(16)
+            buffer = np.frombuffer(joined, dtype=np.uint8)
             at = np.flatnonzero(buffer[: -self._width - 16] == 0) + 1
-            words = np.lib.stride_tricks.as_strided(
-                buffer[: len(buffer) // 8 * 8].view(">u8"), shape=(len(buffer) - 8,), strides=(1,)
-            )
-            after = words[at + self._width] >> np.uint64(48)
-            at = at[_IS_MODE[after]]
-            starts = np.cumsum([0] + [len(part) + 2 for part in self._parts[:-1]])
-            self._note(words[at].astype(np.uint64), at, starts, np.array(self._owners))
+            words, pairs = _overlapping(buffer, np.uint64), _overlapping(buffer, np.uint16)
+            names = words[at]
+            fresh = np.flatnonzero(self._settled[names & _SETTLED] != names)
+            at, names = at[fresh], names[fresh]
+            # The end of a tree counts as the mode of a next entry.
+            named = _IS_MODE[pairs[at + self._width]]
+            at, names = at[named], names[named]
+            starts = np.cumsum([len(SEAM)] + [len(part) + len(SEAM) for part in self._parts[:-1]])
+            wanted = names if sys.byteorder == "big" else names.byteswap()
+            settled = names[self._note(wanted, at, starts, np.array(self._owners), joined)]
+            self._settled[settled & _SETTLED] = settled
         self._parts, self._owners, self._size = [], [], 0
 
-    def _note(self, wanted: Prefixes, at: Ints, starts: Ints, owners: Ints) -> None:
+    def _note(
+        self, wanted: Prefixes, at: Ints, starts: Ints, owners: Ints, trees: bytes = b""
+    ) -> npt.NDArray[np.bool_]:
+        """Notes what is to be noted; of which names that is nothing, whoever names them."""
         groups = self._present.groups(wanted)
-        self._lacking(groups < 0, wanted, at, starts, owners)
+        lost = np.flatnonzero(groups < 0)
+        if trees and len(lost):
+            named = [not _is_settled(trees, place, self._width) for place in at[lost].tolist()]
+            lost = lost[np.array(named)]
+        self._lacking(lost, wanted, at, starts, owners)
         if self._group is not None:
             away = np.flatnonzero((groups >= 0) & (groups != self._group))
             if len(away):
                 self._set_aside(wanted[away], owners[np.searchsorted(starts, at[away], side="right") - 1])
+            settled: npt.NDArray[np.bool_] = groups == self._group
+            return settled
+        return groups >= 0
 
-    def _lacking(
-        self, lost: npt.NDArray[np.bool_], wanted: Prefixes, at: Ints, starts: Ints, owners: Ints
-    ) -> None:
-        where = np.flatnonzero(lost)
+    def _lacking(self, where: Ints, wanted: Prefixes, at: Ints, starts: Ints, owners: Ints) -> None:
         if len(where):
             named_by = owners[np.searchsorted(starts, at[where], side="right") - 1]
             self.missing.update(zip(wanted[where].tolist(), named_by.tolist(), strict=True))
@@ -201,9 +231,42 @@ class Links:
         self._away, self._held = [], 0
 
 
+def _overlapping(buffer: npt.NDArray[np.uint8], kind: type[np.unsignedinteger[Any]]) -> npt.NDArray[Any]:
+    """The numbers that begin at each byte, as this machine reads them; those of the last bytes are left out."""
+    size = np.dtype(kind).itemsize
+    return np.lib.stride_tricks.as_strided(
+        buffer[: len(buffer) // size * size].view(kind), shape=(len(buffer) - size,), strides=(1,)
+    )
+
+
+_MODE_ENDS = re.compile(rb"[0-7] ")
+_MODULE = SUBMODULE + b" "
+
+
+def _is_settled(trees: bytes, at: int, width: int) -> bool:
+    """Whether what stands at `at`, behind a NUL, is for certain no id, or a submodule's.
+
+    An entry holds no other NUL than the one before its id, and its mode ends in a digit and a blank, as does each SEAM.
+    So it is none if there are no such two between that NUL and the one before. And it is a submodule's if its mode
+    stands right behind an id: exactly so far behind a NUL, with nothing between that could be (the end of) a mode.
+    """
+    start = trees.rfind(b"\0", 0, at - 1) + 1
+    if not _MODE_ENDS.search(trees, start, at - 1):
+        return True
+    mode = trees.find(_MODULE, start, at - 1)
+    id = mode - width
+    return (
+        mode >= 0
+        and trees[id - 1 : id] == b"\0"
+        and not trees[mode - 1 : mode].isdigit()
+        and not _MODE_ENDS.search(trees, id, mode)
+        and SEAM not in trees[mode:at]
+    )
+
+
 def _modes() -> npt.NDArray[np.bool_]:
     table = np.zeros(1 << 16, dtype=bool)
-    table[[int.from_bytes(mode, "big") for mode in (b"10", b"12", b"16", b"40", b"04")]] = True
+    table[[int.from_bytes(mode, sys.byteorder) for mode in (b"10", b"12", b"16", b"40", b"04")]] = True
     return table
 
 

@@ -144,8 +144,8 @@ def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Whether deltas are taken apart."""
     worth = {"always": 0, "never": 1 << 60}.get(request.param)
     if worth is not None:
-        monkeypatch.setattr(sift, "_WORTH", {})
-        monkeypatch.setattr(sift, "_WORTH_ELSE", worth)
+        monkeypatch.setattr(sift, "_WORTH", worth)
+        monkeypatch.setattr(sift, "_WORTH_TREE", worth)
     return str(request.param)
 
 

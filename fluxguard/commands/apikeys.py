@@ -1,0 +1,589 @@
+"""API keys on the platform: create, list, show, usage, regenerate, rotate, revoke, delete."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from fluxguard import wire
+from fluxguard.errors import ExitCode, FluxguardError, UsageError
+
+HELP = "create, list, rotate and revoke API keys"
+Action = Callable[[argparse.Namespace], int]
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True)
+    create = _action(actions, "create", _create, "make a key, and show it once")
+    create.add_argument("--name", required=True, help='what the key is called, such as "CI/CD Pipeline"')
+    create.add_argument("--description", default="", help="what it is for")
+    create.add_argument("--environment", choices=wire.ENVIRONMENTS, default="dev", help="default: dev")
+    _rights(create, "a project it is for, by name or id; several times for several; `all` for all")
+    create.add_argument(
+        "--expires", default="90d", metavar="WHEN", help="never, 30d, 90d, 1y, or a date (default: 90d)"
+    )
+    create.add_argument(
+        "--limit", type=int, default=1000, metavar="N", help="requests an hour (default: 1000)"
+    )
+    _saving(create)
+
+    update = _action(actions, "update", _update, "change a key's name, scope, permissions, expiry or limit")
+    _key(update)
+    update.add_argument("--name", help="a new name")
+    update.add_argument("--description", help="a new description")
+    _rights(update, "the projects it is for from now on, or `all`")
+    update.add_argument("--expires", metavar="WHEN", help="never, 30d, 90d, 1y from now, or a date")
+    update.add_argument("--limit", type=int, metavar="N", help="requests an hour")
+
+    listing = _action(actions, "list", _list, "the keys there are")
+    listing.add_argument("--scope", metavar="PROJECT", help="only those that are good for a project")
+    listing.add_argument("--unused", action="store_true", help="only those that were issued and never used")
+    _key(_action(actions, "show", _show, "all that is known of a key"))
+    usage = _action(actions, "usage", _usage, "how often a key was used, by day, operation and project")
+    _key(usage)
+    usage.add_argument("--days", type=int, default=7, metavar="N", help="how many days back (default: 7)")
+
+    regenerate = _action(
+        actions, "regenerate", _regenerate, "a new key in place of an old one, which is dead at once"
+    )
+    _key(regenerate)
+    regenerate.add_argument("--yes", action="store_true", help="don't ask")
+    _saving(regenerate)
+    rotate = _action(
+        actions,
+        "rotate",
+        _rotate,
+        "a successor; the old key stays good until that is in use, and a while longer",
+    )
+    _key(rotate)
+    rotate.add_argument(
+        "--overlap", default="24h", metavar="TIME", help="how long the old key lives on (default: 24h)"
+    )
+    rotate.add_argument(
+        "--expires", metavar="WHEN", help="expiry of the new key (default: as long as the old one had)"
+    )
+    rotate.add_argument(
+        "--every", metavar="TIME", help="print the crontab line that rotates each 90d, 30d, 1w ..."
+    )
+    rotate.add_argument(
+        "--install", action="store_true", help="with --every: put that line into your crontab"
+    )
+    _saving(rotate)
+    _key(
+        _action(
+            actions, "confirm", _confirm, "say that a new key has arrived: the old one then gets its deadline"
+        )
+    )
+
+    revoke = _action(actions, "revoke", _revoke, "end a key at once")
+    _key(revoke)
+    revoke.add_argument("--reason", default="", help="why, for the audit trail")
+    revoke.add_argument("--yes", action="store_true", help="don't ask")
+    delete = _action(actions, "delete", _delete, "end a key and take it out of the list, for good")
+    _key(delete)
+    delete.add_argument(
+        "--yes-delete", metavar="NAME", help="the key's name, for scripts; otherwise it is asked for"
+    )
+    resume = _action(actions, "resume", _resume, "fetch keys that were asked for and whose answer was lost")
+    _saving(resume)
+
+
+def _action(actions: Any, name: str, run: Action, text: str) -> argparse.ArgumentParser:
+    from fluxguard.commands.platformed import common
+
+    action: argparse.ArgumentParser = actions.add_parser(
+        name, help=text, description=text[0].upper() + text[1:] + ".", allow_abbrev=False
+    )
+    common(action)
+    action.set_defaults(run=run)
+    return action
+
+
+def _key(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--key-id", required=True, metavar="ID", help="the key's id (fluxguard apikeys list)")
+
+
+def _rights(parser: argparse.ArgumentParser, scope: str) -> None:
+    parser.add_argument("--scope", action="append", metavar="PROJECT", help=scope)
+    parser.add_argument(
+        "--permission", action="append", metavar="NAME", choices=tuple(wire.PERMISSIONS),
+        help=f"what it may do, several times for several: {', '.join(wire.PERMISSIONS)}",
+    )  # fmt: skip
+
+
+def _saving(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--save-env", action="store_true", help="write the key into .fluxloop/.env, and do not show it"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    raise UsageError(
+        "apikeys needs an action.", "fluxguard apikeys create|list|show|usage|regenerate|rotate|revoke|delete"
+    )
+
+
+# What makes keys.
+
+
+def _create(args: argparse.Namespace) -> int:
+    from fluxguard.commands.platformed import connect
+
+    api = connect(args.api_url)
+    try:
+        wish = _wish(args, api)
+        return _minted(args, api, "create", "", wish, "API key created successfully")
+    finally:
+        api.close()
+
+
+def _wish(args: argparse.Namespace, api: Any) -> dict[str, Any]:
+    if not args.scope:
+        raise UsageError(
+            "A key is for projects: say which.",
+            "Add --scope PROJECT, several times for several, or --scope all.",
+        )
+    scope = _scope(args.scope, api)
+    permissions = args.permission or ["read_scenarios", "upload_results"]
+    if scope == "all" and set(permissions) >= set(wire.PERMISSIONS) - {"manage_keys"}:
+        print(
+            "fluxguard: a key for all projects with all permissions opens everything to whoever finds it.",
+            file=sys.stderr,
+        )
+    return {
+        "name": args.name, "description": args.description, "environment": args.environment, "scope": scope,
+        "permissions": permissions, "expires": args.expires, "hourly_limit": args.limit,
+    }  # fmt: skip
+
+
+def _scope(named: list[str], api: Any) -> Any:
+    """`all`, or ids of projects. Names are looked up. Raises: UsageError for one that is not there."""
+    if named == ["all"]:
+        return "all"
+    if "all" in named:
+        raise UsageError("The scope is `all`, or names of projects.", "Give --scope all alone.")
+    known = api.projects()
+    ids = []
+    for name in named:
+        fitting = [one["id"] for one in known if name in (one.get("id"), one.get("name"))]
+        if len(fitting) != 1:
+            there = ", ".join(str(one.get("name")) for one in known[:20]) or "none"
+            raise UsageError("The scope names a project that is not there.", f"Projects: {_safe(there)}")
+        ids.append(fitting[0])
+    return {"projects": ids}
+
+
+def _regenerate(args: argparse.Namespace) -> int:
+    from fluxguard.commands.platformed import connect
+
+    api = connect(args.api_url)
+    try:
+        old = api.key(args.key_id)
+        if not _agreed(args, f"{old.masked} ({_safe(old.name)}) will be dead at once. Regenerate it?"):
+            return _undone()
+        return _minted(args, api, "regenerate", args.key_id, {}, "API key regenerated. The old one is dead.")
+    finally:
+        api.close()
+
+
+def _rotate(args: argparse.Namespace) -> int:
+    from fluxguard.commands.platformed import connect
+
+    if args.every:
+        return _schedule(args)
+    api = connect(args.api_url)
+    try:
+        wire.to_span(args.overlap)
+        wish = {"overlap": args.overlap, **({"expires": args.expires} if args.expires else {})}
+        return _minted(args, api, "rotate", args.key_id, wish, "API key rotated")
+    except wire.WireError as error:
+        raise UsageError(f"--overlap: {error}.") from None
+    finally:
+        api.close()
+
+
+def _minted(
+    args: argparse.Namespace, api: Any, action: str, key_id: str, wish: Mapping[str, Any], title: str
+) -> int:
+    """Asks for a key, keeps or shows it, confirms it where it is safely kept, and says what comes next."""
+    from fluxguard.platform import minting
+
+    minted = minting.mint(api, action, key_id, wish, lambda minted: _keep(args, minted))
+    return _arrived(args, api, minted, title)
+
+
+def _keep(args: argparse.Namespace, minted: Any) -> None:
+    """The one place where a new key goes: into the file, or onto the screen, once."""
+    if args.save_env:
+        _save_env(minted.secret)
+        return
+    clear = minted.secret.reveal().decode("ascii", "replace")
+    if args.format == "json":
+        print(json.dumps({**minted.answer, "key": clear}, indent=2))
+    else:
+        print(f"Key: {clear}")
+    sys.stdout.flush()
+
+
+def _arrived(args: argparse.Namespace, api: Any, minted: Any, title: str) -> int:
+    key, action = minted.key, minted.intent.action
+    if args.save_env and not api.address.public:
+        key = api.confirm(key.id)
+    if args.format == "json":
+        if args.save_env:
+            print(json.dumps({**key.to_json(), "saved": ".fluxloop/.env"}, indent=2))
+        return ExitCode.CLEAN
+    print(f"\n✅ {title}\n\nName: {_safe(key.name)}\nId: {key.id}")
+    if args.save_env:
+        print(f"Key: {key.masked}, saved in .fluxloop/.env")
+    if not api.address.public:
+        print(f"Scope: {_scope_text(key, _names(api))}\nExpires: {_day(key.expires_at)}")
+    if not args.save_env:
+        print("\n⚠️ Save this key securely. You won't see it again.")
+    if action == "rotate":
+        _tell_overlap(args, key)
+    return ExitCode.CLEAN
+
+
+def _tell_overlap(args: argparse.Namespace, key: wire.Key) -> None:
+    if args.save_env:
+        print(f"\nThe old key ends in {args.overlap}. Bring the new one wherever else the old one is used.")
+        return
+    print(
+        f"\nThe old key stays good until the new one is used for the first time, and {args.overlap} longer."
+        f"\nIf the new one got lost, do nothing: it lapses at {wire.to_text(key.pending_until)}, and the old one stays."
+    )
+
+
+def _save_env(secret: Any) -> None:
+    """Writes the key into the workspace's `.fluxloop/.env`, and makes sure first that .gitignore covers it."""
+    from pathlib import Path
+
+    from fluxguard.commands.platformed import workspace
+    from fluxguard.platform.credentials import NAMES
+    from fluxguard.platform.envfile import save
+
+    folder = workspace() or Path.cwd()
+    path = folder / ".fluxloop" / ".env"
+    _cover(path)
+    save(path, NAMES, secret.reveal(), "FLUXLOOP_API_KEY")
+
+
+def _cover(path: Any) -> None:
+    """Before a key is written there, git must be told to leave it alone. Raises: FluxguardError where it would not."""
+    import subprocess
+
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    asked = subprocess.run(
+        ["git", "-C", str(path.parent), "check-ignore", "-q", "--", path.name],
+        capture_output=True,
+        check=False,
+    )
+    if asked.returncode == 1:
+        raise FluxguardError(
+            f"{path} would be committed by the next `git add .`: .gitignore does not cover it.",
+            "Run: fluxguard gitignore --fix   and try again; the key was not lost: fluxguard apikeys resume --save-env",
+        )
+
+
+def _resume(args: argparse.Namespace) -> int:
+    """Keys that were asked for before a kill, a full disk or a lost connection."""
+    from fluxguard.commands.platformed import connect
+    from fluxguard.platform import minting
+
+    left = minting.unsettled()
+    if not left:
+        print("Nothing is outstanding.")
+        return ExitCode.CLEAN
+    for intent in left:
+        api = connect(intent.address.url)
+        try:
+            minted = minting.ask(api, intent)
+            _keep(args, minted)
+            minting.settle(intent)
+            _arrived(args, api, minted, "The key that was asked for has arrived.")
+        finally:
+            api.close()
+    return ExitCode.CLEAN
+
+
+def _schedule(args: argparse.Namespace) -> int:
+    """A crontab line that rotates the key. cron knows days of the month, so the line asks each day whether it is time."""
+    import shlex
+    import subprocess
+
+    try:
+        days = max(1, wire.to_span(args.every) // wire.DAY)
+    except wire.WireError as error:
+        raise UsageError(f"--every: {error}.") from None
+    command = f"cd {shlex.quote(_cwd())} && fluxguard apikeys rotate --key-id {shlex.quote(args.key_id)} --overlap {shlex.quote(args.overlap)} --save-env"
+    line = f"17 4 * * * [ $(( $(date +\\%s) / 86400 \\% {days} )) -eq 0 ] && {command}"
+    if not args.install:
+        print(line)
+        print(
+            "\nAdd this line to your crontab (crontab -e), or let it be done: add --install", file=sys.stderr
+        )
+        return ExitCode.CLEAN
+    there = subprocess.run(["crontab", "-l"], capture_output=True, text=True, check=False)
+    kept = [old for old in there.stdout.splitlines() if f"--key-id {shlex.quote(args.key_id)} " not in old]
+    done = subprocess.run(["crontab", "-"], input="\n".join([*kept, line, ""]), text=True, check=False)
+    if done.returncode:
+        raise FluxguardError("crontab refused the line.", "Add it yourself: leave --install out to see it.")
+    print(f"Each {days} days at 4:17 the key is rotated. See: crontab -l")
+    return ExitCode.CLEAN
+
+
+def _cwd() -> str:
+    import os
+
+    return os.getcwd()
+
+
+# What looks, changes and ends.
+
+
+def _update(args: argparse.Namespace) -> int:
+    from fluxguard.commands.platformed import connect
+
+    api = connect(args.api_url)
+    try:
+        changes: dict[str, Any] = {
+            name: value
+            for name, value in (
+                ("name", args.name), ("description", args.description), ("expires", args.expires),
+                ("permissions", args.permission), ("hourly_limit", args.limit),
+            )
+            if value is not None
+        }  # fmt: skip
+        if args.scope:
+            changes["scope"] = _scope(args.scope, api)
+        if not changes:
+            raise UsageError(
+                "Nothing is to be changed.", "Add --name, --scope, --permission, --expires or --limit."
+            )
+        return _one(args, api, api.update(args.key_id, changes), "Changed.")
+    finally:
+        api.close()
+
+
+def _list(args: argparse.Namespace) -> int:
+    from fluxguard.commands.platformed import connect
+
+    api = connect(args.api_url)
+    try:
+        project = _scope([args.scope], api)["projects"][0] if args.scope else ""
+        keys = api.keys(project)
+        if args.unused:
+            keys = [key for key in keys if key.confirmed_at is None and key.state in wire.ALIVE | {"pending"}]
+        if args.format == "json":
+            print(json.dumps([key.to_json() for key in keys], indent=2))
+            return ExitCode.CLEAN
+        names = {} if api.address.public else _names(api)
+    finally:
+        api.close()
+    if not keys:
+        print("There are no keys." if not args.unused else "Every key was used.")
+    print("\n\n".join(_listed(key, names) for key in keys))
+    return ExitCode.CLEAN
+
+
+def _show(args: argparse.Namespace) -> int:
+    from fluxguard.commands.platformed import connect
+
+    api = connect(args.api_url)
+    try:
+        return _one(args, api, api.key(args.key_id), "")
+    finally:
+        api.close()
+
+
+def _one(args: argparse.Namespace, api: Any, key: wire.Key, said: str) -> int:
+    if args.format == "json":
+        print(json.dumps(key.to_json(), indent=2))
+        return ExitCode.CLEAN
+    if said:
+        print(f"✅ {said}\n")
+    print(_listed(key, _names(api)))
+    print(f"Permissions: {', '.join(wire.PERMISSIONS.get(name, name) for name in key.permissions)}")
+    print(f"Limit: {key.hourly_limit:,} requests/hour")
+    for title, value in (
+        ("Description", _safe(key.description)), ("Used from", _safe(" ".join(key.last_used.get(part, "") for part in ("address", "user_agent")).strip())),
+        ("Follows", key.predecessor_id), ("Followed by", key.successor_id),
+        ("Fingerprint", key.fingerprint),
+    ):  # fmt: skip
+        if value:
+            print(f"{title}: {value}")
+    return ExitCode.CLEAN
+
+
+def _listed(key: wire.Key, names: Mapping[str, str]) -> str:
+    """A key as the page's list shows it."""
+    used = f"last used: {_ago(key.last_used_at)}" if key.last_used_at else "never used"
+    state = "" if key.state in ("active", "unknown") else f"  [{key.state}{_until(key)}]"
+    return "\n".join((
+        f"Name: {_safe(key.name)}{state}", f"Key: {key.masked} ({used})", f"Id: {key.id}",
+        f"Created: {_date(key.created_at)}", f"Expires: {_date(key.expires_at)}", f"Scope: {_scope_text(key, names)}",
+    ))  # fmt: skip
+
+
+def _until(key: wire.Key) -> str:
+    moment = (
+        key.grace_until if key.state == "grace" else key.pending_until if key.state == "pending" else None
+    )
+    return f" until {wire.to_text(moment)}" if moment else ""
+
+
+def _usage(args: argparse.Namespace) -> int:
+    from fluxguard.commands.platformed import connect
+
+    api = connect(args.api_url)
+    try:
+        data = api.usage(args.key_id, args.days)
+        key = None if args.format == "json" else api.key(args.key_id)
+    finally:
+        api.close()
+    if key is None:
+        print(json.dumps(data, indent=2))
+    else:
+        print(_figures(key, data))
+    return ExitCode.CLEAN
+
+
+def _figures(key: wire.Key, data: Mapping[str, Any]) -> str:
+    """The page's usage screen."""
+    lines = [f"API Key Usage: {_safe(key.name)}", "", f"Last {data['days']} Days:", ""]
+    most = max((day["requests"] for day in data["by_day"]), default=0) or 1
+    for day in data["by_day"]:
+        bar = "█" * -(-20 * day["requests"] // most)
+        lines.append(f"{_short(day['date']):>6}: {bar} {day['requests']:,} requests".replace(":  ", ": "))
+    lines += ["", f"Total Requests: {data['total']:,}", f"Avg per Day: {data['avg_per_day']:,}"]
+    for title, name in (("By Operation:", "by_operation"), ("By Project:", "by_project")):
+        if data[name]:
+            lines += ["", title]
+            lines += [
+                f"• {_safe(str(one['title']))}: {one['requests']:,} ({one['percent']}%)" for one in data[name]
+            ]
+    return "\n".join(lines)
+
+
+def _confirm(args: argparse.Namespace) -> int:
+    from fluxguard.commands.platformed import connect
+
+    api = connect(args.api_url)
+    try:
+        return _one(args, api, api.confirm(args.key_id), "Confirmed.")
+    finally:
+        api.close()
+
+
+def _revoke(args: argparse.Namespace) -> int:
+    from fluxguard.commands.platformed import connect
+
+    api = connect(args.api_url)
+    try:
+        key = api.key(args.key_id)
+        if not _agreed(args, f"{key.masked} ({_safe(key.name)}) will be dead at once, for good. Revoke it?"):
+            return _undone()
+        return _one(args, api, api.revoke(args.key_id, args.reason), "Revoked.")
+    finally:
+        api.close()
+
+
+def _delete(args: argparse.Namespace) -> int:
+    from fluxguard.commands.platformed import connect
+
+    api = connect(args.api_url)
+    try:
+        key = api.key(args.key_id)
+        name = args.yes_delete
+        if name is None:
+            if not sys.stdin.isatty():
+                raise UsageError("There is nobody to ask for the key's name.", "Add --yes-delete NAME.")
+            print(
+                f"⚠️ This action cannot be undone.\n\nKey: {key.masked}\nName: {_safe(key.name)}\n",
+                file=sys.stderr,
+            )
+            name = input("Type the key name to confirm: ")
+        if name != key.name:
+            raise UsageError(
+                "That is not the key's name: nothing was deleted.", "See: fluxguard apikeys list"
+            )
+        api.delete(args.key_id, name)
+    finally:
+        api.close()
+    print(
+        json.dumps({"id": key.id, "state": "deleted"})
+        if args.format == "json"
+        else f"✅ Deleted: {_safe(key.name)}"
+    )
+    return ExitCode.CLEAN
+
+
+def _agreed(args: argparse.Namespace, question: str) -> bool:
+    if args.yes:
+        return True
+    if not sys.stdin.isatty():
+        raise UsageError("There is nobody to ask whether that is meant.", "Add --yes.")
+    return input(f"{question} [y/N] ").strip().lower() in ("y", "yes")
+
+
+def _undone() -> int:
+    print("Nothing was changed.")
+    return ExitCode.CLEAN
+
+
+def _names(api: Any) -> dict[str, str]:
+    """Projects' names by id; none where this key may not see them."""
+    from fluxguard.platform.errors import PlatformError
+
+    try:
+        return {str(one.get("id")): str(one.get("name")) for one in api.projects()}
+    except PlatformError:
+        return {}
+
+
+def _scope_text(key: wire.Key, names: Mapping[str, str]) -> str:
+    if key.projects is None:
+        return "All Projects"
+    return ", ".join(_safe(names.get(one, one)) for one in key.projects)
+
+
+def _safe(text: str) -> str:
+    from fluxguard.display import safe
+
+    return safe(text)
+
+
+def _day(moment: int | None) -> str:
+    return (wire.to_text(moment) or "Never")[:10]
+
+
+def _date(moment: int | None) -> str:
+    """`Jan 15, 2024`, as on the page."""
+    from datetime import UTC, datetime
+
+    if moment is None:
+        return "Never"
+    when = datetime.fromtimestamp(moment / 1000, UTC)
+    return f"{when:%b} {when.day}, {when.year}"
+
+
+def _short(date: str) -> str:
+    from datetime import date as Date
+
+    day = Date.fromisoformat(date)
+    return f"{day:%b} {day.day}"
+
+
+def _ago(moment: int) -> str:
+    import time
+
+    seconds = max(0, int(time.time()) - moment // 1000)
+    for name, size in (("day", 86_400), ("hour", 3_600), ("minute", 60)):
+        if seconds >= size:
+            number = seconds // size
+            return f"{number} {name}{'s' if number > 1 else ''} ago"
+    return "just now"

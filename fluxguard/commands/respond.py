@@ -1,0 +1,460 @@
+"""After a leak: verify, contain, reissue, distribute, revoke, clean the history, prove it clean, write it up."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from fluxguard.errors import ExitCode, UsageError
+from fluxguard.model import Secret
+
+HELP = 'after a leak: from "a key is out" to "proved clean"'
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True)
+    start = actions.add_parser("start", help="open an incident, and respond", allow_abbrev=False)
+    start.add_argument(
+        "--repo",
+        metavar="PATH",
+        default=".",
+        help="the repository (default: the one around the current folder)",
+    )
+    which = start.add_mutually_exclusive_group(required=True)
+    which.add_argument(
+        "--finding",
+        metavar="FINGERPRINT",
+        help="the key, by its fingerprint from a report; the first 8 digits suffice",
+    )
+    which.add_argument("--key-stdin", action="store_true", help="the key, on standard input")
+    start.add_argument("--strategy", choices=("auto", "overlap", "contain", "revoke-first"), default="auto")
+    start.add_argument(
+        "--overlap", metavar="TIME", default="", help="how long the old key lives on beside the new one"
+    )
+    start.add_argument(
+        "--target",
+        action="append",
+        default=[],
+        metavar="TARGET",
+        help="a further place for the new key: github:OWNER/REPO:NAME, gitlab:PROJECT:NAME, circleci:SLUG:NAME, exec:COMMAND",
+    )
+    start.add_argument(
+        "--clean-history",
+        action="store_true",
+        help="rewrite the history in a private mirror, and prove it clean",
+    )
+    start.add_argument(
+        "--push", action="store_true", help="push the cleaned history, ref by ref, after your typed word"
+    )
+    start.add_argument("--plan", action="store_true", help="look and say what would be done; change nothing")
+    start.add_argument(
+        "--wait",
+        type=int,
+        default=0,
+        metavar="SECONDS",
+        help="how long to wait for the old key to fall silent",
+    )
+    _common(start, _start)
+    for name, run, text in (
+        ("resume", _resume, "go on with an incident"), ("status", _status, "what is done, and what is waited for"),
+        ("report", _report, "the report of an incident"), ("abort", _abort, "end an incident as it is; nothing is un-revoked"),
+    ):  # fmt: skip
+        action = actions.add_parser(name, help=text, description=text.capitalize() + ".", allow_abbrev=False)
+        action.add_argument("incident", nargs="?", metavar="INCIDENT", help="default: the one that is open")
+        if name == "report":
+            action.add_argument("--format", choices=("markdown", "html", "json"), default="markdown")
+            action.add_argument("--output", metavar="FILE")
+            action.set_defaults(run=run)
+        else:
+            _common(action, run)
+
+
+def _common(parser: argparse.ArgumentParser, run: Any) -> None:
+    parser.add_argument("--api-url", metavar="URL", help="the platform's address")
+    parser.add_argument(
+        "--yes",
+        action="store_true",
+        help="don't ask; what can't be taken back needs its own flag all the same",
+    )
+    parser.add_argument("--format", choices=("text", "json"), default="text", help="json: one event a line")
+    parser.add_argument("--no-color", action="store_true")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    raise UsageError("respond needs an action.", "fluxguard respond start|resume|status|report|abort")
+
+
+def _start(args: argparse.Namespace) -> int:
+    from fluxguard.repo import gitdir
+    from fluxguard.respond import incident as incidents
+    from fluxguard.respond import remote
+
+    if args.push and not args.clean_history:
+        raise UsageError("--push pushes a cleaned history.", "Add --clean-history.")
+    for text in args.target:
+        remote.parse(text)
+    located = gitdir.locate(args.repo)
+    repository = os.path.abspath(located.tree or located.path)
+    secret = _from_stdin() if args.key_stdin else _from_audit(repository, args.finding)
+    api = _api(args, secret)
+    wishes = incidents.Wishes(
+        args.strategy, args.overlap, tuple(args.target), args.clean_history, args.push, False, args.wait
+    )
+    made = incidents.open_incident(
+        repository,
+        secret.fingerprint,
+        secret.masked,
+        _environment_of(secret),
+        api.address.url,
+        wishes,
+        secret.reveal(),
+    )
+    if args.plan:
+        return _plan(args, made, api)
+    return _go(args, made, api)
+
+
+def _from_stdin() -> Secret:
+    if sys.stdin.isatty():
+        import getpass
+
+        text = getpass.getpass("The leaked key: ")
+    else:
+        text = sys.stdin.readline()
+    text = text.strip()
+    if not text or not text.isascii() or not text.isprintable() or " " in text:
+        raise UsageError("There is no key on standard input.", "Send it as one line.")
+    return Secret(text.encode())
+
+
+def _from_audit(repository: str, asked: str) -> Secret:
+    from fluxguard.audit.run import audit
+    from fluxguard.commands.audit import _fingerprint
+    from fluxguard.config import Config
+
+    wanted = _fingerprint(asked)
+    fitting = [
+        one for one in audit(repository, Config()).findings if one.secret.fingerprint.startswith(wanted)
+    ]
+    if len(fitting) != 1:
+        what = "No key" if not fitting else f"{len(fitting)} keys"
+        raise UsageError(f"{what} of this repository has that fingerprint.", "See: fluxguard audit")
+    return fitting[0].secret
+
+
+def _environment_of(secret: Secret) -> str:
+    word = secret.masked.split("_")[1] if secret.masked.count("_") >= 2 else ""
+    return word if word in ("dev", "stg", "prod", "ci") else "unknown"
+
+
+def _api(args: argparse.Namespace, leaked: Secret | None) -> Any:
+    from fluxguard.commands.platformed import connect, connect_beside
+
+    return connect_beside(args.api_url, leaked) if leaked is not None else connect(args.api_url)
+
+
+def _chosen(args: argparse.Namespace) -> Any:
+    """The incident that is named, or the one that is open."""
+    from fluxguard.respond import incident as incidents
+
+    if args.incident:
+        return incidents.load(args.incident)
+    open_ = [one for one in incidents.every() if _state(one) not in ("closed", "aborted")]
+    if len(open_) == 1:
+        return open_[0]
+    what = "No incident is open." if not open_ else "Several incidents are open."
+    raise UsageError(what, "Name one: fluxguard respond status")
+
+
+def _records(incident: Any) -> Any:
+    """The journal's records, for looking: without holding it."""
+    from fluxguard.respond.journal import NAME, Record
+
+    found = []
+    try:
+        lines = (incident.folder / NAME).read_text("utf-8").splitlines()
+    except OSError:
+        return []
+    for line in lines:
+        try:
+            data = json.loads(line)
+            found.append(Record(data["seq"], data["time"], data["step"], data["phase"], data["data"]))
+        except (ValueError, KeyError, TypeError):
+            break
+    return found
+
+
+def _state(incident: Any) -> str:
+    from fluxguard.respond.evidence import _state as state
+
+    return state(_records(incident))
+
+
+def _resume(args: argparse.Namespace) -> int:
+    from fluxguard.respond.incident import vault_of
+
+    incident = _chosen(args)
+    args.api_url = args.api_url or incident.url
+    return _go(args, incident, _api(args, vault_of(incident).secret("old")))
+
+
+def _go(args: argparse.Namespace, incident: Any, api: Any) -> int:
+    from fluxguard.respond import incident as incidents
+    from fluxguard.respond import runner
+    from fluxguard.respond.steps import Run
+
+    journal = incidents.journal_of(incident)
+    screen = _Screen(args)
+    try:
+        if any(one.step == "abort" for one in journal.records):
+            raise UsageError("This incident was aborted.", "Open a new one: fluxguard respond start")
+        run = Run(
+            incident,
+            journal,
+            incidents.vault_of(incident),
+            api,
+            dict(os.environ),
+            lambda text: None,
+            _agreement(args),
+            time.sleep,
+        )
+        screen.heading(incident)
+        state = runner.go_on(run, screen.show, incidents.now)
+        screen.ending(incident, state)
+        return ExitCode.CLEAN if state == "closed" else ExitCode.INCOMPLETE
+    finally:
+        journal.close()
+        api.close()
+
+
+def _agreement(args: argparse.Namespace) -> Any:
+    def agree(question: str, word: str) -> bool:
+        if args.yes:
+            return True
+        if not sys.stdin.isatty():
+            return False
+        return input(f"{question}: ").strip() == word
+
+    return agree
+
+
+def _plan(args: argparse.Namespace, incident: Any, api: Any) -> int:
+    """Looks, chooses, and says what would be done. What was opened for it goes again."""
+    import shutil
+
+    from fluxguard.respond import incident as incidents
+    from fluxguard.respond import runner, steps
+
+    journal = incidents.journal_of(incident)
+    try:
+        run = steps.Run(
+            incident,
+            journal,
+            incidents.vault_of(incident),
+            api,
+            dict(os.environ),
+            lambda text: None,
+            lambda question, word: False,
+            time.sleep,
+        )
+        for name, work in (
+            ("verify", steps.verify),
+            ("assess", steps.assess),
+            ("choose", steps.choose_strategy),
+        ):
+            journal.add(name, "done", **work(run))
+        planned = [{"step": step.name, "title": step.title} for step in runner.plan(run)]
+        found = {name: run.known(name) for name in ("verify", "assess", "choose")}
+        holding, _ = _holding(run)
+    finally:
+        journal.close()
+        api.close()
+        shutil.rmtree(incident.folder, ignore_errors=True)
+    if args.format == "json":
+        print(
+            json.dumps({"schema": "fluxguard.plan/1", **found, "places": holding, "steps": planned}, indent=2)
+        )
+        return ExitCode.CLEAN
+    print(f"Key {incident.masked}: {found['verify']['status']}")
+    print(f"Strategy: {found['choose']['strategy']}, for {found['choose']['reason']}.")
+    for one in holding:
+        print(
+            f"  the new key goes to {one['place']}"
+            if not one["tracked"]
+            else f"  by hand: {one['place']} (git has it)"
+        )
+    for number, step in enumerate(planned, 1):
+        print(f"{number:2}. {step['title']}")
+    print("\nNothing was changed. Run the same without --plan to do it.")
+    return ExitCode.CLEAN
+
+
+def _holding(run: Any) -> tuple[list[dict[str, Any]], list[str]]:
+    from fluxguard.repo import gitdir
+    from fluxguard.respond import places, steps
+
+    trees = [Path(one.tree) for one in gitdir.family(gitdir.locate(str(run.repository))) if one.tree]
+    found, unread = places.find(trees, run.old, run.home)
+    return [
+        {"place": steps.run_safe(run, os.fsencode(one.path)), "tracked": one.tracked} for one in found
+    ], unread
+
+
+def _status(args: argparse.Namespace) -> int:
+    from fluxguard.respond import incident as incidents
+
+    wanted = [incidents.load(args.incident)] if args.incident else list(incidents.every())
+    rows = []
+    for one in wanted:
+        records = _records(one)
+        last = next((record for record in reversed(records) if record.phase != "note"), None)
+        rows.append({
+            "incident": one.id, "state": _state(one), "masked": one.masked, "repository": one.repository,
+            "opened_at": one.opened_at, "step": last.step if last else "", "phase": last.phase if last else "",
+            "waits_for": last.data.get("reason", last.data.get("what", "")) if last and last.phase in ("waiting", "failed") else "",
+            "until": last.data.get("until", "") if last else "",
+        })  # fmt: skip
+    if args.format == "json":
+        print(json.dumps(rows, indent=2))
+        return ExitCode.CLEAN
+    if not rows:
+        print("There are no incidents.")
+    for row in rows:
+        print(f"{row['incident']}  {row['state']:8} {row['masked']}  {row['repository']}")
+        if row["waits_for"]:
+            print(f"    {row['step']}: {row['waits_for']} {row['until']}".rstrip())
+        if row["state"] not in ("closed", "aborted"):
+            print(f"    fluxguard respond resume {row['incident']}")
+    return ExitCode.CLEAN
+
+
+def _report(args: argparse.Namespace) -> int:
+    from fluxguard.respond import evidence
+    from fluxguard.respond import incident as incidents
+    from fluxguard.writing import whole
+
+    if args.incident:
+        incident = incidents.load(args.incident)
+    else:
+        known = list(incidents.every())
+        if not known:
+            raise UsageError("There are no incidents.")
+        incident = known[-1]
+    text = evidence.written(incident, _records(incident), args.format)
+    if args.output:
+        whole(args.output, lambda stream: stream.write(text))
+    else:
+        sys.stdout.write(text)
+    return ExitCode.CLEAN
+
+
+def _abort(args: argparse.Namespace) -> int:
+    from fluxguard.respond import incident as incidents
+
+    incident = _chosen(args)
+    journal = incidents.journal_of(incident)
+    try:
+        done = [one.step for one in journal.records if one.phase == "done"]
+        if "reissue" in done and "distribute" not in done and not args.yes:
+            raise UsageError(
+                "A new key was made, and is nowhere but in the incident's vault.",
+                "Resume, or add --yes to give it up.",
+            )
+        journal.add("abort", "done", after=done[-1] if done else "")
+        incidents.vault_of(incident).burn()
+    finally:
+        journal.close()
+    print(f"Aborted: {incident.id}. What was done stays done.")
+    return ExitCode.CLEAN
+
+
+class _Screen:
+    """What a person watches, or one JSON object a line."""
+
+    def __init__(self, args: argparse.Namespace) -> None:
+        self.json = args.format == "json"
+        self.console: Any = None
+        if not self.json:
+            from rich.console import Console
+
+            self.console = Console(
+                no_color=args.no_color or bool(os.environ.get("NO_COLOR")), highlight=False, soft_wrap=True
+            )
+
+    def heading(self, incident: Any) -> None:
+        if not self.json:
+            self.console.print(
+                f"[bold]Incident {incident.id}[/]  key {incident.masked}  {_plain(incident.repository)}"
+            )
+
+    def show(self, event: Any) -> None:
+        if self.json:
+            print(json.dumps(event.to_json(), sort_keys=True), flush=True)
+            return
+        if event.state == "started":
+            self.console.print(f"[cyan]…[/] {event.title}")
+        elif event.state == "said":
+            self.console.print(f"    [dim]{_plain(event.data['text'])}[/]")
+        elif event.state == "done":
+            for line in _told(event.step, event.data):
+                self.console.print(f"  [green]✓[/] {_plain(line)}")
+        elif event.state == "waiting":
+            self.console.print(f"  [yellow]⧗ {_plain(event.data['reason'])} {event.data['until']}[/]")
+        elif event.state == "failed":
+            self.console.print(f"  [red]✗ {_plain(event.data['what'])}[/]")
+
+    def ending(self, incident: Any, state: str) -> None:
+        if self.json:
+            return
+        if state == "closed":
+            self.console.print(
+                f"\n[bold green]Closed.[/] The report: {_plain(str(incident.folder / 'report.md'))}"
+            )
+        else:
+            self.console.print(f"\nNot finished. Go on with: fluxguard respond resume {incident.id}")
+
+
+def _plain(text: str) -> str:
+    from rich.markup import escape
+
+    from fluxguard.display import safe
+
+    return escape(safe(text))
+
+
+def _told(step: str, data: Mapping[str, Any]) -> list[str]:
+    """One step's outcome in a line or two."""
+    lines = _TOLD.get(
+        step, lambda data: [", ".join(f"{k} {v}" for k, v in data.items() if isinstance(v, str | int))]
+    )(data)
+    return [line for line in lines if line] or ["done"]
+
+
+_TOLD: Mapping[str, Any] = {
+    "verify": lambda d: [f"{d['status']}" + (f": {d.get('name', d['key_id'])}; may {', '.join(d['permissions'])}; last used {d.get('last_used_at') or 'never'}" if d.get("key_id") else f": {d.get('how', '')}")],
+    "assess": lambda d: [f"in {d['places']} places since {d['since']}" if d["places"] else "found nowhere in this repository",
+                         f"pushed: {', '.join(d['pushed'])}" if d["pushed"] else "no remote is known to have it",
+                         f"{d['foreign']} requests since then from where it was never used before"],
+    "choose": lambda d: [f"{d['strategy']}: {d['reason']}"],
+    "contain": lambda d: [f"{d['known_clients']} known clients go on, everybody else is turned away"],
+    "revoke-first": lambda d: ["the old key is revoked"],
+    "reissue": lambda d: [f"{d['masked']}, sealed in the incident's vault"],
+    "distribute": lambda d: [f"{one['place']}: {one['done']}" + (f" ({one.get('why') or one.get('seen')})" if one.get("why") or one.get("seen") else "") for one in d["places"]] or ["the old key stands in no file that may hold the new one"],
+    "confirm": lambda d: ["the new key is active; the old one has its deadline"],
+    "drain": lambda d: [d["why"]],
+    "revoke": lambda d: ["the old key is revoked"],
+    "dead": lambda d: ["tried once more: the platform answers 401"],
+    "rewrite": lambda d: [f"replaced {', '.join(f'{n} {what}' for what, n in d['counts'].items()) or 'nothing'}; {len(d['changed'])} of {d['refs_before']} refs changed",
+                          "proved: " + "; ".join(d["read"].values()) if not d["left"] else f"{len(d['left'])} places still hold it: {'; '.join(d['left'][:3])}"],
+    "push": lambda d: [f"{sum(one in ('pushed', 'there') for one in d['refs'].values())} refs pushed" + "".join(f"; {name}: {what}" for name, what in d["refs"].items() if what not in ("pushed", "there"))],
+    "prove": lambda d: ["a new mirror of the remote: the key stands nowhere; " + "; ".join(d["read"].values())] if not d["left"] else [f"still there: {one}" for one in d["left"][:8]],
+    "prevent": lambda d: [f"{name}: {what}" for name, what in d.items()],
+    "close": lambda d: ["the vault is burnt, the mirrors are gone"],
+}  # fmt: skip

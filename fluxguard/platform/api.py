@@ -1,0 +1,255 @@
+"""The platform's REST API as a client: time-bounded, patient where that is safe, and careful where the key goes.
+
+A request that may not be carried out twice is repeated only with an idempotency key. A redirect is never followed: it could carry
+the key to another host.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+from urllib.parse import quote
+
+import httpx
+
+import fluxguard
+from fluxguard import wire
+from fluxguard.model import Secret
+from fluxguard.platform.address import Address
+from fluxguard.platform.errors import PlatformError, Unreachable, from_answer, not_offered
+from fluxguard.wire import Key
+
+TIMEOUT = httpx.Timeout(30.0, connect=10.0)
+TRIES = 4
+LONGEST_WAIT = 60.0  # seconds: who is told to wait longer hears so at once
+AGAIN = frozenset({429, 502, 503, 504})
+_LARGEST = 32 << 20
+
+
+class Api:
+    """One platform, asked as one key. transport, sleep: a test hands in its own."""
+
+    def __init__(
+        self, address: Address, secret: Secret | None, *, transport: httpx.BaseTransport | None = None,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:  # fmt: skip
+        self.address = address
+        self._secret = secret
+        self._sleep = sleep
+        self._client = httpx.Client(
+            base_url=address.url, timeout=TIMEOUT, transport=transport, follow_redirects=False,
+            headers={"User-Agent": f"fluxguard/{fluxguard.__version__}", "Accept": "application/json"},
+        )  # fmt: skip
+
+    def close(self) -> None:
+        self._client.close()
+
+    # Keys.
+
+    def create(self, wish: Mapping[str, Any], idempotency: str) -> dict[str, Any]:
+        """`POST /api/v1/keys`; on FluxLoop's public service what that offers."""
+        if self.address.public:
+            return self._create_public(wish)
+        return self._object("POST", "/api/v1/keys", json=wish, idempotency=idempotency)
+
+    def _create_public(self, wish: Mapping[str, Any]) -> dict[str, Any]:
+        scope = wish.get("scope")
+        if not isinstance(scope, Mapping) or len(scope["projects"]) != 1:
+            raise not_offered("create a key for anything but one project")
+        return self._object(
+            "POST", "/api/api-keys", json={"project_id": scope["projects"][0], "name": wish["name"]}
+        )
+
+    def keys(self, project: str = "") -> list[Key]:
+        """All keys, or those of a project (FluxLoop's public service lists no others)."""
+        if self.address.public:
+            if not project:
+                raise not_offered("list the keys of all projects; name one with --scope")
+            return [
+                _public(one) for one in self._list("GET", "/api/api-keys", params={"project_id": project})
+            ]
+        return [
+            Key.from_json(one)
+            for one in self._list("GET", "/api/v1/keys", params={"project": project} if project else {})
+        ]
+
+    def key(self, key_id: str) -> Key:
+        self._only_own("show one key")
+        return Key.from_json(self._object("GET", _key(key_id)))
+
+    def update(self, key_id: str, changes: Mapping[str, Any]) -> Key:
+        self._only_own("change a key")
+        return Key.from_json(self._object("PATCH", _key(key_id), json=changes, repeat=True))
+
+    def delete(self, key_id: str, name: str) -> Key:
+        self._only_own("delete a key")
+        return Key.from_json(self._object("DELETE", _key(key_id), params={"confirm_name": name}, repeat=True))
+
+    def revoke(self, key_id: str, reason: str = "") -> Key:
+        self._only_own("revoke a key")
+        return Key.from_json(
+            self._object("POST", _key(key_id, "revoke"), json={"reason": reason}, repeat=True)
+        )
+
+    def regenerate(self, key_id: str, idempotency: str, reveal_to: str) -> dict[str, Any]:
+        self._only_own("regenerate a key")
+        return self._object(
+            "POST", _key(key_id, "regenerate"), json={"reveal_to": reveal_to}, idempotency=idempotency
+        )
+
+    def rotate(self, key_id: str, terms: Mapping[str, Any], idempotency: str) -> dict[str, Any]:
+        self._only_own("rotate a key")
+        return self._object("POST", _key(key_id, "rotate"), json=terms, idempotency=idempotency)
+
+    def confirm(self, key_id: str) -> Key:
+        self._only_own("confirm a key")
+        return Key.from_json(self._object("POST", _key(key_id, "confirm"), repeat=True))
+
+    def quarantine(self, key_id: str, terms: Mapping[str, Any]) -> Key:
+        self._only_own("quarantine a key")
+        return Key.from_json(self._object("POST", _key(key_id, "quarantine"), json=terms, repeat=True))
+
+    def release(self, key_id: str) -> Key:
+        self._only_own("release a key")
+        return Key.from_json(self._object("POST", _key(key_id, "release"), repeat=True))
+
+    def usage(self, key_id: str, days: int = 7) -> dict[str, Any]:
+        self._only_own("show a key's usage")
+        return self._object("GET", _key(key_id, "usage"), params={"days": str(days)})
+
+    def timeline(self, key_id: str, since: str = "") -> list[dict[str, Any]]:
+        self._only_own("show a key's timeline")
+        return self._list("GET", _key(key_id, "timeline"), params={"since": since} if since else {})
+
+    # Everything else.
+
+    def me(self) -> Key:
+        """What the key is that we ask with. No use of it."""
+        self._only_own("tell a key about itself")
+        return Key.from_json(self._object("GET", "/api/v1/self"))
+
+    def projects(self) -> list[dict[str, Any]]:
+        return self._list("GET", "/api/projects")
+
+    def liveness(self, secret: Secret) -> dict[str, Any] | None:
+        """What the platform knows of a key, without the key being sent: None where it knows none such.
+
+        Five hex digits of the fingerprint go out; the answers can be opened by whoever holds the key.
+        """
+        from fluxguard.platform.sealed import opened
+
+        self._only_own("ask whether a key is alive without sending it")
+        answer = self._object(
+            "POST", "/api/v1/liveness", json={"prefixes": [secret.fingerprint.removeprefix("fg1:")[:5]]}, repeat=True,
+            anonymous=True,
+        )  # fmt: skip
+        digest = wire.seal_digest(secret.reveal().decode("ascii", "replace"))
+        for match in answer.get("matches") or ():
+            found = opened(str(match.get("payload")), digest) if isinstance(match, dict) else None
+            if found is not None:
+                return found
+        return None
+
+    def _only_own(self, what: str) -> None:
+        if self.address.public:
+            raise not_offered(what)
+
+    def _object(self, method: str, path: str, **how: Any) -> dict[str, Any]:
+        answer = self._ask(method, path, **how)
+        if not isinstance(answer, dict):
+            raise PlatformError(
+                "The platform's answer is not what it should be.", f"Is this its address? {self.address.url}"
+            )
+        return answer
+
+    def _list(self, method: str, path: str, **how: Any) -> list[dict[str, Any]]:
+        answer = self._ask(method, path, **how)
+        if not isinstance(answer, list) or not all(isinstance(one, dict) for one in answer):
+            raise PlatformError(
+                "The platform's answer is not what it should be.", f"Is this its address? {self.address.url}"
+            )
+        return answer
+
+    def _ask(
+        self, method: str, path: str, *, json: Any = None, params: Mapping[str, str] | None = None, idempotency: str = "",
+        repeat: bool = False, anonymous: bool = False,
+    ) -> Any:  # fmt: skip
+        headers = {"Idempotency-Key": idempotency} if idempotency else {}
+        if self._secret is not None and not anonymous:
+            headers["Authorization"] = f"Bearer {_header(self._secret)}"
+        safe = repeat or bool(idempotency) or method == "GET"
+        for attempt in range(1, TRIES + 1):
+            last = attempt == TRIES or not safe
+            try:
+                answer = self._client.request(method, path, json=json, params=params, headers=headers)
+            except httpx.HTTPError as error:
+                if last:
+                    raise self._unreachable(error) from None
+                self._sleep(_pause(attempt))
+                continue
+            if answer.status_code in AGAIN and not last and (wait := _wait(answer, attempt)) is not None:
+                self._sleep(wait)
+                continue
+            return self._read(answer)
+        raise AssertionError("the last attempt returns or raises")
+
+    def _read(self, answer: httpx.Response) -> Any:
+        if answer.is_redirect:
+            raise PlatformError(
+                "The platform sends us elsewhere; the key is not sent after it.",
+                "Name the platform's own address with --api-url or FLUXLOOP_API_URL.", answer.status_code,
+            )  # fmt: skip
+        if len(answer.content) > _LARGEST:
+            raise PlatformError(
+                "The platform's answer is too large.", f"Is this its address? {self.address.url}"
+            )
+        try:
+            body = answer.json() if answer.content else None
+        except (ValueError, RecursionError):
+            body = None
+        if not answer.is_success:
+            raise from_answer(answer.status_code, body, answer.headers.get("Retry-After", ""))
+        return body
+
+    def _unreachable(self, error: httpx.HTTPError) -> Unreachable:
+        how = "did not answer in time" if isinstance(error, httpx.TimeoutException) else "can't be reached"
+        return Unreachable(
+            f"The platform {how}: {self.address.url} (from {self.address.source}).",
+            "Check the address and the network, then run the same command again.",
+        )
+
+
+def _key(key_id: str, action: str = "") -> str:
+    return f"/api/v1/keys/{quote(key_id, safe='')}" + (f"/{action}" if action else "")
+
+
+def _header(secret: Secret) -> str:
+    """The key for the header. Raises: PlatformError where it can't be one: a line break in it would be another header."""
+    text = secret.reveal().decode("ascii", "replace")
+    if not text.isascii() or not text.isprintable() or " " in text:
+        raise PlatformError(
+            "The key that would be used is no API key.", "See which one counts: fluxguard auth status"
+        )
+    return text
+
+
+def _pause(attempt: int) -> float:
+    """Half a second, doubled each time, with some chance in it."""
+    return float(0.5 * 2 ** (attempt - 1) * (0.75 + random.random() / 2))  # noqa: S311
+
+
+def _wait(answer: httpx.Response, attempt: int) -> float | None:
+    """How long to wait before the same again, or None where it would be too long."""
+    told = answer.headers.get("Retry-After", "")
+    if not told.isdigit():
+        return _pause(attempt)
+    return float(told) if int(told) <= LONGEST_WAIT else None
+
+
+def _public(one: Mapping[str, Any]) -> Key:
+    """A key as FluxLoop's public service lists it: it tells id, name and when."""
+    return Key.from_json(
+        {**one, "masked": one.get("masked") or "***", "state": one.get("state") or "unknown"}
+    )

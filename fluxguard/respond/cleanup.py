@@ -1,0 +1,370 @@
+"""The history cleaned: a mirror of its own, git-filter-repo with everything it takes, and the proof by the audit over all of it.
+
+The mirror is a private folder (0700), never the user's clone. Nothing is pushed by what stands here but `push`, ref by ref, each only if the
+remote still has what it had.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from fluxguard.audit import run as auditing
+from fluxguard.config import Config
+from fluxguard.errors import FluxguardError
+from fluxguard.model import Finding, Secret
+from fluxguard.repo import run as git
+
+MOST_PASSES = 4
+FOREIGN = ("refs/pull/", "refs/merge-requests/", "refs/changes/", "refs/keep-around/", "refs/pipelines/")
+LONGEST = 6 * 3600  # seconds that one git may take
+
+
+@dataclass(frozen=True, slots=True)
+class Rewrite:
+    """What was rewritten. before, after: refs with their ids; counts: what was replaced, by kind; first: first changed commits.
+
+    unexpected: paths of tips that differ, and held no key. left: places that still hold it, in words. read: the audit's figures.
+    """
+
+    before: Mapping[str, str]
+    after: Mapping[str, str]
+    counts: Mapping[str, int]
+    banned: tuple[str, ...]
+    unexpected: tuple[str, ...] = ()
+    left: tuple[str, ...] = ()
+    read: Mapping[str, object] = field(default_factory=dict)
+    signatures: int = 0
+
+    @property
+    def changed(self) -> dict[str, tuple[str, str]]:
+        """Refs that differ: what they were, and what they are ("" where the ref is new, or gone)."""
+        names = {*self.before, *self.after}
+        pairs = {name: (self.before.get(name, ""), self.after.get(name, "")) for name in sorted(names)}
+        return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
+
+
+def _environment() -> dict[str, str]:
+    """For a git that may speak to the remote, with the user's own credentials, but asks nobody."""
+    env = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith("GIT_") or name in ("GIT_SSH", "GIT_SSH_COMMAND", "GIT_ASKPASS")
+    }
+    return {**env, "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C", "GIT_NO_REPLACE_OBJECTS": "1"}
+
+
+def _git(folder: Path, *arguments: str, data: bytes | None = None, good: tuple[int, ...] = (0,)) -> bytes:
+    """Runs git there. Raises: FluxguardError, without what git said: it could hold a key."""
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(folder), *arguments], input=data, capture_output=True, env=_environment(), check=False,
+            timeout=LONGEST, stdin=subprocess.DEVNULL if data is None else None,
+        )  # fmt: skip
+    except (OSError, subprocess.TimeoutExpired):
+        raise FluxguardError(f"git {arguments[0]} could not be run, or did not end.") from None
+    if done.returncode not in good:
+        raise FluxguardError(
+            f"git {arguments[0]} failed ({done.returncode}).",
+            _hint(done.stderr) or f"Try it yourself in {folder}, then resume.",
+        )
+    return done.stdout
+
+
+def _hint(said: bytes) -> str:
+    for sign, words in (
+        (
+            b"Authentication failed",
+            "The remote wants other credentials; see whether `git fetch` works, then resume.",
+        ),
+        (
+            b"could not read",
+            "The remote wants credentials; see whether `git fetch` works without asking, then resume.",
+        ),
+        (b"stale info", "Somebody pushed meanwhile: resume, and it starts from what is there now."),
+        (
+            b"protected branch",
+            "The branch is protected against force-pushes: lift that for the moment, then resume.",
+        ),
+        (b"denyNonFastForwards", "The remote forbids force-pushes: lift that for the moment, then resume."),
+        (b"No space left", "The disk is full: make room, then resume."),
+    ):
+        if sign in said:
+            return words
+    return ""
+
+
+def source_of(repository: Path) -> str:
+    """What is cleaned: the remote's URL, or the repository itself where it has none."""
+    url = git.try_output("config", "--get", "remote.origin.url", cwd=str(repository), isolated=True)
+    return os.fsdecode(url).strip() if url and url.strip() else str(repository)
+
+
+def mirror(source: str, folder: Path, repository: Path) -> dict[str, str]:
+    """Fetches every ref into a new bare repository. Returns the refs. The URL reaches git by the configuration file alone: it may hold a key."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(mode=0o700, parents=True)
+    _git(folder, "init", "--quiet", "--bare", "--template=", *_format(repository), ".")
+    where = (
+        source
+        if "://" in source or (":" in source and not source.startswith(("/", ".")))
+        else _absolute(source, repository)
+    )
+    with (folder / "config").open("a", encoding="utf-8", errors="surrogateescape") as stream:
+        stream.write(
+            f'[remote "origin"]\n\turl = {_quoted(where)}\n\tfetch = +refs/*:refs/*\n\tmirror = true\n[gc]\n\tauto = 0\n'
+        )
+    _git(folder, "fetch", "--quiet", "--no-write-fetch-head", "--prune", "origin")
+    head = _git(folder, "ls-remote", "--symref", "origin", "HEAD").split(b"\n")[0]
+    if head.startswith(b"ref: "):
+        _git(folder, "symbolic-ref", "HEAD", head[5:].split(b"\t")[0].decode("utf-8", "surrogateescape"))
+    return refs(folder)
+
+
+def _format(repository: Path) -> list[str]:
+    said = git.try_output("rev-parse", "--show-object-format", cwd=str(repository), isolated=True)
+    return ["--object-format=sha256"] if said and said.strip() == b"sha256" else []
+
+
+def _absolute(path: str, repository: Path) -> str:
+    return os.path.abspath(os.path.join(repository, path))
+
+
+def _quoted(text: str) -> str:
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n") + '"'
+
+
+def refs(folder: Path) -> dict[str, str]:
+    """Every ref with its id."""
+    lines = _git(folder, "for-each-ref", "--format=%(refname)%00%(objectname)").split(b"\n")
+    pairs = [line.split(b"\0") for line in lines if line]
+    return {name.decode("utf-8", "surrogateescape"): id.decode() for name, id in pairs}
+
+
+def remote_refs(folder: Path) -> dict[str, str]:
+    """Every ref that the remote has now."""
+    lines = _git(folder, "ls-remote", "--refs", "origin").split(b"\n")
+    pairs = [line.split(b"\t") for line in lines if line]
+    return {name.decode("utf-8", "surrogateescape"): id.decode() for id, name in pairs}
+
+
+def rewrite(folder: Path, secret: Secret, say: Callable[[str], None]) -> Rewrite:
+    """Rewrites the mirror until the audit finds the key nowhere in it, or nothing changes any more."""
+    before, trees = refs(folder), _tips(folder)
+    config = (folder / "config").read_bytes()
+    holding = _paths_with_key(folder, secret)
+    signatures = _signatures(folder)
+    counts: dict[str, int] = {}
+    whole: set[str] = set()
+    banned: set[str] = set()
+    for number in range(MOST_PASSES):
+        say(f"pass {number + 1}: rewriting")
+        for kind, count in _filtered(folder, secret, whole).items():
+            counts[kind] = counts.get(kind, 0) + count
+        (folder / "config").write_bytes(config)  # git-filter-repo takes the remote away
+        if number == 0:
+            banned = _first_changed(folder)
+        _scrub(folder)
+        say(f"pass {number + 1}: auditing everything that is left")
+        report = auditing.audit(str(folder), Config(), full=True)
+        found = [one for one in report.findings if one.secret == secret]
+        still = {
+            place.object for one in found for place in one.locations if place.kind == "blob" and place.object
+        }
+        if not found or (still <= whole and number):
+            break
+        whole |= still
+    _git(folder, "fsck", "--full", "--no-dangling", "--no-progress")
+    after = refs(folder)
+    read = {
+        one.store: f"{one.read} of {sum(one.objects.values())} objects read, {one.digest}"
+        for one in report.certificates
+    }
+    left = [
+        *_places(found),
+        *(f"not read: {one.where.decode('utf-8', 'replace')}: {one.reason}" for one in report.skipped),
+    ]
+    unexpected = _unexpected(trees, _tips(folder), holding, secret)
+    return Rewrite(before, after, counts, tuple(sorted(banned)), unexpected, tuple(left), read, signatures)
+
+
+def _filtered(folder: Path, secret: Secret, whole: Iterable[str]) -> dict[str, int]:
+    wish = json.dumps({"key": secret.reveal().hex(), "blobs": sorted(whole)}).encode()
+    done = subprocess.run(
+        [sys.executable, "-m", "fluxguard.respond.rewriting"], input=wish, capture_output=True, cwd=folder,
+        env=_environment(), check=False, timeout=LONGEST,
+    )  # fmt: skip
+    if done.returncode:
+        raise FluxguardError(
+            "git-filter-repo failed on the mirror; nothing of yours was changed.",
+            "Is git-filter-repo installed? pip install git-filter-repo",
+        )
+    counts: dict[str, int] = json.loads(done.stdout.splitlines()[-1])
+    return counts
+
+
+def _first_changed(folder: Path) -> set[str]:
+    """The commits whose ids were given up and whose parents' were not: what must not come back. From the tool's commit map."""
+    path = folder / "filter-repo" / "first-changed-commits"
+    if path.is_file():
+        return set(path.read_text("ascii").split())
+    changed = {}
+    with (folder / "filter-repo" / "commit-map").open(encoding="ascii") as stream:
+        for line in list(stream)[1:]:
+            old, new = line.split()
+            if old != new:
+                changed[old] = new
+    return set(changed)
+
+
+def _scrub(folder: Path) -> None:
+    """What the tools leave behind: maps with names of refs, FETCH_HEAD, logs; and every object that no ref leads to."""
+    shutil.rmtree(folder / "filter-repo", ignore_errors=True)
+    for name in ("FETCH_HEAD", "ORIG_HEAD"):
+        (folder / name).unlink(missing_ok=True)
+    shutil.rmtree(folder / "logs", ignore_errors=True)
+    _git(folder, "-c", "gc.reflogExpire=now", "reflog", "expire", "--expire=now", "--all")
+    _git(folder, "-c", "gc.pruneExpire=now", "gc", "--quiet", "--prune=now")
+
+
+def _tips(folder: Path) -> dict[str, dict[bytes, bytes]]:
+    """What each branch's tip holds: mode and id by path."""
+    tips = {}
+    for name in refs(folder):
+        if name.startswith("refs/heads/"):
+            lines = _git(folder, "ls-tree", "-r", "-z", "--full-tree", name).split(b"\0")
+            tips[name] = {line.split(b"\t", 1)[1]: line.split(b"\t", 1)[0] for line in lines if line}
+    return tips
+
+
+def _paths_with_key(folder: Path, secret: Secret) -> set[bytes]:
+    report = auditing.audit(str(folder), Config(), full=True)
+    return {
+        place.path for one in report.findings if one.secret == secret for place in one.locations if place.path
+    }
+
+
+def _unexpected(
+    before: Mapping[str, Mapping[bytes, bytes]],
+    after: Mapping[str, Mapping[bytes, bytes]],
+    holding: set[bytes],
+    secret: Secret,
+) -> tuple[str, ...]:
+    """Paths of branch tips that differ though no key was known there. Names that held the key are compared as they became."""
+    from fluxguard.respond.rewriting import REMOVED
+
+    key, found = secret.reveal(), []
+    renamed = {name.replace(key.decode("ascii"), REMOVED.decode()): name for name in before}
+    for name, files in after.items():
+        old = {
+            path.replace(key, REMOVED): what for path, what in before.get(renamed.get(name, name), {}).items()
+        }
+        touched = {path.replace(key, REMOVED) for path in holding}
+        paths = {path for path in {*old, *files} if old.get(path) != files.get(path)} - touched
+        found += [f"{name}: {path.decode('utf-8', 'replace')}" for path in sorted(paths)]
+    return tuple(found)
+
+
+def _signatures(folder: Path) -> int:
+    """How many commits and tags are signed: a rewrite strips signatures."""
+    ids = _git(folder, "cat-file", "--batch-all-objects", "--batch-check=%(objecttype) %(objectname)").split(
+        b"\n"
+    )
+    wanted = b"".join(line.split(b" ")[1] + b"\n" for line in ids if line.startswith((b"commit", b"tag")))
+    return _git(folder, "cat-file", "--batch", data=wanted).count(b"-----BEGIN PGP SIGNATURE-----")
+
+
+def _places(findings: Iterable[Finding]) -> list[str]:
+    from fluxguard import display
+
+    places = []
+    for one in findings:
+        masks = {one.secret.reveal(): one.secret.masked}
+        places += [
+            f"{place.kind} {display.path(place.path, masks)} {place.object}".strip()
+            for place in one.locations
+        ]
+    return places
+
+
+def push(
+    folder: Path, rewritten: Mapping[str, tuple[str, str]], secret: Secret, say: Callable[[str], None]
+) -> dict[str, str]:
+    """Pushes each changed ref, only if the remote still has what it had. Returns what came of each: `pushed`, `there`, `refused`, `foreign`.
+
+    Raises: FluxguardError where somebody pushed meanwhile; nothing of theirs is overwritten.
+    """
+    now, outcome = remote_refs(folder), {}
+    key = secret.reveal().decode("ascii")
+    for name, (old, new) in rewritten.items():
+        if name.startswith(FOREIGN):
+            outcome[name] = "foreign"
+        elif now.get(name, "") == new:
+            outcome[name] = "there"
+        elif now.get(name, "") != old:
+            raise FluxguardError(
+                f"{name.replace(key, '***')} has moved on the remote since the mirror was made.",
+                "Resume: it starts from what is there now.",
+            )
+        else:
+            outcome[name] = _pushed(folder, name, old, new, key)
+            say(f"{name.replace(key, '***')}: {outcome[name]}")
+    return outcome
+
+
+def _pushed(folder: Path, name: str, old: str, new: str, key: str) -> str:
+    """One ref. A name that holds the key must not be an argument: it goes by the configuration file."""
+    refspec = f"{new}:{name}" if new else f":{name}"
+    if key in name:
+        config = folder / "config"
+        kept = config.read_text("utf-8", "surrogateescape")
+        try:
+            with config.open("a", encoding="utf-8", errors="surrogateescape") as stream:
+                stream.write(
+                    f'[remote "origin"]\n\tmirror = false\n\tpush = {_quoted("+" + refspec if new else refspec)}\n'
+                )
+            _git(folder, "-c", "remote.origin.mirror=false", "push", "--quiet", "origin")
+        finally:
+            config.write_text(kept, "utf-8", "surrogateescape")
+        return "pushed"
+    lease = f"--force-with-lease={name}:{old}"
+    try:
+        _git(folder, "-c", "remote.origin.mirror=false", "push", "--quiet", lease, "origin", refspec)
+    except FluxguardError as error:
+        if name.startswith(("refs/heads/", "refs/tags/")):
+            raise
+        return f"refused ({error.hint or error.what})"
+    return "pushed"
+
+
+def still_there(
+    source: str, folder: Path, repository: Path, secret: Secret
+) -> tuple[list[str], list[str], dict[str, str]]:
+    """A new mirror of the remote, audited: where the key still stands, what was not read, and the figures."""
+    mirror(source, folder, repository)
+    report = auditing.audit(str(folder), Config(), full=True)
+    read = {
+        one.store: f"{one.read} of {sum(one.objects.values())} objects read, {one.digest}"
+        for one in report.certificates
+    }
+    found = [one for one in report.findings if one.secret == secret]
+    refs_of = sorted(
+        {
+            ref.decode("utf-8", "replace")
+            for one in found
+            for place in one.locations
+            if place.trace
+            for ref in place.trace.refs
+        }
+    )
+    return (
+        _places(found) + [f"still reachable from {ref}" for ref in refs_of],
+        [f"{one.where.decode('utf-8', 'replace')}: {one.reason}" for one in report.skipped],
+        read,
+    )

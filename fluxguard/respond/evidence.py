@@ -1,0 +1,243 @@
+"""The report of an incident, from its journal: what was exposed, what was done and when, what is left. Markdown, HTML, JSON."""
+
+from __future__ import annotations
+
+import html
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from fluxguard import display
+from fluxguard.respond.incident import Incident
+from fluxguard.respond.journal import Record
+from fluxguard.writing import whole
+
+FORMATS = ("markdown", "html", "json")
+ELSEWHERE = (
+    ("Pull requests and their refs", "the host keeps refs/pull/* (GitHub) or refs/merge-requests/* (GitLab): ask its support to remove them, naming the first changed commits below"),
+    ("The remote's own store", "it keeps the old commits, reachable by their ids, until it collects its garbage: on a server of your own, git gc --prune=now"),
+    ("Forks", "each fork's owner has to clean or delete it"),
+    ("Caches of the host", "pages of single commits stay reachable by id until its support clears them"),
+    ("CI", "logs, artefacts, caches and container layers made from these commits"),
+    ("Packages and releases", "archives that were built from these commits"),
+    ("Other clones", "see below: each has to be made anew, or cleaned"),
+)  # fmt: skip
+
+
+def document(incident: Incident, records: Sequence[Record]) -> dict[str, Any]:
+    """The report as JSON."""
+    done = {one.step: dict(one.data) for one in records if one.phase == "done"}
+    return {
+        "schema": "fluxguard.incident/1", "incident": incident.id, "opened_at": incident.opened_at,
+        "repository": incident.repository, "platform": incident.url,
+        "key": {"masked": incident.masked, "fingerprint": incident.fingerprint, "environment": incident.environment},
+        "state": _state(records), "strategy": done.get("choose", {}), "steps": done,
+        "timeline": [
+            {"time": one.time, "step": one.step, "phase": one.phase, "data": dict(one.data)} for one in records
+        ],
+        "left": left(done),
+    }  # fmt: skip
+
+
+def _state(records: Sequence[Record]) -> str:
+    if any(one.step == "close" and one.phase == "done" for one in records):
+        return "closed"
+    if any(one.step == "abort" for one in records):
+        return "aborted"
+    last = next((one for one in reversed(records) if one.phase != "note"), None)
+    return last.phase if last is not None and last.phase in ("waiting", "failed") else "open"
+
+
+def left(done: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """What is still to be done, in words."""
+    places = done.get("distribute", {}).get("places", ())
+    open_ = [f"{place['place']}: {place['why']}" for place in places if place.get("done") == "manual"]
+    if "rewrite" not in done:
+        open_.append(
+            "The history still holds the key; it is dead. To clean it: fluxguard respond start --clean-history --push"
+        )
+    open_ += [f"Still on the remote: {one}" for one in done.get("prove", {}).get("left", ())]
+    open_ += [f"Not looked at: {one}" for one in done.get("prove", {}).get("unread", ())]
+    open_ += [
+        f"{name} was not rewritten: {what}"
+        for name, what in done.get("push", {}).get("refs", {}).items()
+        if what not in ("pushed", "there")
+    ]
+    signed = done.get("rewrite", {}).get("signatures", 0)
+    if signed:
+        open_.append(
+            f"{signed} signatures of commits and tags were stripped by the rewrite: sign anew what has to be signed."
+        )
+    for name in ("hooks", "gitignore"):
+        if str(done.get("prevent", {}).get(name, "")).startswith(("run:", "not done")):
+            open_.append(f"{name}: {done['prevent'][name]}")
+    return open_
+
+
+def markdown(incident: Incident, records: Sequence[Record]) -> str:
+    """The report for people."""
+    return "\n".join(_lines(document(incident, records))) + "\n"
+
+
+def _lines(data: Mapping[str, Any]) -> Iterator[str]:
+    steps = data["steps"]
+    verify, assess = steps.get("verify", {}), steps.get("assess", {})
+    yield f"# Incident {data['incident']}"
+    yield ""
+    yield f"State: **{data['state']}**. Key {_code(data['key']['masked'])}, {data['key']['environment']}, {_code(data['key']['fingerprint'])}."
+    yield f"Repository {_code(data['repository'])}. Platform {_code(data['platform'])}. Opened {data['opened_at']}."
+    yield ""
+    yield "## What was exposed"
+    yield ""
+    if assess.get("places"):
+        yield f"- The key stands in {assess['places']} places ({', '.join(assess['kinds'])})."
+        yield f"- First: commit {_code(assess['commit'][:12])}, {_text(assess['author'])}, {assess['since']}, {_code(assess['path'])}."
+        pushed = ", ".join(_code(name) for name in assess["pushed"])
+        yield f"- Pushed: {pushed or 'no remote-tracking ref of this clone leads to it'}."
+    else:
+        yield "- The audit found it nowhere in this repository."
+    if verify.get("key_id"):
+        yield f"- On the platform: {_code(verify['key_id'])}, {verify['status']} when asked; permissions {', '.join(verify['permissions'])}; last used {verify.get('last_used_at') or 'never'}."
+    yield f"- Requests since then from where it was never used before: {assess.get('foreign', 0)}."
+    yield ""
+    yield "## What was done"
+    yield ""
+    yield "| when | what | result |"
+    yield "|---|---|---|"
+    for one in data["timeline"]:
+        if one["phase"] in ("done", "waiting", "failed"):
+            yield f"| {one['time']} | {one['step']} {'' if one['phase'] == 'done' else one['phase']} | {_cell(one['step'], one['data'])} |"
+    yield ""
+    yield from _history(steps)
+    yield "## What is left"
+    yield ""
+    for line in data["left"] or ["Nothing that fluxguard knows of on this machine and on the remote."]:
+        yield f"- {_text(line)}"
+    yield ""
+    yield "Out of reach from here, and to be asked for:"
+    yield ""
+    for title, words in ELSEWHERE:
+        yield f"- **{title}**: {words}."
+    banned = steps.get("rewrite", {}).get("banned", ())
+    if banned:
+        yield from _collaborators(banned)
+
+
+def _history(steps: Mapping[str, Any]) -> Iterator[str]:
+    done = steps.get("rewrite")
+    if not done:
+        return
+    yield "## The history"
+    yield ""
+    yield f"- Replaced: {', '.join(f'{count} {kind}' for kind, count in done['counts'].items()) or 'nothing'}."
+    yield f"- Refs that changed: {len(done['changed'])} of {done['refs_before']}."
+    yield f"- In the rewritten mirror: {'the key stands nowhere' if not done['left'] else '; '.join(map(_text, done['left']))}. {'; '.join(done['read'].values())}."
+    proof = steps.get("prove")
+    if proof:
+        yield f"- In a new mirror of the remote: {'the key stands nowhere' if not proof['left'] else str(len(proof['left'])) + ' places'}. {'; '.join(proof['read'].values())}."
+    yield ""
+
+
+def _collaborators(banned: Sequence[str]) -> Iterator[str]:
+    yield ""
+    yield "## For everybody with a clone"
+    yield ""
+    yield "Do not pull: a merge would bring the old commits back. Save what is not pushed as patches (`git format-patch`), then clone anew."
+    yield "A clone is clean when each of these commands fails:"
+    yield ""
+    yield "```sh"
+    for commit in banned[:20]:
+        yield f"git cat-file -e {commit}"
+    yield "```"
+
+
+def _cell(step: str, data: Mapping[str, Any]) -> str:
+    if "reason" in data:
+        return _text(str(data["reason"]))
+    if "what" in data:
+        return _text(str(data["what"]))
+    if step == "distribute":
+        return (
+            "; ".join(f"{_text(one['place'])}: {one['done']}" for one in data["places"])
+            or "it stood nowhere on this machine"
+        )
+    shown = {
+        name: value for name, value in data.items() if isinstance(value, str | int | bool) and value != ""
+    }
+    return _text(", ".join(f"{name} {value}" for name, value in list(shown.items())[:5]))
+
+
+def _code(text: object) -> str:
+    return f"`{display.safe(str(text)).replace('`', chr(39))}`"
+
+
+def _text(text: object) -> str:
+    words = display.safe(str(text))
+    for sign in "\\`*_{}[]<>#|":
+        words = words.replace(sign, f"\\{sign}")
+    return words
+
+
+def page(incident: Incident, records: Sequence[Record]) -> str:
+    """The report as one HTML file, without scripts."""
+    body = []
+    rows = False
+    for line in _lines(document(incident, records)):
+        plain = html.escape(line.replace("\\", ""))
+        if line.startswith("|"):
+            cells = [cell.strip() for cell in plain.strip("|").split("|")]
+            if set(line) <= set("|-"):
+                continue
+            body.append("" if rows else "<table>")
+            tag = "td" if rows else "th"
+            body.append("<tr>" + "".join(f"<{tag}>{cell}</{tag}>" for cell in cells) + "</tr>")
+            rows = True
+            continue
+        if rows:
+            body.append("</table>")
+            rows = False
+        body.append(_html_line(plain))
+    return _PAGE.replace("TITLE", html.escape(incident.id)).replace("BODY", "\n".join(body))
+
+
+def _html_line(line: str) -> str:
+    if line.startswith("## "):
+        return f"<h2>{line[3:]}</h2>"
+    if line.startswith("# "):
+        return f"<h1>{line[2:]}</h1>"
+    if line.startswith("- "):
+        return f"<p class=item>{line[2:]}</p>"
+    return "" if line.startswith("```") else f"<p>{line}</p>" if line else ""
+
+
+_PAGE = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
+<meta name="color-scheme" content="light dark"><title>TITLE</title>
+<style>body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem}table{border-collapse:collapse;width:100%}
+td,th{border:1px solid #8888;padding:.3rem .6rem;text-align:left;vertical-align:top;overflow-wrap:anywhere}.item{margin:.2rem 0 .2rem 1rem}</style></head>
+<body>
+BODY
+</body></html>
+"""
+
+
+def write_all(incident: Incident, records: Sequence[Record]) -> list[Path]:
+    """All three, in the incident's folder."""
+    paths = []
+    for name, ending in (("markdown", "md"), ("html", "html"), ("json", "json")):
+        path = incident.folder / f"report.{ending}"
+        text = written(incident, records, name)
+        whole(str(path), lambda stream, text=text: stream.write(text))  # type: ignore[misc]
+        paths.append(path)
+    return paths
+
+
+def written(incident: Incident, records: Sequence[Record], form: str) -> str:
+    """The report in one of FORMATS."""
+    ways: Mapping[str, Callable[[], str]] = {
+        "markdown": lambda: markdown(incident, records), "html": lambda: page(incident, records),
+        "json": lambda: json.dumps(document(incident, records), indent=2, sort_keys=True) + "\n",
+    }  # fmt: skip
+    return ways[form]()

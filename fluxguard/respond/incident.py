@@ -1,0 +1,125 @@
+"""An incident: what it is about and what was chosen, in a folder of the user's own, never in the repository."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from fluxguard.errors import FluxguardError, UsageError
+from fluxguard.platform.address import state_folder
+from fluxguard.platform.envfile import replace_private
+from fluxguard.respond.journal import Journal, own_key
+from fluxguard.respond.vault import Vault
+
+STRATEGIES = ("auto", "overlap", "contain", "revoke-first")
+
+
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """What the person asked for.
+
+    strategy: one of STRATEGIES. overlap: how long the old key lives on, or "" for the strategy's own. targets: further places for the new
+    key. clean, push: rewrite the history, and push it. wait: seconds to wait in this run for the old key to fall silent.
+    """
+
+    strategy: str = "auto"
+    overlap: str = ""
+    targets: tuple[str, ...] = ()
+    clean: bool = False
+    push: bool = False
+    own_clone: bool = False
+    wait: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Incident:
+    """One leak. repository: its absolute path. fingerprint, masked, environment: of the old key. url: the platform's."""
+
+    id: str
+    repository: str
+    fingerprint: str
+    masked: str
+    environment: str
+    url: str
+    opened_at: str
+    wishes: Wishes = field(default_factory=Wishes)
+
+    @property
+    def folder(self) -> Path:
+        return incidents_folder() / self.id
+
+
+def incidents_folder() -> Path:
+    return state_folder() / "incidents"
+
+
+def now() -> str:
+    """RFC 3339 in UTC, to the second."""
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def open_incident(
+    repository: str, fingerprint: str, masked: str, environment: str, url: str, wishes: Wishes, secret: bytes
+) -> Incident:
+    """Makes the folder, seals the old key, and writes down what it is about. Raises: OSError."""
+    incident = Incident(
+        f"inc-{now()[:10]}-{secrets.token_hex(4)}",
+        repository,
+        fingerprint,
+        masked,
+        environment,
+        url,
+        now(),
+        wishes,
+    )
+    incident.folder.mkdir(mode=0o700, parents=True)
+    vault_of(incident).put(old=secret)
+    save(incident)
+    return incident
+
+
+def save(incident: Incident) -> None:
+    data = json.dumps(asdict(incident), indent=2, sort_keys=True) + "\n"
+    replace_private(incident.folder / "incident.json", data.encode(), 0o600)
+
+
+def vault_of(incident: Incident) -> Vault:
+    return Vault(incident.folder / "vault", own_key(state_folder() / "vault.key"))
+
+
+def journal_of(incident: Incident, clock: Callable[[], str] = now) -> Journal:
+    """The incident's journal, held until it is closed. Raises: Busy."""
+    return Journal(incident.folder, own_key(state_folder() / "journal.key"), clock)
+
+
+def load(incident_id: str) -> Incident:
+    """Raises: UsageError where there is none of that name."""
+    path = incidents_folder() / incident_id / "incident.json"
+    if "/" in incident_id or incident_id.startswith(".") or not path.is_file():
+        raise UsageError("There is no incident of that name.", "See: fluxguard respond status")
+    try:
+        return _parsed(json.loads(path.read_text("utf-8")))
+    except (ValueError, TypeError, KeyError):
+        raise FluxguardError(f"This file is not what was written: {path}", "Open a new incident.") from None
+
+
+def _parsed(data: Mapping[str, Any]) -> Incident:
+    wishes = dict(data["wishes"])
+    wishes["targets"] = tuple(wishes.get("targets", ()))
+    return Incident(**{**data, "wishes": Wishes(**wishes)})
+
+
+def every() -> Iterator[Incident]:
+    """All incidents, the oldest first."""
+    try:
+        names = sorted(
+            path.name for path in incidents_folder().iterdir() if (path / "incident.json").is_file()
+        )
+    except OSError:
+        return
+    yield from sorted((load(name) for name in names), key=lambda one: (one.opened_at, one.id))

@@ -1,0 +1,70 @@
+"""Goes through the steps of an incident from wherever it stands: intent on disk, work, outcome on disk."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from fluxguard.errors import FluxguardError
+from fluxguard.respond.steps import STEPS, Run, Step, Waiting
+
+SCHEMA = "fluxguard.event/1"
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """state: `started`, `done`, `waiting`, `failed`, `skipped`, `said`."""
+
+    incident: str
+    step: str
+    title: str
+    state: str
+    time: str
+    data: Mapping[str, Any]
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "schema": SCHEMA, "time": self.time, "incident": self.incident, "step": self.step, "state": self.state,
+            "data": dict(self.data),
+        }  # fmt: skip
+
+
+Watch = Callable[[Event], None]
+
+
+def go_on(run: Run, watch: Watch, now: Callable[[], str]) -> str:
+    """Does every step that is not done. Returns `closed` or `waiting`. Raises: FluxguardError; then `resume` tries the step again."""
+
+    def tell(step: Step, state: str, data: Mapping[str, Any] | None = None) -> None:
+        watch(Event(run.incident.id, step.name, step.title, state, now(), data or {}))
+
+    for step in STEPS:
+        if run.journal.outcome(step.name) is not None:
+            continue
+        if not step.needed(run):
+            continue
+        tell(step, "started")
+        run.say = lambda text, step=step: tell(step, "said", {"text": text})  # type: ignore[misc]
+        run.journal.add(step.name, "intent")
+        try:
+            data = step.do(run)
+        except Waiting as waiting:
+            run.journal.add(step.name, "waiting", reason=waiting.reason, until=waiting.until)
+            tell(step, "waiting", {"reason": waiting.reason, "until": waiting.until})
+            return "waiting"
+        except FluxguardError as error:
+            run.journal.add(step.name, "failed", what=error.what, hint=error.hint)
+            tell(step, "failed", {"what": error.what, "hint": error.hint})
+            raise
+        run.journal.add(step.name, "done", **data)
+        tell(step, "done", data)
+    run.vault.burn()
+    return "closed"
+
+
+def plan(run: Run) -> Iterator[Step]:
+    """The steps that would be taken, as far as it is known before any."""
+    chosen = run.strategy
+    early = {"verify", "assess", "choose", "close", "prevent", "rewrite", "push", "prove"}
+    yield from (step for step in STEPS if (chosen or step.name in early) and step.needed(run))

@@ -1,0 +1,508 @@
+"""The steps of a response, in order. Each says whether it is needed, does its work, and can be done again after a kill.
+
+A step gets the `Run`; what it returns stands in the journal as done. `Waiting` ends this run and not the incident: `resume` goes on.
+"""
+
+from __future__ import annotations
+
+import secrets as randomness
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from fluxguard import wire
+from fluxguard.audit import run as auditing
+from fluxguard.config import Config
+from fluxguard.errors import FluxguardError
+from fluxguard.model import Secret
+from fluxguard.platform.api import Api
+from fluxguard.platform.errors import NotOffered, PlatformError
+from fluxguard.platform.sealed import Lock
+from fluxguard.repo import gitdir
+from fluxguard.respond import choose, cleanup, places, remote
+from fluxguard.respond.incident import Incident
+from fluxguard.respond.journal import Journal
+from fluxguard.respond.vault import Vault
+
+Data = dict[str, Any]
+
+
+class Waiting(Exception):
+    """Something has to happen first. reason: in words. until: RFC 3339, or ""."""
+
+    def __init__(self, reason: str, until: str = "") -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.until = until
+
+
+@dataclass
+class Run:
+    """One run over an incident. say: tells the person. ask: their agreement to something that can't be taken back."""
+
+    incident: Incident
+    journal: Journal
+    vault: Vault
+    api: Api
+    environment: Mapping[str, str]
+    say: Callable[[str], None]
+    agree: Callable[[str, str], bool]
+    sleep: Callable[[float], None]
+    home: Path = field(default_factory=Path.home)
+
+    @property
+    def old(self) -> Secret:
+        secret = self.vault.secret("old")
+        if secret is None:
+            raise FluxguardError("The incident's vault holds no key any more: it is closed.")
+        return secret
+
+    @property
+    def new(self) -> Secret:
+        secret = self.vault.secret("new")
+        if secret is None:
+            raise FluxguardError("There is no new key yet.", "fluxguard respond resume")
+        return secret
+
+    @property
+    def repository(self) -> Path:
+        return Path(self.incident.repository)
+
+    def known(self, step: str) -> Data:
+        """What a step that is done found out."""
+        record = self.journal.outcome(step)
+        return dict(record.data) if record else {}
+
+    @property
+    def strategy(self) -> str:
+        return str(self.known("choose").get("strategy", ""))
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """name: in the journal. title: for people. needed: whether this incident has it. do: the work."""
+
+    name: str
+    title: str
+    do: Callable[[Run], Data]
+    needed: Callable[[Run], bool] = lambda run: True
+
+
+# Verify, assess, choose.
+
+
+def verify(run: Run) -> Data:
+    """Is the key alive, whose, with which rights: asked without sending it."""
+    try:
+        known = run.api.liveness(run.old)
+    except NotOffered:
+        return {"status": "unknown", "how": "FluxLoop's public service can't be asked", "guided": True}
+    if known is None:
+        return {"status": "unknown", "how": "the platform does not know this key", "guided": True}
+    more: Data = {}
+    try:
+        key = run.api.key(str(known["key_id"]))
+        more = {
+            "name": key.name,
+            "scope": list(key.projects) if key.projects is not None else "all",
+            "last_used": dict(key.last_used),
+        }
+    except PlatformError as error:
+        more = {"note": error.what}
+    return {
+        "status": known["status"], "key_id": known["key_id"], "environment": known["environment"],
+        "permissions": list(known["permissions"]), "expires_at": known["expires_at"], "last_used_at": known["last_used_at"], **more,
+    }  # fmt: skip
+
+
+def assess(run: Run) -> Data:
+    """Where it was, since when, who can see it, and what was done with it since."""
+    run.say("auditing everything the repository holds")
+    report = auditing.audit(str(run.repository), Config())
+    found = next((one for one in report.findings if one.secret == run.old), None)
+    places_ = list(found.locations) if found else []
+    traced = [place for place in places_ if place.trace is not None and place.trace.commit]
+    first = min(traced, key=lambda place: place.trace.date if place.trace else "", default=None)
+    remotes = sorted(
+        {
+            ref.decode("utf-8", "replace")
+            for place in places_
+            if place.trace
+            for ref in place.trace.refs
+            if ref.startswith(b"refs/remotes/")
+        }
+    )
+    since = first.trace.date if first and first.trace else run.incident.opened_at
+    foreign, timeline = _use_since(run, since)
+    return {
+        "places": len(places_), "kinds": sorted({place.kind for place in places_}), "complete": report.complete,
+        "commit": first.trace.commit if first and first.trace else "", "since": since,
+        "author": run_safe(run, first.trace.author) if first and first.trace else "",
+        "path": run_safe(run, first.path) if first else "", "pushed": remotes,
+        "foreign": foreign, "timeline": timeline,
+        "objects": sum(sum(one.objects.values()) for one in report.certificates), "digests": [one.digest for one in report.certificates],
+    }  # fmt: skip
+
+
+def run_safe(run: Run, text: bytes) -> str:
+    from fluxguard import display
+
+    return display.path(text, {run.old.reveal(): run.old.masked})
+
+
+def _use_since(run: Run, since: str) -> tuple[int, list[Data]]:
+    """Requests since the leak from where the key was never used before, and the events of that time."""
+    key_id = run.known("verify").get("key_id")
+    if not key_id:
+        return 0, []
+    try:
+        events = run.api.timeline(str(key_id))
+    except PlatformError:
+        return 0, []
+    moment = wire.to_moment(since) or 0
+    uses = [event for event in events if event.get("type") == "used"]
+    known = {
+        (one.get("address"), one.get("user_agent"))
+        for one in uses
+        if (wire.to_moment(one["t"]) or 0) < moment - 60_000
+    }
+    later = [one for one in uses if (wire.to_moment(one["t"]) or 0) >= moment - 60_000]
+    foreign = [one for one in later if known and (one.get("address"), one.get("user_agent")) not in known]
+    return sum(int(one.get("count", 1)) for one in foreign), later[-50:]
+
+
+def choose_strategy(run: Run) -> Data:
+    """By rules that a person can read; theirs to overrule."""
+    known, exposure = run.known("verify"), run.known("assess")
+    made = choose.choose(
+        choose.Exposure(
+            str(known.get("status", "unknown")), str(known.get("environment") or run.incident.environment),
+            tuple(known.get("permissions", ())), bool(exposure.get("pushed")), None, int(exposure.get("foreign", 0)),
+        ),
+        run.incident.wishes.strategy, run.incident.wishes.overlap,
+    )  # fmt: skip
+    if known.get("guided") and made.strategy != "clean-only":
+        return {
+            "strategy": "guided",
+            "reason": f"{known['how']}: what it can't do, a person does on its page",
+            "overlap": "0",
+        }
+    return {"strategy": made.strategy, "reason": made.reason, "overlap": made.overlap}
+
+
+# Contain, reissue, distribute, revoke.
+
+
+def contain(run: Run) -> Data:
+    """Only those that used the key before go on."""
+    key = run.api.quarantine(
+        str(run.known("verify")["key_id"]), {"drop_permissions": ["manage_keys", "delete_scenarios"]}
+    )
+    return {"state": key.state, "known_clients": len((key.quarantine or {}).get("allow", ()))}
+
+
+def revoke_first(run: Run) -> Data:
+    """The old key dies before anything else."""
+    return _revoked(run)
+
+
+def reissue(run: Run) -> Data:
+    """A new key with the same rights, safe on disk before anything else happens. A lost answer is asked for again."""
+    if run.vault.get("new") is not None:
+        return _reissued(run)
+    if run.vault.get("private") is None:
+        run.vault.put(private=Lock().private, idempotency=f"inc-{randomness.token_hex(16)}".encode())
+    private, idempotency = run.vault.get("private"), run.vault.get("idempotency")
+    assert private is not None
+    assert idempotency is not None
+    answer = _asked_for(run, Lock(private), idempotency.decode())
+    secret = Lock(private).open(str(answer["sealed_key"]))
+    run.vault.put(new=secret.reveal(), new_id=str(answer["id"]).encode())
+    return _reissued(run)
+
+
+def _asked_for(run: Run, lock: Lock, idempotency: str) -> Data:
+    key_id = str(run.known("verify")["key_id"])
+    if run.strategy != "revoke-first":
+        terms = {
+            "overlap": str(run.known("choose")["overlap"]),
+            "pending_ttl": "7d",
+            "reveal_to": lock.public,
+        }
+        return run.api.rotate(key_id, terms, idempotency)
+    old = run.api.key(key_id).to_json()
+    wish = {
+        "name": old["name"], "description": old["description"], "environment": old["environment"], "scope": old["scope"],
+        "permissions": old["permissions"], "expires": "90d", "hourly_limit": old["hourly_limit"], "reveal_to": lock.public,
+    }  # fmt: skip
+    return run.api.create(wish, idempotency)
+
+
+def _reissued(run: Run) -> Data:
+    new_id = run.vault.get("new_id")
+    return {
+        "key_id": new_id.decode() if new_id else "",
+        "masked": run.new.masked,
+        "fingerprint": run.new.fingerprint,
+    }
+
+
+def distribute(run: Run) -> Data:
+    """To each place on this machine where the old key stands, found by value, and to the places that were named."""
+    trees = [Path(one.tree) for one in gitdir.family(gitdir.locate(str(run.repository))) if one.tree]
+    found, unread = places.find(trees, run.old, run.home)
+    results: list[Data] = []
+    for place in found:
+        if place.tracked:
+            results.append(
+                {
+                    "place": _shown(run, place.path),
+                    "done": "manual",
+                    "why": "git has this file, or would commit it: take the key out of it, and read it from the environment",
+                }
+            )
+            continue
+        results.append(
+            {"place": _shown(run, place.path), "done": places.replace(place.path, run.old, run.new)}
+        )
+    for text in run.incident.wishes.targets:
+        target = remote.parse(text)
+        run.journal.add("distribute", "note", target=str(target), doing="deliver")
+        results.append(
+            {
+                "place": str(target),
+                "done": "delivered",
+                "seen": remote.deliver(target, run.new, run.environment),
+            }
+        )
+    results += _saved_key(run)
+    results += [
+        {"place": f"environment ({name})", "done": "manual", "why": f"unset {name}, or start a new shell"}
+        for name, value in run.environment.items() if value.encode() == run.old.reveal()
+    ]  # fmt: skip
+    return {"places": results, "unread": [_shown(run, Path(one)) for one in unread]}
+
+
+def _shown(run: Run, path: Path) -> str:
+    import os
+
+    return run_safe(run, os.fsencode(path))
+
+
+def _saved_key(run: Run) -> list[Data]:
+    """The key that `auth login` kept, where it is the one that leaked."""
+    from fluxguard.platform import credentials
+
+    for one in credentials.every(run.incident.url, None, {}):
+        if one.secret == run.old:
+            return [{"place": credentials.save(run.incident.url, run.new), "done": "written"}]
+    return []
+
+
+def confirm(run: Run) -> Data:
+    """The new key is where it is needed: it becomes active, and the old one gets its deadline, which the server holds."""
+    answer = run.api.confirm(str(run.known("reissue")["key_id"]))
+    return {"state": answer.state, "at": wire.to_text(answer.confirmed_at)}
+
+
+QUIET = 600_000  # milliseconds without a use after which the old key counts as silent
+
+
+def drain(run: Run) -> Data:
+    """Nobody uses the old key any more, or its deadline has come. Where nobody did for ten minutes, that is now."""
+    key_id = str(run.known("verify")["key_id"])
+    waited = 0
+    while True:
+        key = run.api.key(key_id)
+        if not key.alive:
+            return {"state": key.state, "why": "its deadline has come"}
+        now = wire.to_moment(_now()) or 0
+        quiet = now - (key.last_used_at or 0)
+        if quiet >= QUIET:
+            return {
+                "state": key.state,
+                "why": "nobody has used it"
+                if key.last_used_at is None
+                else f"nobody has used it for {quiet // 60_000} minutes",
+            }
+        if waited >= run.incident.wishes.wait:
+            used = ", ".join(str(key.last_used.get(one, "")) for one in ("address", "user_agent"))
+            raise Waiting(
+                f"the old key was used {quiet // 60_000} minutes ago ({used}); it ends by itself at",
+                wire.to_text(key.grace_until) or "",
+            )
+        run.sleep(5)
+        waited += 5
+
+
+def _now() -> str:
+    from fluxguard.respond.incident import now
+
+    return now()
+
+
+def revoke(run: Run) -> Data:
+    return _revoked(run)
+
+
+def _revoked(run: Run) -> Data:
+    key = run.api.revoke(str(run.known("verify")["key_id"]), f"leaked; {run.incident.id}")
+    return {"state": key.state}
+
+
+def guided(run: Run) -> Data:
+    """Where the platform offers no call: a person does it on the page, and the trial tells whether it was done."""
+    from fluxguard.platform.errors import PAGE
+
+    if _opens(run):
+        raise Waiting(
+            f"open {PAGE}, create a new key, put it where {run.old.masked} is used, click Delete next to the old one, "
+            "type its name, then run: fluxguard respond resume"
+        )
+    return {"state": "dead", "how": "tried"}
+
+
+def dead_check(run: Run) -> Data:
+    """Used once more, it opens nothing."""
+    if _opens(run):
+        raise FluxguardError(
+            "The old key still opens the platform.",
+            "Revoke it by hand: fluxguard apikeys revoke, then resume.",
+        )
+    return {"answer": 401}
+
+
+def _opens(run: Run) -> bool:
+    trial = Api(run.api.address, run.old)
+    try:
+        if run.api.address.public:
+            trial.projects()
+        else:
+            trial.me()
+    except PlatformError as error:
+        if error.status == 401:
+            return False
+        if error.status in (403, 429):
+            return True
+        raise
+    finally:
+        trial.close()
+    return True
+
+
+# Clean, prove, prevent.
+
+
+def rewrite(run: Run) -> Data:
+    """A mirror of its own is rewritten and audited until the key stands nowhere in it."""
+    folder = run.incident.folder / "mirror"
+    source = cleanup.source_of(run.repository)
+    run.say("fetching everything into a private mirror")
+    cleanup.mirror(source, folder, run.repository)
+    done = cleanup.rewrite(folder, run.old, run.say)
+    if done.unexpected:
+        raise FluxguardError(
+            f"The rewrite changed {len(done.unexpected)} paths in which no key was: {', '.join(done.unexpected[:3])}.",
+            "Nothing was pushed. This is a defect; report it.",
+        )
+    return {
+        "changed": {run_safe(run, name.encode("utf-8", "surrogateescape")): pair for name, pair in done.changed.items()},
+        "counts": dict(done.counts), "banned": list(done.banned), "left": list(done.left), "read": dict(done.read),
+        "signatures": done.signatures, "refs_before": len(done.before), "refs_after": len(done.after),
+    }  # fmt: skip
+
+
+def push(run: Run) -> Data:
+    """Each changed ref, only if the remote still has what it had, and only after the person's word."""
+    folder = run.incident.folder / "mirror"
+    known = run.known("rewrite")
+    if known.get("left"):
+        raise FluxguardError(
+            "The rewritten mirror still holds the key; nothing is pushed.", "; ".join(known["left"][:5])
+        )
+    name = run.repository.name
+    if not run.agree(
+        f"This rewrites {len(known['changed'])} refs of the remote for everybody. Type {name} to go on", name
+    ):
+        raise Waiting("the push was not agreed to; resume, and type the repository's name")
+    changed = _changed_now(run, folder, known)
+    outcome = cleanup.push(folder, changed, run.old, run.say)
+    return {
+        "refs": {
+            run_safe(run, name.encode("utf-8", "surrogateescape")): what for name, what in outcome.items()
+        }
+    }
+
+
+def _changed_now(run: Run, folder: Path, known: Data) -> dict[str, tuple[str, str]]:
+    """What is to be pushed, with real names: in the journal those that held the key are masked."""
+    after, there = cleanup.refs(folder), cleanup.remote_refs(folder)
+    shown = {run_safe(run, name.encode("utf-8", "surrogateescape")): name for name in {*after, *there}}
+    pairs = {shown.get(name, name): (pair[0], pair[1]) for name, pair in known["changed"].items()}
+    return {name: pair for name, pair in pairs.items() if name in after or name in there}
+
+
+def prove(run: Run) -> Data:
+    """A new mirror of the remote, audited: what is still there can't be cleaned from here, and is named."""
+    source = cleanup.source_of(run.repository)
+    left, unread, read = cleanup.still_there(source, run.incident.folder / "proof", run.repository, run.old)
+    return {"left": left, "unread": unread, "read": read}
+
+
+def prevent(run: Run) -> Data:
+    """So that it does not happen again."""
+    from fluxguard.respond import preventing
+
+    return preventing.prevent(run.repository, tuple(run.known("rewrite").get("banned", ())))
+
+
+def close(run: Run) -> Data:
+    """The report is written; the vault and the mirrors, which hold keys, go."""
+    import shutil
+
+    from fluxguard.respond import evidence
+
+    shutil.rmtree(run.incident.folder / "proof", ignore_errors=True)
+    shutil.rmtree(run.incident.folder / "mirror", ignore_errors=True)
+    paths = evidence.write_all(run.incident, run.journal.records)
+    return {"reports": [str(path) for path in paths]}
+
+
+def _alive(run: Run) -> bool:
+    return run.strategy in ("overlap", "contain", "revoke-first")
+
+
+STEPS = (
+    Step("verify", "Verify: is the key alive?", verify),
+    Step("assess", "Assess: who could see it, who used it?", assess),
+    Step("choose", "Choose: in which order?", choose_strategy),
+    Step("contain", "Contain: only known clients go on", contain, lambda run: run.strategy == "contain"),
+    Step("revoke-first", "Revoke first", revoke_first, lambda run: run.strategy == "revoke-first"),
+    Step("reissue", "Reissue: a new key, safe on disk", reissue, _alive),
+    Step("distribute", "Distribute: the new key where the old one was", distribute, _alive),
+    Step("confirm", "Confirm: the new key counts", confirm, _alive),
+    Step(
+        "drain", "Wait until the old key is silent", drain, lambda run: run.strategy in ("overlap", "contain")
+    ),
+    Step("revoke", "Revoke the old key", revoke, lambda run: run.strategy in ("overlap", "contain")),
+    Step("guided", "Revoke it on FluxLoop's page", guided, lambda run: run.strategy == "guided"),
+    Step("dead", "Prove: the old key opens nothing", dead_check, lambda run: run.strategy != "guided"),
+    Step(
+        "rewrite", "Clean: the history, in a private mirror", rewrite, lambda run: run.incident.wishes.clean
+    ),
+    Step(
+        "push",
+        "Push the cleaned history",
+        push,
+        lambda run: run.incident.wishes.clean and run.incident.wishes.push,
+    ),
+    Step(
+        "prove",
+        "Prove: the remote is clean",
+        prove,
+        lambda run: run.incident.wishes.clean and run.incident.wishes.push,
+    ),
+    Step("prevent", "Prevent: hooks and .gitignore", prevent),
+    Step("close", "Close: the report", close),
+)

@@ -1,0 +1,67 @@
+"""The vault of an open incident: the old key, the new one, and what opens a sealed answer; until the incident closes.
+
+A file of mode 0600 in the incident's folder, encrypted (libsodium's secret box) under a key that lies elsewhere.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+from nacl.exceptions import CryptoError
+from nacl.secret import SecretBox
+
+from fluxguard.errors import FluxguardError
+from fluxguard.model import Secret
+from fluxguard.platform.envfile import replace_private
+
+NAMES = ("old", "new", "private", "idempotency")
+
+
+class Vault:
+    """What must not be lost before the incident closes. Shows nothing of it."""
+
+    def __init__(self, path: Path, key: bytes) -> None:
+        self._path = path
+        self._box = SecretBox(key)
+        self._held: dict[str, str] = self._read()
+
+    def _read(self) -> dict[str, str]:
+        if not self._path.exists():
+            return {}
+        try:
+            data = json.loads(self._box.decrypt(self._path.read_bytes()))
+        except (CryptoError, ValueError):
+            raise FluxguardError(
+                f"The incident's vault can't be opened: {self._path}",
+                "It was sealed under another key of yours, or damaged. Open a new incident: fluxguard respond start",
+            ) from None
+        return {str(name): str(value) for name, value in data.items()}
+
+    def put(self, **values: bytes) -> None:
+        """Keeps values, on disk when this returns. Raises: OSError, and then the old contents are still there."""
+        self._held |= {name: value.hex() for name, value in values.items()}
+        replace_private(self._path, bytes(self._box.encrypt(json.dumps(self._held).encode())), 0o600)
+
+    def get(self, name: str) -> bytes | None:
+        value = self._held.get(name)
+        return None if value is None else bytes.fromhex(value)
+
+    def secret(self, name: str) -> Secret | None:
+        value = self.get(name)
+        return None if value is None else Secret(value)
+
+    def burn(self) -> None:
+        """The incident is closed: overwritten and gone."""
+        if self._path.exists():
+            size = self._path.stat().st_size
+            with self._path.open("r+b") as stream:
+                stream.write(os.urandom(size))
+                stream.flush()
+                os.fsync(stream.fileno())
+            self._path.unlink()
+        self._held = {}
+
+    def __repr__(self) -> str:
+        return "Vault(***)"

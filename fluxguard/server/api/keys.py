@@ -1,0 +1,429 @@
+"""`/api/v1/keys`: create, list, show, change, delete; regenerate, rotate, confirm, quarantine, release, revoke."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Header, Request
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, ConfigDict, Field
+from sqlalchemy.engine import Connection
+
+from fluxguard import wire
+from fluxguard.server import life, once, problems, sealing
+from fluxguard.server.asking import Platforms, Principal, Principals
+from fluxguard.server.platform import Platform
+
+router = APIRouter(prefix="/api/v1/keys", tags=["keys"])
+Idempotency = Annotated[str | None, Header(alias="Idempotency-Key")]
+SECRET = {"Cache-Control": "no-store", "Pragma": "no-cache"}
+
+
+class Body(BaseModel):
+    """What a request may hold: nothing but this."""
+
+    model_config = ConfigDict(extra="forbid", str_strip_whitespace=True, hide_input_in_errors=True)
+
+
+class Projects(Body):
+    projects: list[str] = Field(min_length=1, max_length=1000)
+
+
+Scope = Literal["all"] | Projects
+Permission = Literal[
+    "read_scenarios",
+    "upload_results",
+    "create_scenarios",
+    "delete_scenarios",
+    "manage_projects",
+    "manage_keys",
+]
+
+
+class NewKey(Body):
+    name: str = Field(min_length=1, max_length=100)
+    description: str = Field(default="", max_length=1000)
+    environment: Literal["dev", "stg", "prod", "ci"]
+    scope: Scope
+    permissions: list[Permission] = Field(min_length=1)
+    expires: str = Field(default="90d", max_length=40)
+    hourly_limit: int = Field(default=1000, ge=1, le=1_000_000)
+    reveal_to: str | None = Field(default=None, max_length=100)
+
+
+class Change(Body):
+    name: str | None = Field(default=None, min_length=1, max_length=100)
+    description: str | None = Field(default=None, max_length=1000)
+    scope: Scope | None = None
+    permissions: list[Permission] | None = Field(default=None, min_length=1)
+    expires: str | None = Field(default=None, max_length=40)
+    hourly_limit: int | None = Field(default=None, ge=1, le=1_000_000)
+
+
+class Regeneration(Body):
+    reveal_to: str | None = Field(default=None, max_length=100)
+
+
+class Rotation(Body):
+    overlap: str = Field(default="24h", max_length=10)
+    pending_ttl: str = Field(default="1h", max_length=10)
+    expires: str | None = Field(default=None, max_length=40)
+    reveal_to: str | None = Field(default=None, max_length=100)
+
+
+class Reason(Body):
+    reason: str = Field(default="", max_length=500)
+
+
+class Known(Body):
+    address: str = Field(max_length=64)
+    user_agent: str = Field(max_length=200)
+
+
+class Terms(Body):
+    """allow: who may go on using the key; absent, those that used it before now."""
+
+    allow: list[Known] | None = Field(default=None, max_length=1000)
+    drop_permissions: list[Permission] = Field(default_factory=list)
+    until: str | None = Field(default=None, max_length=40)
+
+
+@router.post("", status_code=201)
+def create(
+    body: NewKey, request: Request, platform: Platforms, who: Principals, key: Idempotency = None
+) -> JSONResponse:
+    """Makes a key, and shows it this once."""
+    who.must_manage()
+    box = sealing.public_key(body.reveal_to) if body.reveal_to else None
+    wish = life.Wish(
+        name=body.name, environment=body.environment, permissions=tuple(body.permissions), projects=_projects(body.scope),
+        expires_at=_expiry(body.expires, platform.now()), description=body.description, hourly_limit=body.hourly_limit,
+    )  # fmt: skip
+    must_not_exceed(who, frozenset(wish.permissions), wish.projects)
+    with platform.store.write() as connection:
+
+        def work() -> tuple[once.Answer, dict[str, Any]]:
+            row, secret = life.create(connection, platform, who.actor, wish)
+            return revealed(row, secret, box, platform.now())
+
+        status, answer = once.perform(
+            connection, platform, who.actor.name, "POST /keys", key, body.model_dump(mode="json"), work
+        )
+    return shown(status, answer, {**SECRET, "Location": f"/api/v1/keys/{answer['id']}"})
+
+
+@router.get("")
+def listing(
+    platform: Platforms,
+    who: Principals,
+    project: str = "",
+    environment: str = "",
+    state: str = "",
+    q: str = "",
+) -> list[dict[str, Any]]:
+    """The workspace's keys, newest first."""
+    now = platform.now()
+    with platform.store.read() as connection:
+        rows = life.listed(connection, who.actor.workspace, project, gone=state == "deleted")
+    found = [life.view(row, now) for row in rows if visible(who, row)]
+    return [
+        one.to_json()
+        for one in found
+        if environment in ("", one.environment) and state in ("", one.state) and q.lower() in one.name.lower()
+    ]
+
+
+@router.get("/{key_id}")
+def show(key_id: str, platform: Platforms, who: Principals) -> JSONResponse:
+    with platform.store.read() as connection:
+        row = found(connection, who, key_id)
+    return one(row, platform.now())
+
+
+@router.patch("/{key_id}")
+def change(
+    key_id: str,
+    body: Change,
+    platform: Platforms,
+    who: Principals,
+    if_match: Annotated[str | None, Header()] = None,
+) -> JSONResponse:
+    """Changes what is named; the rest stays. `If-Match` with the ETag guards against somebody else's change between."""
+    who.must_manage()
+    named = body.model_dump(exclude_unset=True)
+    changes: dict[str, Any] = {
+        name: named[name] for name in ("name", "description", "hourly_limit") if named.get(name) is not None
+    }
+    if body.scope is not None:
+        chosen = _projects(body.scope)
+        changes["scope"] = "all" if chosen is None else " ".join(chosen)
+    if body.permissions is not None:
+        changes["permissions"] = " ".join(name for name in wire.PERMISSIONS if name in body.permissions)
+    if body.expires is not None:
+        changes["expires_at"] = _expiry(body.expires, platform.now())
+    with platform.store.write() as connection:
+        row = found(connection, who, key_id, lock=True)
+        must_match(row, if_match)
+        wanted = {**row, **changes}
+        must_not_exceed(who, frozenset(wanted["permissions"].split()), _scope(wanted["scope"]))
+        row = life.update(connection, platform, who.actor, row, changes)
+    return one(row, platform.now())
+
+
+@router.delete("/{key_id}")
+def delete(
+    key_id: str,
+    platform: Platforms,
+    who: Principals,
+    confirm_name: str = "",
+    if_match: Annotated[str | None, Header()] = None,
+) -> JSONResponse:
+    """Deletes a key whose name is given. This cannot be undone."""
+    who.must_manage()
+    with platform.store.write() as connection:
+        row = found(connection, who, key_id, lock=True)
+        must_match(row, if_match)
+        if confirm_name != row["name"]:
+            raise problems.conflict(
+                "confirmation-mismatch", "Give the key's name as confirm_name: it is deleted for good."
+            )
+        row = life.delete(connection, platform, who.actor, row)
+    return one(row, platform.now())
+
+
+@router.post("/{key_id}/regenerate", status_code=201)
+def regenerate(
+    key_id: str,
+    platform: Platforms,
+    who: Principals,
+    body: Regeneration | None = None,
+    key: Idempotency = None,
+) -> JSONResponse:
+    """A new key with the same rights; the old one is dead at once."""
+    body = body or Regeneration()
+
+    def work(connection: Connection) -> tuple[once.Answer, dict[str, Any]]:
+        row = found(connection, who, key_id, lock=True)
+        must_not_exceed(who, frozenset(row["permissions"].split()), _scope(row["scope"]))
+        fresh, secret = life.regenerate(connection, platform, who.actor, row)
+        return revealed(fresh, secret, _box(body.reveal_to), platform.now())
+
+    return _minting(platform, who, f"POST /keys/{key_id}/regenerate", key, body, work)
+
+
+@router.post("/{key_id}/rotate", status_code=201)
+def rotate(
+    key_id: str, platform: Platforms, who: Principals, body: Rotation | None = None, key: Idempotency = None
+) -> JSONResponse:
+    """A successor, pending until it is used or confirmed; the old key then lives on for the overlap."""
+    body = body or Rotation()
+    overlap, ttl = _span(body.overlap, "/overlap"), _span(body.pending_ttl, "/pending_ttl")
+
+    def work(connection: Connection) -> tuple[once.Answer, dict[str, Any]]:
+        now = platform.now()
+        row = found(connection, who, key_id, lock=True)
+        must_not_exceed(who, frozenset(row["permissions"].split()), _scope(row["scope"]))
+        ends = _expiry(body.expires, now) if body.expires else life.successor_expiry(row, now)
+        fresh, secret, old = life.rotate(
+            connection, platform, who.actor, row, overlap=overlap, pending_ttl=ttl, expires_at=ends
+        )
+        (status, answer), kept = revealed(fresh, secret, _box(body.reveal_to), now)
+        more = {"successor": life.view(fresh, now).to_json(), "predecessor": life.view(old, now).to_json()}
+        return (status, {**answer, **more}), {**kept, **more}
+
+    return _minting(platform, who, f"POST /keys/{key_id}/rotate", key, body, work)
+
+
+def _minting(
+    platform: Platform, who: Principal, route: str, key: str | None, body: Body, work: Any
+) -> JSONResponse:
+    """Whatever mints in place of another key: once for an idempotency key, which it has to have."""
+    who.must_manage()
+    if key is None:
+        raise problems.Problem(
+            400, "idempotency-key-required", "Idempotency key required",
+            "Send an Idempotency-Key, so that a lost answer can be asked for again.",
+        )  # fmt: skip
+    with platform.store.write() as connection:
+        status, answer = once.perform(
+            connection,
+            platform,
+            who.actor.name,
+            route,
+            key,
+            body.model_dump(mode="json"),
+            lambda: work(connection),
+        )
+    return shown(status, answer, {**SECRET, "Location": f"/api/v1/keys/{answer['id']}"})
+
+
+@router.post("/{key_id}/confirm")
+def confirm(key_id: str, platform: Platforms, who: Principals) -> JSONResponse:
+    """The new key has arrived safely: called by a person, or by the key itself."""
+    with platform.store.write() as connection:
+        row = found(connection, who, key_id, lock=True)
+        itself = who.caller is not None and who.caller.id == key_id
+        if not itself:
+            who.must_manage()
+        row = life.confirm(connection, platform, who.actor, row, "proof" if itself else "said")
+    return one(row, platform.now())
+
+
+@router.post("/{key_id}/quarantine")
+def quarantine(key_id: str, platform: Platforms, who: Principals, body: Terms | None = None) -> JSONResponse:
+    """Contains a key: only those that used it before now go on."""
+    from fluxguard.server import usage
+
+    who.must_manage()
+    body = body or Terms()
+    until = _expiry(body.until, platform.now()) if body.until else None
+    with platform.store.write() as connection:
+        row = found(connection, who, key_id, lock=True)
+        allow = (
+            [known.model_dump() for known in body.allow]
+            if body.allow is not None
+            else usage.known_clients(connection, key_id)
+        )
+        terms = {"allow": allow, "drop_permissions": body.drop_permissions, "until": until}
+        row = life.quarantine(connection, platform, who.actor, row, terms)
+    return one(row, platform.now())
+
+
+@router.post("/{key_id}/release")
+def release(key_id: str, platform: Platforms, who: Principals) -> JSONResponse:
+    who.must_manage()
+    with platform.store.write() as connection:
+        row = life.release(connection, platform, who.actor, found(connection, who, key_id, lock=True))
+    return one(row, platform.now())
+
+
+@router.post("/{key_id}/revoke")
+def revoke(key_id: str, platform: Platforms, who: Principals, body: Reason | None = None) -> JSONResponse:
+    """Ends a key at once. It is on disk and in force when the answer goes out. Again is the same as once."""
+    who.must_manage()
+    with platform.store.write() as connection:
+        row = found(connection, who, key_id, lock=True)
+        row = life.revoke(connection, platform, who.actor, row, body.reason if body else "")
+    return one(row, platform.now())
+
+
+@router.get("/{key_id}/usage")
+def usage_of(key_id: str, platform: Platforms, who: Principals, days: int = 7) -> dict[str, Any]:
+    """How often the key was used, by day, operation and project."""
+    from fluxguard.server import usage
+
+    if not 1 <= days <= 400:
+        raise problems.invalid("days lies between 1 and 400.", "/days")
+    with platform.store.read() as connection:
+        row = found(connection, who, key_id)
+        return usage.summary(connection, row, platform.now(), days)
+
+
+@router.get("/{key_id}/timeline")
+def timeline(key_id: str, platform: Platforms, who: Principals, since: str = "") -> list[dict[str, Any]]:
+    """What happened to the key and with it, in order."""
+    from fluxguard.server import usage
+
+    with platform.store.read() as connection:
+        row = found(connection, who, key_id)
+        return usage.timeline(connection, row, _moment(since))
+
+
+# What the handlers share.
+
+
+def found(connection: Connection, who: Principal, key_id: str, lock: bool = False) -> life.Row:
+    """The key, if the principal may see it. Raises: Problem 404."""
+    row = life.find(connection, who.actor.workspace, key_id, lock)
+    if not visible(who, row):
+        raise problems.not_found()
+    return row
+
+
+def visible(who: Principal, row: life.Row) -> bool:
+    """A key that is confined to projects sees keys that are confined to the same, and itself."""
+    if who.projects is None or (who.caller is not None and who.caller.id == row["id"]):
+        return True
+    scope = _scope(row["scope"])
+    return scope is not None and set(scope) <= who.projects
+
+
+def must_not_exceed(who: Principal, permissions: frozenset[str], projects: tuple[str, ...] | None) -> None:
+    """Nobody hands on what they do not have. Raises: Problem 403."""
+    if not permissions <= who.may:
+        raise problems.Problem(
+            403, "privilege-escalation", "Permission denied", "A key can't hand on permissions that it lacks.",
+            required=sorted(permissions), current=sorted(who.may),
+        )  # fmt: skip
+    if who.projects is not None and (projects is None or not set(projects) <= who.projects):
+        raise problems.forbidden(
+            "A key can't hand on projects that are not in its scope.", "privilege-escalation"
+        )
+
+
+def must_match(row: life.Row, if_match: str | None) -> None:
+    if if_match is not None and if_match not in ("*", _etag(row)):
+        raise problems.Problem(
+            412, "precondition-failed", "Precondition failed", "The key was changed since you read it."
+        )
+
+
+def _etag(row: life.Row) -> str:
+    return f'"{row["version"]}"'
+
+
+def one(row: life.Row, now: int) -> JSONResponse:
+    return JSONResponse(life.view(row, now).to_json(), headers={"ETag": _etag(row)})
+
+
+def shown(status: int, answer: dict[str, Any], headers: dict[str, str]) -> JSONResponse:
+    """The answer to something that minted. One that is repeated, and was not sealed, can't show the key any more."""
+    if "key" not in answer and "sealed_key" not in answer:
+        raise problems.conflict(
+            "key-already-revealed",
+            "This request was answered before, and a key is shown only once.",
+            id=answer["id"],
+        )
+    return JSONResponse(answer, status, headers)
+
+
+def revealed(row: life.Row, secret: str, box: Any, now: int) -> tuple[once.Answer, dict[str, Any]]:
+    """The answer that shows a new key, and as much of it as may be kept."""
+    plain = life.view(row, now).to_json()
+    if box is None:
+        return (201, {**plain, "key": secret}), plain
+    answer = {**plain, "sealed_key": sealing.sealed(secret, box)}
+    return (201, answer), answer
+
+
+def _box(text: str | None) -> Any:
+    return sealing.public_key(text) if text else None
+
+
+def _projects(scope: Scope) -> tuple[str, ...] | None:
+    return None if scope == "all" else tuple(dict.fromkeys(scope.projects))
+
+
+def _scope(text: str) -> tuple[str, ...] | None:
+    return None if text == "all" else tuple(text.split())
+
+
+def _expiry(text: str, now: int) -> int | None:
+    try:
+        return wire.expiry(text, now)
+    except wire.WireError as error:
+        raise problems.invalid(str(error), "/expires") from None
+
+
+def _span(text: str, pointer: str) -> int:
+    try:
+        return wire.to_span(text)
+    except wire.WireError as error:
+        raise problems.invalid(str(error), pointer) from None
+
+
+def _moment(text: str) -> int:
+    try:
+        return wire.to_moment(text) or 0 if text else 0
+    except wire.WireError as error:
+        raise problems.invalid(str(error), "/since") from None

@@ -1,0 +1,336 @@
+"""Projects and scenarios, pulled and uploaded: what keys are for, metered, as FluxLoop's published client calls it."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import sqlalchemy as sa
+from fastapi import APIRouter, Request
+from pydantic import BaseModel, ConfigDict, Field
+from sqlalchemy.engine import Connection
+from starlette.concurrency import run_in_threadpool
+
+from fluxguard import wire
+from fluxguard.server import mint, problems, trail
+from fluxguard.server.asking import Guest, Platforms, admitted, off_loop
+from fluxguard.server.tables import projects, runs, scenarios, workspaces
+
+router = APIRouter(prefix="/api", tags=["resources"])
+LARGEST = 4 << 20  # bytes of JSON that are kept of one scenario or upload
+
+
+class Lenient(BaseModel):
+    """The published client sends more than is needed here, and newer ones may send more still."""
+
+    model_config = ConfigDict(extra="ignore", hide_input_in_errors=True)
+
+
+class NewProject(Lenient):
+    name: str = Field(min_length=1, max_length=100)
+    workspace_id: str | None = None
+
+
+class NewScenario(Lenient):
+    project_id: str
+    name: str = Field(min_length=1, max_length=200)
+    description: str = Field(default="", max_length=5000)
+    config_snapshot: dict[str, Any] = Field(default_factory=dict)
+
+
+class Pull(Lenient):
+    bundle_version_id: str | None = None
+    project_id: str | None = None
+    include_inputs: bool = True
+    include_personas: bool = True
+    include_criteria: bool = True
+
+
+class Upload(Lenient):
+    bundle_version_id: str
+    run_batch: dict[str, Any] = Field(default_factory=dict)
+    runs: list[dict[str, Any]] = Field(default_factory=list)
+    turns: list[dict[str, Any]] = Field(default_factory=list)
+    run_results: list[dict[str, Any]] = Field(default_factory=list)
+
+
+@router.get("/workspaces")
+async def list_workspaces(request: Request, platform: Platforms) -> list[dict[str, Any]]:
+    guest = await admitted(request, "read_scenarios", "pull_scenarios")
+
+    def read() -> list[dict[str, Any]]:
+        with platform.store.read() as connection:
+            query = sa.select(workspaces).where(workspaces.c.id == guest.workspace)
+            return [{"id": row.id, "name": row.name} for row in connection.execute(query)]
+
+    return await off_loop(platform, read)
+
+
+@router.get("/projects")
+async def list_projects(request: Request, platform: Platforms) -> list[dict[str, Any]]:
+    guest = await admitted(request, "read_scenarios", "pull_scenarios")
+
+    def read() -> list[dict[str, Any]]:
+        with platform.store.read() as connection:
+            query = (
+                sa.select(projects)
+                .where(projects.c.workspace_id == guest.workspace)
+                .order_by(projects.c.name)
+            )
+            rows = connection.execute(query).mappings().all()
+        return [_project(row) for row in rows if guest.projects is None or row["id"] in guest.projects]
+
+    return await off_loop(platform, read)
+
+
+@router.post("/projects", status_code=201)
+async def create_project(body: NewProject, request: Request, platform: Platforms) -> dict[str, Any]:
+    guest = await admitted(request, "manage_projects", "manage_projects")
+    if guest.projects is not None:
+        raise problems.forbidden("A key of chosen projects can't make another project.")
+    if body.workspace_id not in (None, guest.workspace):
+        raise problems.not_found()
+
+    def write() -> dict[str, Any]:
+        with platform.store.write() as connection:
+            return _project(new_project(connection, platform, guest.actor, body.name))
+
+    return await run_in_threadpool(write)
+
+
+@router.get("/projects/{project_id}")
+async def show_project(project_id: str, request: Request, platform: Platforms) -> dict[str, Any]:
+    guest = await admitted(request, "read_scenarios", "pull_scenarios", project_id)
+
+    def read() -> dict[str, Any]:
+        with platform.store.read() as connection:
+            return _project(project_of(connection, guest.workspace, project_id))
+
+    return await off_loop(platform, read)
+
+
+@router.get("/scenarios")
+async def list_scenarios(request: Request, platform: Platforms, project_id: str = "") -> list[dict[str, Any]]:
+    guest = await admitted(request, "read_scenarios", "pull_scenarios", project_id)
+
+    def read() -> list[dict[str, Any]]:
+        with platform.store.read() as connection:
+            query = (
+                sa.select(scenarios)
+                .join(projects, projects.c.id == scenarios.c.project_id)
+                .where(projects.c.workspace_id == guest.workspace)
+                .order_by(scenarios.c.created_at, scenarios.c.id)
+            )
+            if project_id:
+                query = query.where(scenarios.c.project_id == project_id)
+            rows = connection.execute(query).mappings().all()
+        return [_scenario(row) for row in rows if _may(guest, row["project_id"])]
+
+    return await off_loop(platform, read)
+
+
+@router.post("/scenarios", status_code=201)
+async def create_scenario(body: NewScenario, request: Request, platform: Platforms) -> dict[str, Any]:
+    guest = await admitted(request, "create_scenarios", "create_scenarios", body.project_id)
+    kept = _kept({"description": body.description, "config_snapshot": body.config_snapshot})
+
+    def write() -> dict[str, Any]:
+        with platform.store.write() as connection:
+            project_of(connection, guest.workspace, body.project_id)
+            row: dict[str, Any] = {
+                "id": mint.identifier("scn"), "project_id": body.project_id, "name": body.name, "body": kept,
+                "created_at": platform.now(),
+            }  # fmt: skip
+            connection.execute(scenarios.insert().values(**row))
+            detail = {"name": body.name, "project": body.project_id}
+            trail.record(
+                connection, platform.vault, platform.now(), guest.actor, "scenario.created", row["id"], detail
+            )
+            return _scenario(row)
+
+    return await run_in_threadpool(write)
+
+
+@router.get("/scenarios/{scenario_id}")
+async def show_scenario(scenario_id: str, request: Request, platform: Platforms) -> dict[str, Any]:
+    guest = await admitted(request, "read_scenarios", "pull_scenarios")
+
+    def read() -> dict[str, Any]:
+        with platform.store.read() as connection:
+            return _scenario(_found(connection, guest, scenario_id))
+
+    return await off_loop(platform, read)
+
+
+@router.delete("/scenarios/{scenario_id}", status_code=204)
+async def delete_scenario(scenario_id: str, request: Request, platform: Platforms) -> None:
+    guest = await admitted(request, "delete_scenarios", "delete_scenarios")
+
+    def write() -> None:
+        with platform.store.write() as connection:
+            row = _found(connection, guest, scenario_id)
+            connection.execute(scenarios.delete().where(scenarios.c.id == scenario_id))
+            detail = {"name": row["name"], "project": row["project_id"]}
+            trail.record(
+                connection,
+                platform.vault,
+                platform.now(),
+                guest.actor,
+                "scenario.deleted",
+                scenario_id,
+                detail,
+            )
+
+    await run_in_threadpool(write)
+
+
+@router.get("/bundles")
+async def list_bundles(
+    request: Request, platform: Platforms, project_id: str = "", scenario_id: str = "", limit: int = 20
+) -> list[dict[str, Any]]:
+    """A scenario's bundles: here each scenario is one bundle, whose version bears the scenario's id."""
+    guest = await admitted(request, "read_scenarios", "pull_scenarios", project_id)
+
+    def read() -> list[dict[str, Any]]:
+        with platform.store.read() as connection:
+            if not scenario_id:
+                return []
+            row = _found(connection, guest, scenario_id)
+        return [{"id": row["id"], "scenario_id": row["id"], "version": 1, "status": "published"}][
+            : max(0, limit)
+        ]
+
+    return await off_loop(platform, read)
+
+
+@router.post("/sync/pull")
+async def pull(body: Pull, request: Request, platform: Platforms) -> dict[str, Any]:
+    """A scenario with its test data."""
+    guest = await admitted(request, "read_scenarios", "pull_scenarios", body.project_id or "")
+
+    def read() -> dict[str, Any]:
+        with platform.store.read() as connection:
+            row = _found(
+                connection, guest, body.bundle_version_id or _only(connection, guest, body.project_id)
+            )
+        snapshot = json.loads(row["body"]).get("config_snapshot", {})
+        return {
+            "bundle_version": {"id": row["id"], "version": 1},
+            "scenario_context": {"scenario": {"id": row["id"], "name": row["name"]}},
+            "input_set": {"id": f"inp_{row['id'][4:]}"},
+            "input_items": snapshot.get("input_items", []) if body.include_inputs else [],
+            "personas": snapshot.get("personas", []) if body.include_personas else [],
+            "criteria_pack": snapshot.get("criteria_pack", []) if body.include_criteria else [],
+            "run_spec_snapshot": snapshot.get("run_spec", {}),
+            "sync_meta": {"pulled_at": wire.to_text(platform.now())},
+        }
+
+    return await off_loop(platform, read)
+
+
+@router.post("/sync/upload")
+async def upload(body: Upload, request: Request, platform: Platforms) -> dict[str, Any]:
+    """Results of runs, kept as they come."""
+    guest = await admitted(request, "upload_results", "upload_results")
+    kept = _kept(body.model_dump())
+
+    def write() -> dict[str, Any]:
+        with platform.store.write() as connection:
+            row = _found(connection, guest, body.bundle_version_id)
+            batch = mint.identifier("run")
+            connection.execute(
+                runs.insert().values(
+                    id=batch, project_id=row["project_id"], body=kept, created_at=platform.now()
+                )
+            )
+            detail = {"scenario": row["id"], "runs": len(body.runs)}
+            trail.record(
+                connection, platform.vault, platform.now(), guest.actor, "results.uploaded", batch, detail
+            )
+        return {
+            "run_batch_id": batch,
+            "run_ids": [str(run.get("run_id", "")) for run in body.runs],
+            "quick_gate": None,
+        }
+
+    return await run_in_threadpool(write)
+
+
+def new_project(connection: Connection, platform: Any, actor: trail.Actor, name: str) -> dict[str, Any]:
+    """Makes a project. Raises: Problem 409 where there is one of that name."""
+    same = sa.select(projects.c.id).where(projects.c.workspace_id == actor.workspace, projects.c.name == name)
+    if connection.execute(same).first():
+        raise problems.conflict("name-taken", "There is a project of this name already.")
+    row = {
+        "id": mint.identifier("prj"),
+        "workspace_id": actor.workspace,
+        "name": name,
+        "created_at": platform.now(),
+    }
+    connection.execute(projects.insert().values(**row))
+    trail.record(
+        connection, platform.vault, platform.now(), actor, "project.created", row["id"], {"name": name}
+    )
+    return row
+
+
+def project_of(connection: Connection, workspace: str, project_id: str) -> dict[str, Any]:
+    """A project of the workspace. Raises: Problem 404."""
+    query = sa.select(projects).where(projects.c.id == project_id, projects.c.workspace_id == workspace)
+    row = connection.execute(query).mappings().first()
+    if row is None:
+        raise problems.not_found()
+    return dict(row)
+
+
+def _only(connection: Connection, guest: Guest, project_id: str | None) -> str:
+    """The newest scenario of a project, for a pull that names none. Raises: Problem 404."""
+    query = (
+        sa.select(scenarios.c.id)
+        .join(projects, projects.c.id == scenarios.c.project_id)
+        .where(projects.c.workspace_id == guest.workspace, projects.c.id == (project_id or ""))
+        .order_by(scenarios.c.created_at.desc())
+        .limit(1)
+    )
+    found = connection.execute(query).scalar()
+    if found is None:
+        raise problems.not_found()
+    return str(found)
+
+
+def _found(connection: Connection, guest: Guest, scenario_id: str) -> dict[str, Any]:
+    query = (
+        sa.select(scenarios)
+        .join(projects, projects.c.id == scenarios.c.project_id)
+        .where(scenarios.c.id == scenario_id, projects.c.workspace_id == guest.workspace)
+    )
+    row = connection.execute(query).mappings().first()
+    if row is None or not _may(guest, row["project_id"]):
+        raise problems.not_found()
+    return dict(row)
+
+
+def _may(guest: Guest, project_id: str) -> bool:
+    return guest.projects is None or project_id in guest.projects
+
+
+def _kept(data: dict[str, Any]) -> str:
+    text = json.dumps(data, ensure_ascii=False)
+    if len(text) > LARGEST:
+        raise problems.Problem(413, "too-large", "Too large", "This is more than 4 MiB of JSON.")
+    return text
+
+
+def _project(row: Any) -> dict[str, Any]:
+    return {
+        "id": row["id"], "name": row["name"], "workspace_id": row["workspace_id"],
+        "created_at": wire.to_text(row["created_at"]),
+    }  # fmt: skip
+
+
+def _scenario(row: Any) -> dict[str, Any]:
+    body = json.loads(row["body"])
+    return {
+        "id": row["id"], "name": row["name"], "project_id": row["project_id"], "description": body.get("description", ""),
+        "config_snapshot": body.get("config_snapshot", {}), "created_at": wire.to_text(row["created_at"]),
+    }  # fmt: skip

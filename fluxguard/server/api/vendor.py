@@ -1,0 +1,188 @@
+"""Signing in and handling keys as FluxLoop's published client (fluxloop-cli 0.4.0) does: `/api/cli-connect`, `/api/api-keys`.
+
+The client repeats a request whose answer was lost, without an idempotency key. What it asked for the first time then lapses when it asks
+again, so that no key lives on which nobody has seen; and a key that nobody ever uses lapses after some days.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import sqlalchemy as sa
+from fastapi import APIRouter, Request
+from fastapi.responses import JSONResponse
+from pydantic import Field
+from sqlalchemy.engine import Connection
+
+from fluxguard import wire
+from fluxguard.server import life, mint, problems, trail
+from fluxguard.server.api.keys import SECRET, must_not_exceed, visible
+from fluxguard.server.api.resources import Lenient, project_of
+from fluxguard.server.asking import LOGIN, Platforms, Principals, address_of, agent_of
+from fluxguard.server.platform import Platform
+from fluxguard.server.settings import HOUR
+from fluxguard.server.tables import devices, keys, tokens, users
+from fluxguard.server.trail import Actor
+
+router = APIRouter(prefix="/api", tags=["published client"])
+CODE_TTL = 600_000  # milliseconds to approve a sign-in
+INTERVAL = 2  # seconds between a client's questions
+ACCESS_TTL = HOUR
+REFRESH_TTL = 30 * wire.DAY
+REPEAT = 60_000  # milliseconds in which the same request again is a repetition
+DEFAULT = ("read_scenarios", "upload_results")
+MOST_PENDING = 20  # sign-ins that one address may have under way
+
+
+class NewKey(Lenient):
+    project_id: str
+    name: str = Field(default="cli-generated", min_length=1, max_length=100)
+
+
+class Start(Lenient):
+    device_name: str = Field(default="a device", max_length=100)
+
+
+class Device(Lenient):
+    device_code: str = Field(max_length=200)
+
+
+class Refresh(Lenient):
+    refresh_token: str = Field(max_length=200)
+
+
+@router.post("/api-keys", status_code=201)
+def create_key(body: NewKey, platform: Platforms, who: Principals) -> JSONResponse:
+    """Makes a key for one project, and shows it this once."""
+    who.must_manage()
+    now = platform.now()
+    wish = life.Wish(body.name, "dev", DEFAULT, (body.project_id,), wire.expiry("90d", now))
+    with platform.store.write() as connection:
+        project_of(connection, who.actor.workspace, body.project_id)
+        must_not_exceed(who, frozenset(DEFAULT), wish.projects)
+        for earlier in _repeated(connection, who.actor, wish, now):
+            life.lapse(connection, platform, who.actor, earlier, "the same request came again")
+        row, secret = life.create(
+            connection, platform, who.actor, wish, pending_until=now + platform.settings.unused_ttl
+        )
+    return JSONResponse({**life.view(row, now).to_json(), "key": secret}, 201, SECRET)
+
+
+def _repeated(connection: Connection, actor: Actor, wish: life.Wish, now: int) -> list[life.Row]:
+    """Keys that the same request made a moment ago, and that nobody has used."""
+    query = sa.select(keys).where(
+        keys.c.created_by == actor.name, keys.c.name == wish.name, keys.c.scope == " ".join(wish.projects or ()),
+        keys.c.created_at > now - REPEAT, keys.c.confirmed_at.is_(None), keys.c.state == "active",
+        keys.c.pending_until.is_not(None),
+    )  # fmt: skip
+    return [dict(row) for row in connection.execute(query).mappings()]
+
+
+@router.get("/api-keys")
+def list_keys(platform: Platforms, who: Principals, project_id: str = "") -> list[dict[str, Any]]:
+    with platform.store.read() as connection:
+        if project_id:
+            project_of(connection, who.actor.workspace, project_id)
+        rows = life.listed(connection, who.actor.workspace, project_id)
+    now = platform.now()
+    return [
+        life.view(row, now).to_json()
+        for row in rows
+        if visible(who, row) and life.state_of(row, now) in wire.ALIVE
+    ]
+
+
+@router.post("/cli-connect/start")
+def start(request: Request, platform: Platforms, body: Start | None = None) -> dict[str, Any]:
+    """A device wants to sign in: a code for it, and one for the person."""
+    now, device, address = platform.now(), mint.token(), address_of(request)
+    with platform.store.write() as connection:
+        connection.execute(devices.delete().where(devices.c.expires_at < now - wire.DAY))
+        mine = sa.select(sa.func.count()).where(
+            devices.c.address == address, devices.c.state == "pending", devices.c.expires_at > now
+        )
+        if (connection.execute(mine).scalar() or 0) >= MOST_PENDING:
+            raise problems.Problem(
+                429, "too-many-sign-ins", "Too many sign-ins", "Too many sign-ins are under way. Wait ten minutes.",
+                headers={"Retry-After": "600"},
+            )  # fmt: skip
+        code = mint.user_code()
+        connection.execute(devices.insert().values(
+            device=platform.vault.token(device.encode()), user_code=code, name=body.device_name if body else "a device",
+            state="pending", user_id=None, address=address, created_at=now, expires_at=now + CODE_TTL,
+        ))  # fmt: skip
+    base = platform.settings.public_url or str(request.base_url).rstrip("/")
+    return {
+        "device_code": device, "user_code": code, "verification_url": f"{base}/connect?code={code}",
+        "expires_in": CODE_TTL // 1000, "expires_in_sec": CODE_TTL // 1000, "interval": INTERVAL, "interval_sec": INTERVAL,
+    }  # fmt: skip
+
+
+@router.post("/cli-connect/complete")
+def complete(body: Device, request: Request, platform: Platforms) -> dict[str, Any]:
+    """Whether a person has approved; then, once, the tokens."""
+    now, digest = platform.now(), platform.vault.token(body.device_code.encode())
+    with platform.store.write() as connection:
+        row = connection.execute(sa.select(devices).where(devices.c.device == digest)).mappings().first()
+        if row is None or row["state"] == "used" or now >= row["expires_at"]:
+            return {"status": "expired"}
+        if row["state"] != "approved":
+            return {"status": row["state"]}
+        connection.execute(devices.update().where(devices.c.device == digest).values(state="used"))
+        user = connection.execute(sa.select(users).where(users.c.id == row["user_id"])).mappings().one()
+        if user["disabled_at"] is not None:
+            return {"status": "denied"}
+        actor = Actor(f"user:{user['id']}", user["workspace_id"], address_of(request), agent_of(request))
+        trail.record(
+            connection, platform.vault, now, actor, "device.connected", user["id"], {"device": row["name"]}
+        )
+        return {"status": "approved", "credential": _tokens(connection, platform, dict(user), row["name"])}
+
+
+@router.post("/cli-connect/refresh")
+def refresh(body: Refresh, platform: Platforms) -> dict[str, Any]:
+    """New tokens for old ones, which then are dead."""
+    now, digest = platform.now(), platform.vault.token(body.refresh_token.encode())
+    query = (
+        sa.select(tokens, users.c.email, users.c.workspace_id, users.c.disabled_at)
+        .join(users, users.c.id == tokens.c.user_id)
+        .where(tokens.c.refresh == digest)
+    )
+    with platform.store.write() as connection:
+        row = connection.execute(query).mappings().first()
+        if row is None or row["ended_at"] or row["disabled_at"] or now >= row["refresh_expires_at"]:
+            raise problems.unauthenticated()
+        connection.execute(tokens.update().where(tokens.c.refresh == digest).values(ended_at=now))
+        user = {"id": row["user_id"], "email": row["email"]}
+        return {"credential": _tokens(connection, platform, user, row["device"])}
+
+
+def _tokens(connection: Connection, platform: Platform, user: dict[str, Any], device: str) -> dict[str, Any]:
+    now, access, fresh = platform.now(), mint.token(LOGIN), mint.token("fluxrefresh_")
+    connection.execute(tokens.insert().values(
+        access=platform.vault.token(access.encode()), refresh=platform.vault.token(fresh.encode()), user_id=user["id"],
+        device=device, created_at=now, expires_at=now + ACCESS_TTL, refresh_expires_at=now + REFRESH_TTL, ended_at=None,
+    ))  # fmt: skip
+    return {
+        "access_token": access, "refresh_token": fresh, "expires_at": wire.to_text(now + ACCESS_TTL), "user_id": user["id"],
+        "user_email": user["email"],
+    }  # fmt: skip
+
+
+def approve(
+    connection: Connection, platform: Platform, actor: Actor, user_id: str, code: str, allowed: bool
+) -> bool:
+    """A person's word on a sign-in. Returns whether there was one under way by this code."""
+    now = platform.now()
+    pending = sa.and_(
+        devices.c.user_code == code.strip().upper(), devices.c.state == "pending", devices.c.expires_at > now
+    )
+    row = connection.execute(sa.select(devices).where(pending)).mappings().first()
+    if row is None:
+        return False
+    state = "approved" if allowed else "denied"
+    connection.execute(
+        devices.update().where(pending).values(state=state, user_id=user_id if allowed else None)
+    )
+    trail.record(connection, platform.vault, now, actor, f"device.{state}", user_id, {"device": row["name"]})
+    return True

@@ -1,0 +1,151 @@
+"""The web application: what it is made of, how errors are told, and what runs beside the requests."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse, Response
+from starlette.datastructures import MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.staticfiles import StaticFiles
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+import fluxguard
+from fluxguard.server import problems
+from fluxguard.server.api import audit, keys, leaks, machines, resources, vendor
+from fluxguard.server.asking import request_id
+from fluxguard.server.description import describe
+from fluxguard.server.gate import Gate
+from fluxguard.server.pages import keys as console_keys
+from fluxguard.server.pages import others, signing
+from fluxguard.server.pages.console import FOLDER, SignInFirst, render, sign_in_first
+from fluxguard.server.platform import Platform
+from fluxguard.server.problems import MEDIA, Problem
+
+FLUSH = 1.0  # seconds between writings of what was counted
+log = logging.getLogger("fluxguard.server")
+
+
+def create_app(platform: Platform) -> FastAPI:
+    """The application for one platform."""
+    app = FastAPI(
+        title="fluxguard key platform",
+        version=fluxguard.__version__,
+        lifespan=_lifespan,
+        docs_url=None,
+        redoc_url=None,
+    )
+    app.state.platform = platform
+    for router in (keys.router, audit.router, machines.router, resources.router, leaks.router, vendor.router):
+        app.include_router(router)
+    for pages in (signing.router, console_keys.router, others.router):
+        app.include_router(pages)
+    app.mount("/static", StaticFiles(directory=FOLDER / "static"))
+    app.add_exception_handler(SignInFirst, _sign_in)
+    app.add_exception_handler(Problem, _problem)
+    app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(HTTPException, _http)
+    app.add_middleware(Envelope)
+    describe(app)
+    return app
+
+
+@contextlib.asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    gate = app.state.gate = Gate(app.state.platform)
+    writing = asyncio.create_task(_write_counts(gate))
+    try:
+        yield
+    finally:
+        writing.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await writing
+        gate.close()
+
+
+async def _write_counts(gate: Gate) -> None:
+    while True:
+        await asyncio.sleep(FLUSH)
+        try:
+            await asyncio.to_thread(gate.flush)
+        except Exception:
+            log.error("what was counted in the last second could not be written")
+
+
+class Envelope:
+    """What every answer carries: a request id, the rate limit where there is one, and headers that browsers obey."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        state = scope.setdefault("state", {})
+        state["request_id"] = request_id()
+
+        async def sending(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                headers["X-Request-Id"] = state["request_id"]
+                headers["X-Content-Type-Options"] = "nosniff"
+                for name, value in (state.get("rate") or {}).items():
+                    headers.setdefault(name, value)
+            await send(message)
+
+        await self.app(scope, receive, sending)
+
+
+async def _problem(request: Request, error: Exception) -> Response:
+    assert isinstance(error, Problem)
+    if _is_page(request):
+        return _page(request, error)
+    return JSONResponse(error.to_json(), error.status, error.headers, media_type=MEDIA)
+
+
+def _is_page(request: Request) -> bool:
+    """Whether a person looks at the answer. What machines ask for lies under `/api`."""
+    return not request.url.path.startswith("/api") and "text/html" in request.headers.get("accept", "")
+
+
+def _page(request: Request, error: Problem) -> Response:
+    page = render(
+        "message.html", request.app.state.platform, None, error.status, title=error.title, text=error.detail
+    )
+    page.headers.update(error.headers)
+    return page
+
+
+async def _sign_in(request: Request, error: Exception) -> Response:
+    assert isinstance(error, SignInFirst)
+    return sign_in_first(error.wanted if request.method == "GET" else "")
+
+
+async def _invalid(request: Request, error: Exception) -> Response:
+    """What pydantic has to say, without what was sent: it may be a key."""
+    assert isinstance(error, RequestValidationError)
+    errors = [{"pointer": _pointer(one), "detail": str(one["msg"])} for one in error.errors()]
+    first = errors[0] if errors else {"pointer": "", "detail": "The request can't be read."}
+    detail = f"{first['pointer']}: {first['detail']}" if first["pointer"] else first["detail"]
+    problem = Problem(422, "validation-error", "Validation error", detail, errors=errors)
+    return JSONResponse(problem.to_json(), 422, media_type=MEDIA)
+
+
+def _pointer(error: dict[str, Any]) -> str:
+    return "".join(f"/{part}" for part in error["loc"][1:]) if len(error["loc"]) > 1 else ""
+
+
+async def _http(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    if error.status_code == 404:
+        return await _problem(request, problems.not_found())
+    slug = {405: "method-not-allowed"}.get(error.status_code, "http-error")
+    problem = Problem(error.status_code, slug, str(error.detail), headers=dict(error.headers or {}))
+    return await _problem(request, problem)

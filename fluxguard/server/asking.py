@@ -1,0 +1,153 @@
+"""Who is asking: the key, the login token or the session behind a request, as FastAPI dependencies."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, TypeVar
+
+import sqlalchemy as sa
+from fastapi import Depends, Request
+from starlette.concurrency import run_in_threadpool
+
+from fluxguard import wire
+from fluxguard.server import problems
+from fluxguard.server.gate import Caller, Gate, Visit
+from fluxguard.server.platform import Platform
+from fluxguard.server.tables import tokens, users
+from fluxguard.server.trail import Actor
+
+T = TypeVar("T")
+LOGIN = "fluxlogin_"  # what a login token begins with
+MANAGERS = frozenset({"owner", "admin", "member"})
+
+
+def platform_of(request: Request) -> Platform:
+    platform: Platform = request.app.state.platform
+    return platform
+
+
+def gate_of(request: Request) -> Gate:
+    gate: Gate = request.app.state.gate
+    return gate
+
+
+def address_of(request: Request) -> str:
+    """Where a request comes from. Behind a proxy that the settings trust, uvicorn has put the client's address here."""
+    return request.client.host if request.client else ""
+
+
+def agent_of(request: Request) -> str:
+    return wire.veiled(request.headers.get("user-agent", "")[:1000])[:200]
+
+
+def bearer(request: Request) -> str:
+    """What stands behind `Authorization: Bearer`. Raises: Problem 401 where nothing does."""
+    scheme, _, value = request.headers.get("authorization", "").partition(" ")
+    if scheme.lower() != "bearer" or not value.strip():
+        raise problems.unauthenticated()
+    return value.strip()
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """Whoever manages keys: a person (`role`), or a key with its permissions.
+
+    may: names of permissions that it can hand on. projects: ids that it is confined to, or None.
+    """
+
+    actor: Actor
+    role: str
+    may: frozenset[str]
+    projects: frozenset[str] | None = None
+    caller: Caller | None = None
+    user: str = ""
+
+    def must_manage(self) -> None:
+        """Raises: Problem 403 for whoever may only look, and for a key without `manage_keys`."""
+        if self.caller is not None:
+            self.caller.must("manage_keys")
+        elif self.role not in MANAGERS:
+            raise problems.forbidden("Your role lets you look, and change nothing.")
+
+
+Platforms = Annotated[Platform, Depends(platform_of)]
+Gates = Annotated[Gate, Depends(gate_of)]
+
+
+def principal(request: Request, platform: Platforms, gate: Gates) -> Principal:
+    """The key or the login token that manages keys. A key's requests count towards its quota."""
+    value, address, agent = bearer(request), address_of(request), agent_of(request)
+    if value.startswith(LOGIN):
+        return _person(platform, value, request)
+    visit = Visit(address, agent, "manage_keys")
+    caller = gate.count(gate.recognise(value, address, agent), visit)
+    gate.note(caller, visit)
+    request.state.rate = caller.headers
+    actor = Actor(f"key:{caller.id}", caller.workspace, address, agent, request.state.request_id)
+    return Principal(actor, "key", caller.permissions, caller.projects, caller)
+
+
+def _person(platform: Platform, value: str, request: Request) -> Principal:
+    query = (
+        sa.select(
+            tokens.c.expires_at,
+            tokens.c.ended_at,
+            users.c.id,
+            users.c.role,
+            users.c.workspace_id,
+            users.c.disabled_at,
+        )
+        .join(users, users.c.id == tokens.c.user_id)
+        .where(tokens.c.access == platform.vault.token(value.encode()))
+    )
+    with platform.store.read() as connection:
+        row = connection.execute(query).mappings().first()
+    if row is None or row["ended_at"] or row["disabled_at"] or platform.now() >= row["expires_at"]:
+        raise problems.unauthenticated()
+    return person(request, row["id"], row["role"], row["workspace_id"])
+
+
+def person(request: Request, user_id: str, role: str, workspace: str) -> Principal:
+    """A signed-in person as a principal."""
+    actor = Actor(
+        f"user:{user_id}", workspace, address_of(request), agent_of(request), request.state.request_id
+    )
+    return Principal(actor, role, frozenset(wire.PERMISSIONS), None, None, user_id)
+
+
+Principals = Annotated[Principal, Depends(principal)]
+
+
+def request_id() -> str:
+    return "req_" + secrets.token_hex(8)
+
+
+@dataclass(frozen=True, slots=True)
+class Guest:
+    """Whoever uses projects and scenarios: a key that was admitted, or a signed-in person. projects: ids, or None for all."""
+
+    workspace: str
+    actor: Actor
+    projects: frozenset[str] | None
+
+
+async def admitted(request: Request, permission: str, operation: str, project: str = "") -> Guest:
+    """Lets a metered request in. A person's login token has no quota. Raises: Problem."""
+    value = bearer(request)
+    if value.startswith(LOGIN):
+        who = await off_loop(platform_of(request), lambda: _person(platform_of(request), value, request))
+        return Guest(who.actor.workspace, who.actor, None)
+    gate, visit = gate_of(request), Visit(address_of(request), agent_of(request), operation, project)
+    caller = await off_loop(gate.platform, lambda: gate.admit(value, visit, permission))
+    request.state.rate = caller.headers
+    actor = Actor(
+        f"key:{caller.id}", caller.workspace, visit.address, visit.user_agent, request.state.request_id
+    )
+    return Guest(caller.workspace, actor, caller.projects)
+
+
+async def off_loop(platform: Platform, work: Callable[[], T]) -> T:
+    """Short work on the database: at once on the embedded one, where it takes microseconds; in a thread where it travels."""
+    return work() if platform.settings.embedded else await run_in_threadpool(work)

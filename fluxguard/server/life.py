@@ -1,0 +1,352 @@
+"""A key's life: made, changed, used for the first time, rotated, regenerated, quarantined, ended.
+
+Each function works in the transaction that it is given and writes its record of the audit trail there. What state a key is in
+is computed from what is stored and the clock: expiry, a rotation's deadline and a lapse need nobody to do anything, and a
+clock that is set back brings no ended key back.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from fluxguard import wire
+from fluxguard.server import mint, problems, trail
+from fluxguard.server.platform import Platform
+from fluxguard.server.tables import keys, projects
+from fluxguard.server.trail import Actor
+from fluxguard.wire import ALIVE, Key
+
+Row = Mapping[str, Any]
+ENDED = frozenset({"revoked", "regenerated", "deleted", "lapsed"})
+LONGEST_OVERLAP = 30 * wire.DAY
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What a new key shall be. projects: ids, or None for all. expires_at: milliseconds, or None."""
+
+    name: str
+    environment: str
+    permissions: tuple[str, ...]
+    projects: tuple[str, ...] | None
+    expires_at: int | None
+    description: str = ""
+    hourly_limit: int = 1000
+
+
+def state_of(row: Row, now: int) -> str:
+    """One of wire.STATES."""
+    stored: str = row["state"]
+    if stored in ENDED:
+        return stored
+    if row["ends_at"] is not None and now >= row["ends_at"]:
+        return "revoked"
+    if row["expires_at"] is not None and now >= row["expires_at"]:
+        return "expired"
+    if row["confirmed_at"] is None and row["pending_until"] is not None and now >= row["pending_until"]:
+        return "lapsed"
+    if stored == "pending":
+        return "pending"
+    if row["quarantine"] is not None:
+        return "quarantined"
+    return "grace" if row["ends_at"] is not None else "active"
+
+
+def view(row: Row, now: int) -> Key:
+    """A row as others may see it."""
+    scope: str = row["scope"]
+    return Key(
+        id=row["id"], name=row["name"], masked=row["masked"], environment=row["environment"],
+        permissions=tuple(row["permissions"].split()), projects=None if scope == "all" else tuple(scope.split()),
+        state=state_of(row, now), created_at=row["created_at"], description=row["description"],
+        created_by=row["created_by"], expires_at=row["expires_at"], last_used_at=row["last_used_at"],
+        last_used=json.loads(row["last_used"] or "{}"), confirmed_at=row["confirmed_at"], grace_until=row["ends_at"],
+        pending_until=row["pending_until"], predecessor_id=row["predecessor_id"], successor_id=row["successor_id"],
+        quarantine=json.loads(row["quarantine"]) if row["quarantine"] else None, hourly_limit=row["hourly_limit"],
+        fingerprint=row["fingerprint"], version=row["version"],
+    )  # fmt: skip
+
+
+def find(connection: Connection, workspace: str, key_id: str, lock: bool = False) -> Row:
+    """A key of the workspace. Raises: Problem 404. lock: nobody else changes it until the transaction ends."""
+    query = sa.select(keys).where(keys.c.id == key_id, keys.c.workspace_id == workspace)
+    row = connection.execute(query.with_for_update() if lock else query).mappings().first()
+    if row is None:
+        raise problems.not_found()
+    return dict(row)
+
+
+def listed(connection: Connection, workspace: str, project: str = "", gone: bool = False) -> list[Row]:
+    """Keys of the workspace, newest first; those that are good for a project; deleted ones only if asked for."""
+    query = (
+        sa.select(keys).where(keys.c.workspace_id == workspace).order_by(keys.c.created_at.desc(), keys.c.id)
+    )
+    if not gone:
+        query = query.where(keys.c.state != "deleted")
+    rows: list[Row] = [dict(row) for row in connection.execute(query).mappings()]
+    if not project:
+        return rows
+    return [row for row in rows if row["scope"] == "all" or project in row["scope"].split()]
+
+
+def create(
+    connection: Connection, platform: Platform, actor: Actor, wish: Wish, *, action: str = "key.created",
+    pending_until: int | None = None, pending: bool = False, predecessor: str | None = None, overlap: int | None = None,
+) -> tuple[Row, str]:  # fmt: skip
+    """Makes a key. Returns its row, and the key in clear, which is kept nowhere.
+
+    Raises: Problem 422 for a wish that can't be.
+    """
+    now = platform.now()
+    _check(connection, actor.workspace, wish)
+    secret = mint.key(wish.environment)
+    row: dict[str, Any] = {
+        "id": mint.identifier("key"), "workspace_id": actor.workspace, "name": wish.name, "description": wish.description,
+        "environment": wish.environment, "masked": wire.masked(secret), "lookup": platform.vault.lookup(secret.encode()),
+        "fingerprint": wire.fingerprint(secret), "seal": wire.seal_digest(secret),
+        "permissions": " ".join(name for name in wire.PERMISSIONS if name in wish.permissions),
+        "scope": "all" if wish.projects is None else " ".join(wish.projects), "state": "pending" if pending else "active",
+        "hourly_limit": wish.hourly_limit, "version": 1, "created_by": actor.name, "created_at": now,
+        "expires_at": wish.expires_at, "confirmed_at": None, "pending_until": pending_until, "ends_at": None,
+        "ended_at": None, "end_reason": None, "predecessor_id": predecessor, "successor_id": None, "overlap": overlap,
+        "quarantine": None, "last_used_at": None, "last_used": None,
+    }  # fmt: skip
+    connection.execute(keys.insert().values(**row))
+    detail = {
+        "name": wish.name, "environment": wish.environment, "masked": row["masked"], "scope": row["scope"],
+        "permissions": row["permissions"], "expires_at": wire.to_text(wish.expires_at),
+    }  # fmt: skip
+    if predecessor:
+        detail["predecessor"] = predecessor
+    trail.record(connection, platform.vault, now, actor, action, row["id"], detail)
+    return row, secret
+
+
+def _check(connection: Connection, workspace: str, wish: Wish) -> None:
+    if not wish.name.strip() or len(wish.name) > 100 or not wish.name.isprintable():
+        raise problems.invalid("A name has 1 to 100 characters, on one line.", "/name")
+    if len(wish.description) > 1000:
+        raise problems.invalid("A description has at most 1,000 characters.", "/description")
+    for text, pointer in ((wish.name, "/name"), (wish.description, "/description")):
+        if wire.veiled(text) != text:
+            raise problems.invalid(
+                "This text holds a key; a key stands nowhere but where it is used.", pointer
+            )
+    if wish.environment not in wire.ENVIRONMENTS:
+        raise problems.invalid("The environment is dev, stg, prod or ci.", "/environment")
+    if not wish.permissions or not set(wish.permissions) <= set(wire.PERMISSIONS):
+        raise problems.invalid(
+            f"Permissions are one or more of: {', '.join(wire.PERMISSIONS)}.", "/permissions"
+        )
+    if not 1 <= wish.hourly_limit <= 1_000_000:
+        raise problems.invalid("A limit lies between 1 and 1,000,000 requests an hour.", "/hourly_limit")
+    if wish.projects is None:
+        return
+    if not wish.projects:
+        raise problems.invalid('The scope is "all", or at least one project.', "/scope")
+    known = sa.select(projects.c.id).where(
+        projects.c.workspace_id == workspace, projects.c.id.in_(wish.projects)
+    )
+    if len(connection.execute(known).all()) != len(set(wish.projects)):
+        raise problems.invalid("The scope names a project that does not exist.", "/scope")
+
+
+def _changed(connection: Connection, row: Row, **values: Any) -> Row:
+    connection.execute(
+        keys.update().where(keys.c.id == row["id"]).values(version=row["version"] + 1, **values)
+    )
+    return {**row, **values, "version": row["version"] + 1}
+
+
+def _must_live(row: Row, now: int, doing: str) -> None:
+    state = state_of(row, now)
+    if state not in ALIVE:
+        raise problems.conflict("key-not-active", f"This key is {state}; it can't be {doing}.", state=state)
+
+
+def update(
+    connection: Connection, platform: Platform, actor: Actor, row: Row, changes: Mapping[str, Any]
+) -> Row:
+    """Changes name, description, scope, permissions, expiry, hourly_limit. changes: as columns of the table have them."""
+    now = platform.now()
+    state = state_of(row, now)
+    if state not in ALIVE and state != "pending":
+        raise problems.conflict("key-not-active", f"This key is {state}; it can't be changed.", state=state)
+    wanted = {**row, **changes}
+    scope = wanted["scope"]
+    _check(connection, actor.workspace, Wish(
+        name=wanted["name"], environment=row["environment"], permissions=tuple(wanted["permissions"].split()),
+        projects=None if scope == "all" else tuple(scope.split()), expires_at=wanted["expires_at"],
+        description=wanted["description"], hourly_limit=wanted["hourly_limit"],
+    ))  # fmt: skip
+    differing = {name: value for name, value in changes.items() if row[name] != value}
+    if not differing:
+        return row
+    shown = {name: [_shown(name, row[name]), _shown(name, value)] for name, value in differing.items()}
+    trail.record(connection, platform.vault, now, actor, "key.updated", row["id"], shown)
+    return _changed(connection, row, **differing)
+
+
+def _shown(name: str, value: Any) -> Any:
+    return wire.to_text(value) if name.endswith("_at") else value
+
+
+def confirm(connection: Connection, platform: Platform, actor: Actor, row: Row, how: str) -> Row:
+    """The key has arrived: a pending one becomes active, and its predecessor gets its deadline. how: `use`, `proof` or `said`.
+
+    The predecessor ends after the overlap, and never later than its own expiry.
+    """
+    now = platform.now()
+    state = state_of(row, now)
+    if row["confirmed_at"] is not None:
+        return row
+    if state not in ALIVE and state != "pending":
+        raise problems.conflict(
+            "confirmation-expired", f"This key is {state}; it can't be confirmed any more.", state=state
+        )
+    trail.record(connection, platform.vault, now, actor, "key.confirmed", row["id"], {"how": how})
+    if row["predecessor_id"] and row["state"] == "pending":
+        old = find(connection, row["workspace_id"], row["predecessor_id"], lock=True)
+        if state_of(old, now) in ALIVE:
+            ends = now + (row["overlap"] or 0)
+            ends = min(
+                ends, *(moment for moment in (old["expires_at"], old["ends_at"]) if moment is not None), ends
+            )
+            _changed(connection, old, ends_at=ends)
+            detail = {"successor": row["id"], "until": wire.to_text(ends)}
+            trail.record(connection, platform.vault, now, actor, "key.grace", old["id"], detail)
+    return _changed(connection, row, state="active", confirmed_at=now)
+
+
+def rotate(
+    connection: Connection, platform: Platform, actor: Actor, row: Row, *, overlap: int, pending_ttl: int,
+    expires_at: int | None,
+) -> tuple[Row, str, Row]:  # fmt: skip
+    """Makes a successor, pending until first used or confirmed; the old key stays good until then, and for the overlap.
+
+    Returns the successor's row, the key in clear, and the old key's row. Raises: Problem 409 where a rotation is under way.
+    """
+    now = platform.now()
+    _must_live(row, now, "rotated")
+    if not 0 <= overlap <= LONGEST_OVERLAP:
+        raise problems.invalid("The overlap is at most 30 days.", "/overlap")
+    if row["successor_id"]:
+        other = find(connection, row["workspace_id"], row["successor_id"])
+        if state_of(other, now) in ALIVE | {"pending"}:
+            raise problems.conflict(
+                "rotation-in-progress", "This key is being rotated already.", successor_id=other["id"],
+                successor_state=state_of(other, now),
+            )  # fmt: skip
+    wish = _like(row, expires_at)
+    fresh, secret = create(
+        connection, platform, actor, wish, action="key.rotated", pending=True, pending_until=now + pending_ttl,
+        predecessor=row["id"], overlap=overlap,
+    )  # fmt: skip
+    return fresh, secret, _changed(connection, row, successor_id=fresh["id"])
+
+
+def regenerate(connection: Connection, platform: Platform, actor: Actor, row: Row) -> tuple[Row, str]:
+    """The page's Regenerate: a new key, and the old one dead in the same transaction."""
+    now = platform.now()
+    _must_live(row, now, "regenerated")
+    fresh, secret = create(
+        connection,
+        platform,
+        actor,
+        _like(row, _same_length(row, now)),
+        action="key.regenerated",
+        predecessor=row["id"],
+    )
+    _end(
+        connection,
+        platform,
+        actor,
+        row,
+        "regenerated",
+        f"regenerated as {fresh['id']}",
+        successor_id=fresh["id"],
+    )
+    return fresh, secret
+
+
+def _like(row: Row, expires_at: int | None) -> Wish:
+    scope = row["scope"]
+    return Wish(
+        name=row["name"], environment=row["environment"], permissions=tuple(row["permissions"].split()),
+        projects=None if scope == "all" else tuple(scope.split()), expires_at=expires_at,
+        description=row["description"], hourly_limit=row["hourly_limit"],
+    )  # fmt: skip
+
+
+def _same_length(row: Row, now: int) -> int | None:
+    """When a key ends that takes the place of another: after as long a time as that one was given."""
+    return None if row["expires_at"] is None else now + (row["expires_at"] - row["created_at"])
+
+
+def successor_expiry(row: Row, now: int) -> int | None:
+    """The expiry of a successor for which none was named."""
+    return _same_length(row, now)
+
+
+def quarantine(
+    connection: Connection, platform: Platform, actor: Actor, row: Row, terms: Mapping[str, Any]
+) -> Row:
+    """Contains a key: only those that used it before go on, with what they did before. terms: allow, drop_permissions, until."""
+    _must_live(row, platform.now(), "quarantined")
+    text = json.dumps(terms, sort_keys=True)
+    trail.record(connection, platform.vault, platform.now(), actor, "key.quarantined", row["id"], terms)
+    return _changed(connection, row, quarantine=text)
+
+
+def release(connection: Connection, platform: Platform, actor: Actor, row: Row) -> Row:
+    """Ends a quarantine."""
+    if row["quarantine"] is None:
+        return row
+    trail.record(connection, platform.vault, platform.now(), actor, "key.released", row["id"], {})
+    return _changed(connection, row, quarantine=None)
+
+
+def revoke(connection: Connection, platform: Platform, actor: Actor, row: Row, reason: str) -> Row:
+    """Ends a key for good. Again is the same as once."""
+    if row["state"] in ENDED:
+        return row
+    return _end(connection, platform, actor, row, "revoked", wire.veiled(reason))
+
+
+def lapse(connection: Connection, platform: Platform, actor: Actor, row: Row, reason: str) -> Row:
+    """Ends a key that nobody has seen or used."""
+    return _end(connection, platform, actor, row, "lapsed", reason)
+
+
+def delete(connection: Connection, platform: Platform, actor: Actor, row: Row) -> Row:
+    """Ends a key and takes it out of the list. Its row stays, so that a later use is recognised."""
+    if row["state"] == "deleted":
+        return row
+    return _end(connection, platform, actor, row, "deleted", "deleted")
+
+
+def _end(
+    connection: Connection, platform: Platform, actor: Actor, row: Row, state: str, reason: str, **more: Any
+) -> Row:  # fmt: skip
+    now = platform.now()
+    trail.record(
+        connection,
+        platform.vault,
+        now,
+        actor,
+        f"key.{state}",
+        row["id"],
+        {"reason": reason, "masked": row["masked"]},
+    )
+    return _changed(connection, row, state=state, ended_at=row["ended_at"] or now, end_reason=reason, **more)
+
+
+def unused(rows: Sequence[Row], now: int) -> list[Row]:
+    """Keys that were issued, and that nobody has used or confirmed: they may have been lost on the way."""
+    return [row for row in rows if row["confirmed_at"] is None and state_of(row, now) in ALIVE | {"pending"}]

@@ -1,0 +1,159 @@
+"""Accounts: who may sign in, with which password, and the sessions that come of it.
+
+Passwords are kept as argon2id with the library's parameters (RFC 9106, low memory). Who is unknown costs as long as who is known.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import Mapping
+from functools import cache
+from typing import Any
+
+import sqlalchemy as sa
+from argon2 import PasswordHasher
+from argon2.exceptions import InvalidHashError, VerificationError
+from sqlalchemy.engine import Connection
+
+from fluxguard.errors import UsageError
+from fluxguard.server import mint, trail
+from fluxguard.server.platform import Platform
+from fluxguard.server.tables import attempts, sessions, users, workspaces
+from fluxguard.server.trail import Actor
+
+ROLES = ("owner", "admin", "member", "auditor")
+SHORTEST = 12  # characters of a password
+TRIES = 10  # wrong passwords for one name, or from one address, in
+TRY_WINDOW = 15 * 60_000  # milliseconds
+_EMAIL = re.compile(r"[^@\s<>\"]{1,64}@[^@\s<>\"]{1,255}\Z")
+
+
+@cache
+def _hasher() -> PasswordHasher:
+    return PasswordHasher()
+
+
+@cache
+def _nobody() -> str:
+    return _hasher().hash(secrets.token_hex(16))
+
+
+def check_email(text: str) -> str:
+    """The address as it is kept. Raises: UsageError."""
+    email = text.strip().lower()
+    if not _EMAIL.match(email):
+        raise UsageError("This is no e-mail address.", "Write it as name@example.org.")
+    return email
+
+
+def check_password(text: str) -> str:
+    if len(text) < SHORTEST:
+        raise UsageError(f"The password is too short: it takes {SHORTEST} characters or more.")
+    if len(text) > 1000:
+        raise UsageError("The password is too long: it takes at most 1,000 characters.")
+    return text
+
+
+def has_owner(connection: Connection) -> bool:
+    return connection.execute(sa.select(users.c.id).limit(1)).first() is not None
+
+
+def found(
+    connection: Connection, platform: Platform, email: str, password: str, workspace: str = "Workspace"
+) -> Actor:
+    """The first account, with its workspace. Raises: UsageError where there is an owner already."""
+    email, password = check_email(email), check_password(password)
+    if has_owner(connection):
+        raise UsageError("This platform has an owner already.", "Sign in, or name another database.")
+    workspace_id = mint.identifier("wsp")
+    connection.execute(workspaces.insert().values(id=workspace_id, name=workspace, created_at=platform.now()))
+    system = Actor("system", workspace_id)
+    user_id = add(connection, platform, system, email, password, "owner")
+    return Actor(f"user:{user_id}", workspace_id)
+
+
+def add(
+    connection: Connection, platform: Platform, actor: Actor, email: str, password: str, role: str
+) -> str:
+    """A further account in the actor's workspace; returns its id."""
+    user_id = mint.identifier("usr")
+    connection.execute(users.insert().values(
+        id=user_id, workspace_id=actor.workspace, email=check_email(email), password=_hasher().hash(check_password(password)),
+        role=role, created_at=platform.now(),
+    ))  # fmt: skip
+    trail.record(connection, platform.vault, platform.now(), actor, "user.created", user_id, {"role": role})
+    return user_id
+
+
+def names(connection: Connection, workspace: str) -> dict[str, str]:
+    """E-mail addresses by the names that actors have in the audit trail."""
+    query = sa.select(users.c.id, users.c.email).where(users.c.workspace_id == workspace)
+    return {f"user:{row.id}": row.email for row in connection.execute(query)}
+
+
+def password_fits(row: Mapping[str, Any] | None, password: str) -> bool:
+    """Whether the password is this account's. Takes as long for no account at all."""
+    try:
+        fits = _hasher().verify(row["password"] if row else _nobody(), password)
+    except (VerificationError, InvalidHashError):
+        return False
+    return fits and row is not None and row["disabled_at"] is None
+
+
+def by_email(connection: Connection, email: str) -> Mapping[str, Any] | None:
+    row = (
+        connection.execute(sa.select(users).where(users.c.email == email.strip().lower())).mappings().first()
+    )
+    return dict(row) if row else None
+
+
+def may_try(connection: Connection, platform: Platform, names: tuple[str, ...]) -> bool:
+    """Counts one try for each name (`email:…`, `address:…`), and says whether all of them have tries left."""
+    now, allowed = platform.now(), True
+    for name in names:
+        row = connection.execute(sa.select(attempts).where(attempts.c.what == name[:400])).mappings().first()
+        if row is None:
+            connection.execute(attempts.insert().values(what=name[:400], start=now, n=1))
+        elif now - row["start"] >= TRY_WINDOW:
+            connection.execute(attempts.update().where(attempts.c.what == name[:400]).values(start=now, n=1))
+        else:
+            connection.execute(attempts.update().where(attempts.c.what == name[:400]).values(n=row["n"] + 1))
+            allowed = allowed and row["n"] < TRIES
+    return allowed
+
+
+def forget_tries(connection: Connection, names: tuple[str, ...]) -> None:
+    """After a sign-in that worked."""
+    connection.execute(attempts.delete().where(attempts.c.what.in_([name[:400] for name in names])))
+
+
+def open_session(
+    connection: Connection, platform: Platform, user: Mapping[str, Any], actor: Actor
+) -> tuple[str, str]:
+    """A new session; returns the cookie's value, which is kept nowhere, and the CSRF token."""
+    now, cookie, csrf = platform.now(), mint.token(), secrets.token_hex(16)
+    connection.execute(sessions.insert().values(
+        token=platform.vault.token(cookie.encode()), user_id=user["id"], csrf=csrf, created_at=now, seen_at=now,
+        expires_at=now + platform.settings.session_ttl, address=actor.address[:64], user_agent=actor.user_agent[:200],
+    ))  # fmt: skip
+    trail.record(connection, platform.vault, now, actor, "session.opened", user["id"])
+    return cookie, csrf
+
+
+def session_of(connection: Connection, platform: Platform, cookie: str) -> Mapping[str, Any] | None:
+    """The session of a cookie with its user (`user_id`, `email`, `role`, `workspace_id`), or None where it has ended."""
+    now = platform.now()
+    query = (
+        sa.select(sessions, users.c.email, users.c.role, users.c.workspace_id)
+        .join(users, users.c.id == sessions.c.user_id)
+        .where(sessions.c.token == platform.vault.token(cookie.encode()), users.c.disabled_at.is_(None))
+    )
+    row = connection.execute(query).mappings().first()
+    if row is None or now >= row["expires_at"] or now - row["seen_at"] >= platform.settings.session_idle:
+        return None
+    return dict(row)
+
+
+def end_session(connection: Connection, platform: Platform, cookie: str) -> None:
+    connection.execute(sessions.delete().where(sessions.c.token == platform.vault.token(cookie.encode())))

@@ -1,0 +1,102 @@
+"""Starting the platform: for a script (`init`), and as a server (`serve`)."""
+
+from __future__ import annotations
+
+import os
+import socket
+from dataclasses import dataclass
+from typing import TextIO
+
+from fastapi import FastAPI
+
+from fluxguard import wire
+from fluxguard.errors import UsageError
+from fluxguard.server import life, people
+from fluxguard.server.app import create_app
+from fluxguard.server.platform import open_platform
+from fluxguard.server.settings import settings
+
+
+def init(database: str | None, owner: str, password: str) -> dict[str, str]:
+    """Sets a platform up: database, owner, a first key with every permission, in one transaction.
+
+    Raises: UsageError where it has an owner already, or e-mail or password will not do.
+    """
+    platform = open_platform(settings(database))
+    try:
+        with platform.store.write() as connection:
+            actor = people.found(connection, platform, owner, password)
+            wish = life.Wish(
+                "First key", "dev", tuple(wire.PERMISSIONS), None, wire.expiry("90d", platform.now())
+            )
+            row, secret = life.create(connection, platform, actor, wish)
+        return {
+            "owner": people.check_email(owner), "workspace": actor.workspace, "id": row["id"], "masked": row["masked"],
+            "key": secret, "database": _without_password(platform.settings.database), "secret": str(platform.settings.secret),
+        }  # fmt: skip
+    finally:
+        platform.close()
+
+
+def _without_password(url: str) -> str:
+    import sqlalchemy as sa
+
+    return sa.engine.make_url(url).render_as_string(hide_password=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Where:
+    """How a server is reached. proxy: whose X-Forwarded-For counts."""
+
+    host: str
+    port: int
+    workers: int = 1
+    public_url: str = ""
+    proxy: str = "127.0.0.1"
+
+
+def serve(database: str | None, where: Where, said: TextIO) -> int:
+    """Runs the platform until it is told to stop. Returns the exit code. Raises: FluxguardError, with what to do."""
+    import uvicorn
+
+    platform = open_platform(settings(database))
+    try:
+        with platform.store.read() as connection:
+            owned = people.has_owner(connection)
+        said.write(f"fluxguard: the key platform, on http://{where.host}:{where.port}\n")
+        said.write(
+            f"  database  {_without_password(platform.settings.database)}\n  secret    {platform.settings.secret}\n"
+        )
+        if not owned:
+            said.write("  It has no owner yet. Run: fluxguard serve init --owner you@example.org\n")
+        said.flush()
+    finally:
+        platform.close()
+    _must_be_free(where)
+    os.environ.update({"FLUXGUARD_PUBLIC_URL": where.public_url} if where.public_url else {})
+    os.environ.update({"FLUXGUARD_DATABASE_URL": database} if database else {})
+    uvicorn.run(
+        "fluxguard.server.running:application", factory=True, host=where.host, port=where.port, workers=where.workers,
+        access_log=False, server_header=False, log_level="warning", timeout_graceful_shutdown=10,
+        forwarded_allow_ips=where.proxy,
+    )  # fmt: skip
+    return 0
+
+
+def _must_be_free(where: Where) -> None:
+    """Raises: UsageError where the address is taken, or is not one of this machine."""
+    try:
+        family = socket.getaddrinfo(where.host, where.port, type=socket.SOCK_STREAM)[0][0]
+        with socket.socket(family, socket.SOCK_STREAM) as trial:
+            trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            trial.bind((where.host, where.port))
+    except OSError as error:
+        raise UsageError(
+            f"The server can't listen on {where.host}:{where.port}: {error.strerror}.",
+            "Choose another --host or --port.",
+        ) from None
+
+
+def application() -> FastAPI:
+    """The application of one worker, by the settings of the environment."""
+    return create_app(open_platform(settings(public_url=os.environ.get("FLUXGUARD_PUBLIC_URL", ""))))

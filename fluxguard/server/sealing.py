@@ -1,0 +1,34 @@
+"""Keys and answers that only their reader can open: libsodium's sealed box and secret box, by way of PyNaCl."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from typing import Any
+
+from nacl.exceptions import CryptoError
+from nacl.public import PublicKey, SealedBox
+from nacl.secret import SecretBox
+
+from fluxguard.server import problems
+
+
+def public_key(text: str) -> PublicKey:
+    """The X25519 key of `reveal_to`, base64. Raises: Problem 422."""
+    try:
+        return PublicKey(base64.b64decode(text, validate=True))
+    except (binascii.Error, ValueError, TypeError, CryptoError):
+        raise problems.invalid(
+            "reveal_to is the base64 of an X25519 public key, 32 bytes.", "/reveal_to"
+        ) from None
+
+
+def sealed(secret: str, to: PublicKey) -> str:
+    """The key, to be opened with the private half of `to` alone; base64."""
+    return base64.b64encode(SealedBox(to).encrypt(secret.encode())).decode()
+
+
+def locked(what: dict[str, Any], digest: bytes) -> str:
+    """A liveness answer, to be opened by whoever can compute the seal's digest; base64."""
+    return base64.b64encode(SecretBox(digest).encrypt(json.dumps(what, sort_keys=True).encode())).decode()

@@ -1,0 +1,134 @@
+"""The database: opened, brought up to date, and the transactions that everything goes through.
+
+SQLite runs in WAL mode with `synchronous=FULL`: a change is on disk before it is acknowledged. PostgreSQL does the same by
+default (`synchronous_commit=on`). https://www.sqlite.org/wal.html, https://www.sqlite.org/pragma.html#pragma_synchronous
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection, Engine
+
+from fluxguard.errors import FluxguardError, UsageError
+from fluxguard.server.settings import Settings
+
+BUSY = 15  # seconds that a writer waits for another one
+
+
+class StoreError(FluxguardError):
+    """The database can't be reached, or is not what it should be."""
+
+
+class Store:
+    """One platform's database. `write()` and `read()` are the only ways in."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.engine = _engine(settings)
+        self._one_writer = threading.Lock()
+
+    @property
+    def embedded(self) -> bool:
+        return self.settings.embedded
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        """A transaction that changes something: committed and on disk when the block ends, or nothing happened.
+
+        SQLite knows one writer at a time; within a process they queue here, and not in its busy handler.
+        """
+        if not self.embedded:
+            with self.engine.begin() as connection:
+                yield connection
+            return
+        with self._one_writer, self.engine.connect() as connection:
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+            try:
+                yield connection
+            except BaseException:
+                connection.exec_driver_sql("ROLLBACK")
+                raise
+            connection.exec_driver_sql("COMMIT")
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """A view of the database at one moment."""
+        with self.engine.connect() as connection:
+            if self.embedded:
+                connection.exec_driver_sql("BEGIN")
+            try:
+                yield connection
+            finally:
+                if self.embedded:
+                    connection.exec_driver_sql("ROLLBACK")
+
+    def close(self) -> None:
+        self.engine.dispose()
+
+
+def _engine(settings: Settings) -> Engine:
+    if not settings.embedded:
+        return sa.create_engine(
+            settings.database, pool_size=10, max_overflow=20, pool_pre_ping=True, hide_parameters=True
+        )
+    path = settings.database.removeprefix("sqlite:///")
+    _make_private(Path(path))
+    engine = sa.create_engine(
+        settings.database, poolclass=sa.pool.QueuePool, pool_size=10, max_overflow=30, hide_parameters=True,
+        connect_args={"timeout": BUSY, "check_same_thread": False, "isolation_level": None},
+    )  # fmt: skip
+    sa.event.listen(engine, "connect", _prepare_sqlite)
+    return engine
+
+
+def _make_private(path: Path) -> None:
+    """The folder and an empty file that nobody else may read, before SQLite opens it."""
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+    except OSError as error:
+        raise UsageError(
+            f"The database can't be made at {path}: {error.strerror}.", "Name another place with --database."
+        ) from None
+
+
+def _prepare_sqlite(connection: Any, _record: object) -> None:
+    cursor = connection.cursor()
+    cursor.execute("PRAGMA journal_mode=WAL")
+    cursor.execute("PRAGMA synchronous=FULL")
+    cursor.execute("PRAGMA foreign_keys=ON")
+    cursor.close()
+
+
+def open_store(settings: Settings) -> Store:
+    """Opens the database and brings it up to date; makes it where there is none.
+
+    Raises: StoreError where it can't be reached, or was written by a newer fluxguard.
+    """
+    from fluxguard.server import migrate
+
+    store = Store(settings)
+    try:
+        migrate.upgrade(store.engine)
+    except sa.exc.OperationalError as error:
+        store.close()
+        raise StoreError(_reason(error), "Check --database, and that the database server runs.") from None
+    except sa.exc.DatabaseError:
+        store.close()
+        raise StoreError(
+            "This file is no database of the platform.", "Name another one with --database."
+        ) from None
+    return store
+
+
+def _reason(error: sa.exc.OperationalError) -> str:
+    """Why the database can't be reached, without the URL: it may hold a password."""
+    words = str(error.orig).strip().splitlines()
+    return f"The database can't be reached: {words[0] if words else 'no reason given'}"

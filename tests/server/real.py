@@ -1,0 +1,121 @@
+"""The real server: `fluxguard serve` as a process of its own, set up by `serve init`, and what can be asked of it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+
+COMMAND = Path(sys.executable).parent / "fluxguard"
+EMAIL, PASSWORD = "owner@example.org", "correct horse battery staple"
+
+
+def free_port() -> int:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        port: int = one.getsockname()[1]
+        return port
+
+
+@dataclass
+class Server:
+    """A platform in a folder. key: the first one, with every permission."""
+
+    folder: Path
+    database: str = ""
+    workers: int = 1
+    port: int = field(default_factory=free_port)
+    key: str = field(default="", repr=False)
+    process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def environment(self) -> dict[str, str]:
+        names = ("PATH", "LANG", "COVERAGE_PROCESS_START")
+        kept = {name: os.environ[name] for name in names if name in os.environ}
+        home = self.folder / "home"
+        home.mkdir(parents=True, exist_ok=True)
+        return {
+            **kept,
+            "HOME": str(home),
+            "FLUXGUARD_SERVER_DIR": str(self.folder / "server"),
+            "FLUXGUARD_NO_KEYRING": "1",
+        }
+
+    def _database(self) -> list[str]:
+        return ["--database", self.database] if self.database else []
+
+    def init(self) -> Mapping[str, str]:
+        done = subprocess.run(
+            [COMMAND, "serve", "init", "--owner", EMAIL, "--password-stdin", "--format", "json", *self._database()],
+            input=PASSWORD.encode() + b"\n", capture_output=True, env=self.environment, check=True, timeout=60,
+        )  # fmt: skip
+        made: Mapping[str, str] = json.loads(done.stdout)
+        self.key = made["key"]
+        return made
+
+    def start(self) -> Server:
+        with (self.folder / "server.log").open("ab") as log:
+            self.process = subprocess.Popen(
+                [COMMAND, "serve", "--port", str(self.port), "--workers", str(self.workers), *self._database()],
+                env=self.environment, stdout=log, stderr=log, start_new_session=True,
+            )  # fmt: skip
+        end = time.monotonic() + 60
+        while time.monotonic() < end:
+            try:
+                if httpx.get(f"{self.url}/readyz", timeout=2).status_code == 200:
+                    return self
+            except httpx.HTTPError:
+                time.sleep(0.1)
+            assert self.process.poll() is None, self.log()
+        raise AssertionError(f"not ready: {self.log()}")
+
+    def kill(self) -> None:
+        """SIGKILL to it and its workers."""
+        if self.process is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait(30)
+            self.process = None
+
+    def stop(self) -> None:
+        if self.process is not None:
+            self.process.send_signal(signal.SIGTERM)
+            try:
+                self.process.wait(30)
+            finally:
+                self.kill()
+
+    def log(self) -> str:
+        return (self.folder / "server.log").read_text("utf-8", "replace")
+
+    def ask(
+        self, method: str, path: str, status: int | None = None, key: str | None = None, **how: object
+    ) -> object:
+        headers = {"Authorization": f"Bearer {key or self.key}", **how.pop("headers", {})}  # type: ignore[dict-item]
+        answer = httpx.request(method, self.url + path, headers=headers, timeout=30, **how)  # type: ignore[arg-type]
+        assert status is None or answer.status_code == status, answer.status_code
+        return answer.json() if answer.content else None
+
+    def command(
+        self, *words: str, input: str = "", cwd: Path | None = None, **more: str
+    ) -> subprocess.CompletedProcess[str]:
+        """Our own command, asking this platform."""
+        state = {"FLUXGUARD_STATE_DIR": str(self.folder / "state"), "FLUXLOOP_API_URL": self.url}
+        return subprocess.run(
+            [COMMAND, *words], input=input, capture_output=True, text=True, env={**self.environment, **state, **more},
+            cwd=cwd or self.folder, check=False, timeout=120,
+        )  # fmt: skip
