@@ -130,7 +130,10 @@ def index_names(repository: GitDir) -> Iterator[Chunk | Skipped]:
     shown = os.fsencode(repository.name) + b"/index"
     try:
         raw = run.output(
-            "--git-dir", repository.path, "ls-files", "--stage", "-z", "--full-name", isolated=True
+            *("--git-dir=.", "--work-tree=."),  # wherever its configuration says that the working tree is
+            *("ls-files", "--stage", "-z", "--full-name"),
+            cwd=repository.path,
+            isolated=True,
         )
     except GitError as error:
         yield Skipped(shown, f"the index can't be read: {error.what} {error.hint}".strip())
