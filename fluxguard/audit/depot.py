@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fluxguard.errors import GitError
-from fluxguard.repo import objects, store
+from fluxguard.repo import objects, plain, store
 from fluxguard.repo.forest import IN_MEMORY, TOO_LARGE, Forest
 from fluxguard.repo.inflate import Damaged
 from fluxguard.repo.links import EMPTY, Present
@@ -189,8 +189,11 @@ class Depot:
 
     def _by_git(self, id: str) -> tuple[str, int, Iterator[bytes]]:
         """A large object that is kept as a delta: git makes it from its base, in its own memory."""
+        folder = os.path.dirname(self.store.path)
+        for name, wrong in plain.obstacles(folder, folder):
+            raise Damaged(f"git would have to make it, and was not started here: {name}: {wrong}")
         try:
-            found = next(objects.read([id], os.path.dirname(self.store.path)))
+            found = next(objects.read([id], folder))
         except GitError as error:
             raise Damaged(error.what) from None
         if found.kind == "missing":

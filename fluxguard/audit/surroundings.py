@@ -51,7 +51,7 @@ class Surroundings:
         else:  # a linked worktree shares the refs of its repository, but for its own HEAD and its like
             fresh = [ref for ref in found if not ref.name.startswith(b"refs/") or ref.name not in known]
         scan.run(metadata.ref_names(fresh))
-        self.refs += [Ref(prefix + ref.name, ref.id, ref.peeled) for ref in fresh]
+        self.refs += [Ref(prefix + ref.name, ref.id) for ref in fresh]
         listed, skipped = metadata.names(member)
         self.skipped += skipped
         scan.names((shown for _, shown in listed), "git-file")
@@ -59,7 +59,7 @@ class Surroundings:
         if member.path == member.common:
             scan.run(metadata.store_files(member.objects, member.name, config.largest))
         scan.run(self._index(member))
-        self.logs += list(_log_entries(member, prefix))
+        self.logs += list(_log_entries(listed, member, prefix))
 
     def _index(self, member: GitDir) -> Iterator[Chunk | Skipped]:
         for item in metadata.index_names(member):
@@ -77,14 +77,14 @@ class Surroundings:
             scan.run(worktree.contents(listed, config.largest))
 
 
-def _log_entries(member: GitDir, prefix: bytes) -> Iterator[tuple[bytes, str]]:
-    """The ids in the reflogs, each with the log's name."""
-    start = os.path.join(member.path, "logs")
-    for folder, _, names in os.walk(start):
-        for name in sorted(names):
-            path = os.path.join(folder, name)
-            shown = prefix + os.fsencode(os.path.relpath(path, start))
-            for match in _LINE.finditer(refs.small_file(path, _LARGEST_LOG)):
+def _log_entries(
+    listed: Iterable[tuple[bytes, bytes]], member: GitDir, prefix: bytes
+) -> Iterator[tuple[bytes, str]]:
+    """The ids in the reflogs, each with the log's name. listed: git's files, the name to open and to show."""
+    start = os.fsencode(member.name) + b"/logs/"
+    for path, shown in listed:
+        if shown.startswith(start):
+            for match in _LINE.finditer(refs.small_file(os.fsdecode(path), _LARGEST_LOG)):
                 for id in match.groups():
                     if id.strip(b"0"):
-                        yield shown, id.decode()
+                        yield prefix + shown.removeprefix(start), id.decode()

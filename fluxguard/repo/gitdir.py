@@ -6,6 +6,7 @@ Read from the files themselves (gitrepository-layout(5)), so that it also works 
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -102,12 +103,13 @@ def _pointed(file: str, prefix: bytes) -> str:
     try:
         fd = os.open(file, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
         try:
-            text = os.read(fd, _LARGEST_POINTER)
+            is_file = stat.S_ISREG(os.fstat(fd).st_mode)
+            text = os.read(fd, _LARGEST_POINTER) if is_file else b""
         finally:
             os.close(fd)
     except OSError as error:
         raise BrokenRepository(f"{file} can't be read: {error.strerror}.", "Check its permissions.") from None
-    if not text.startswith(prefix) or not text.strip():
+    if not text.startswith(prefix) or not text.strip() or b"\0" in text:
         raise BrokenRepository(f"{file} does not name a git directory.", "Mend it with: git worktree repair")
     return os.path.realpath(
         os.path.join(os.path.dirname(file), os.fsdecode(text[len(prefix) :].rstrip(b"\r\n")))

@@ -270,7 +270,22 @@ def _spawn(arguments: tuple[str, ...], cwd: str | None, source: int, isolated: b
         os.close(writer)
         if here >= 0:
             os.close(here)
+    if isolated:
+        _bound(pid)
     return Running(arguments, pid, reader, errors)
+
+
+MEMORY = 4 << 30  # bytes that a git may have of its own when it looks through somebody's repository
+
+
+def _bound(pid: int) -> None:
+    """Bounds the memory of a process, where the system can do that to one that runs."""
+    try:
+        from resource import RLIMIT_DATA, prlimit
+
+        prlimit(pid, RLIMIT_DATA, (MEMORY, MEMORY))
+    except (ImportError, OSError, ValueError):
+        pass
 
 
 def output(
