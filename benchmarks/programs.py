@@ -103,6 +103,14 @@ class Programs:
             "kingfisher": [*self._kingfisher(), "."],
         }
 
+    def pushed(self, start: str) -> dict[str, list[str]]:
+        """The commits behind `start`, up to HEAD, in the repository that they are started in."""
+        return {
+            "betterleaks": [*self._leaks("betterleaks"), "git", f"--log-opts={start}..HEAD", "."],
+            "gitleaks": [*self._leaks("gitleaks"), "git", f"--log-opts={start}..HEAD", "."],
+            "kingfisher --turbo": [*self._kingfisher("--turbo"), "--since-commit", start, "."],
+        }
+
     def control(self) -> bytes:
         """A file that every program has to find a key in. Put together here, so that none stands in this file."""
         return b"KEY = '" + b"_".join((b"flux", b"dev", b"q8Wm2Zt6Yb1Nc4Vx9Kd3Lp7R")) + b"'\n"

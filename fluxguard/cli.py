@@ -6,17 +6,24 @@ and so does `scan` with names of files.
 
 from __future__ import annotations
 
+import _signal  # type: ignore[import-not-found]  # `signal` would import enum
 import os
 import sys
 
-from fluxguard.errors import ExitCode, FluxguardError
+_PROGRAM = os.path.basename(sys.argv[0] if sys.argv else "") in ("fluxguard", "__main__.py")
+if _PROGRAM and _signal.getsignal(_signal.SIGINT) is _signal.default_int_handler:
+    # Until `main` can say so in words, Ctrl-C ends the program at once, and without a traceback.
+    _signal.signal(_signal.SIGINT, _signal.SIG_DFL)
+
+from fluxguard.errors import ExitCode, FluxguardError  # noqa: E402
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
 
 COMMANDS = (
-    "scan", "audit", "hook", "rules", "respond", "apikeys", "auth", "serve", "demo", "doctor",
+    "scan", "audit", "install", "uninstall", "hook", "rules", "respond", "apikeys", "auth", "serve", "demo",
+    "doctor",
 )  # fmt: skip
 PLAIN_FLAGS = ("--no-repo-config", "--no-ignore", "--quiet", "--no-color")
 
@@ -24,19 +31,34 @@ PLAIN_FLAGS = ("--no-repo-config", "--no-ignore", "--quiet", "--no-color")
 def program() -> int:
     """The console script: `main`, and out.
 
-    A clean run has written all that it had to say; taking the interpreter apart would cost it 2 ms more. Where
-    somebody asked to be called at the end (coverage does), the end is the ordinary one.
+    All that there was to say is written by then; taking the interpreter apart would cost 2 ms more, after an audit many
+    times that. Where somebody asked to be called at the end (coverage does), the end is the ordinary one.
     """
-    code = main()
-    if code == ExitCode.CLEAN and "atexit" not in sys.modules:
+    ready = _signal.getsignal(_signal.SIGINT) == _signal.SIG_DFL
+    code = main(ready=ready)
+    if ready:
+        _signal.signal(_signal.SIGINT, _signal.SIG_DFL)
+    if "atexit" not in sys.modules:
+        _flush()
         os._exit(code)
     return code
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Runs fluxguard. Returns the contract's exit code; never raises."""
+def _flush() -> None:
+    """Hands over what a stream still holds. One that can't take it has been told of already."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError):
+            continue
+
+
+def main(argv: list[str] | None = None, ready: bool = False) -> int:
+    """Runs fluxguard. Returns the contract's exit code; never raises. ready: it is to answer Ctrl-C from now on."""
     arguments = sys.argv[1:] if argv is None else argv
     try:
+        if ready:
+            _signal.signal(_signal.SIGINT, _signal.default_int_handler)
         _open_streams()
         code = _dispatch(arguments)
         sys.stdout.flush()
@@ -91,9 +113,21 @@ def _dispatch(arguments: list[str]) -> int:
     if arguments == ["scan", "--staged"]:
         return _staged([])
     if arguments[:2] == ["hook", "pre-commit"] and not any(name.startswith("-") for name in arguments[2:]):
-        return _staged(arguments[2:])
+        return _pre_commit(arguments[2:])
     if arguments[:3] == ["hook", "pre-commit", "--"]:
-        return _staged(arguments[3:])
+        return _pre_commit(arguments[3:])
+    if arguments[:2] == ["hook", "pre-push"] and not any(name.startswith("-") for name in arguments[2:]):
+        from fluxguard.commands import push
+
+        return push.check(arguments[2:])
+    if arguments[:2] == ["hook", "commit-msg"] and not any(name.startswith("-") for name in arguments[2:]):
+        from fluxguard.commands import message
+
+        return message.check(arguments[2:])
+    if arguments == ["hook", "reference-transaction", "prepared"]:
+        from fluxguard.commands import references
+
+        return references.check(arguments[2:])
     if arguments[:1] == ["scan"] and _is_plain(arguments[1:]):
         from fluxguard.commands import files
 
@@ -115,14 +149,24 @@ def _is_plain(words: list[str]) -> bool:
     return all(word in PLAIN_FLAGS or not word.startswith("-") for word in words)
 
 
-def _staged(names: list[str]) -> int:
+def _pre_commit(names: list[str]) -> int:
+    code = _staged(names, "pre-commit")
+    # A state is kept where `fluxguard install` was; its hooks name the git process that they run for.
+    if code == 0 and "FLUXGUARD_GIT" in os.environ:
+        from fluxguard.commands import catchup
+
+        catchup.passed()
+    return code
+
+
+def _staged(names: list[str], hook: str = "") -> int:
     from fluxguard.repo.ahead import Ahead
 
     ahead = Ahead()
     try:
         from fluxguard.commands.staged import check
 
-        return check([os.fsencode(name) for name in names], ahead)
+        return check([os.fsencode(name) for name in names], ahead, hook)
     finally:
         ahead.close()
 
@@ -140,7 +184,8 @@ def _parser(arguments: list[str]) -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"fluxguard {fluxguard.__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for name in COMMANDS:
+    # Each command brings in what it needs: the others only where their names are to be shown.
+    for name in arguments[:1] if arguments[:1] and arguments[0] in COMMANDS else COMMANDS:
         module = importlib.import_module(f"fluxguard.commands.{name}")
         command = commands.add_parser(name, help=module.HELP, description=module.__doc__, allow_abbrev=False)
         command.add_argument("--version", action="version", version=f"fluxguard {fluxguard.__version__}")

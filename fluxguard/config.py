@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import time
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
@@ -28,34 +29,43 @@ ENVIRONMENTS = ("dev", "stg", "prod", "ci")
 CONFIDENCES = ("high", "medium", "low")
 BASELINE_SCHEMA = "fluxguard.baseline/1"
 _TOP = {"severity", "allow", "baseline", "accept-unread", "limits", "rules", "platform"}
+_OBJECT = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
 _LARGEST_FILE = 1 << 20
+_OF_A_LIMIT = re.compile(r"than the limit|nested in more than")
 _MOST_DOTS = 2_000  # in a line: what tomllib takes for a dotted key grows with their square
 
 
 @dataclass(frozen=True, slots=True)
 class Allowed:
-    """Paths in which findings are suppressed. rules: ids it is limited to, none for all."""
+    """Paths, or objects by their ids, in which findings are suppressed. rules: ids it is limited to, none for all."""
 
     globs: tuple[str, ...]
     rules: tuple[str, ...]
     reason: str
     matchers: tuple[Any, ...] = ()
+    objects: frozenset[str] = frozenset()
 
     def covers(self, path: bytes, rule: str) -> bool:
         """Whether a finding of `rule` at `path` is suppressed."""
-        return (not self.rules or rule in self.rules) and any(
-            covers(matcher, path) for matcher in self.matchers
-        )
+        return self._concerns(rule) and any(covers(matcher, path) for matcher in self.matchers)
+
+    def names(self, object: str, rule: str) -> bool:
+        """Whether a finding of `rule` in an object is suppressed."""
+        return self._concerns(rule) and object in self.objects
+
+    def _concerns(self, rule: str) -> bool:
+        return not self.rules or rule in self.rules
 
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """Something that may stay unread, by path glob or object id, for a reason."""
+    """Something that may stay unread, by path glob or object id, for a reason. repository: it is the repository that says so."""
 
     path: str
     object: str
     reason: str
     matcher: Any = None
+    repository: bool = False
 
     def covers(self, where: bytes, object: str) -> bool:
         """Whether it is about what stands at `where` with the id `object`."""
@@ -85,18 +95,31 @@ class Config:
                 return self.severity[name]
         return "block"
 
-    def suppression(self, path: bytes, rule: str, fingerprint: str) -> Suppression | None:
-        """Why a finding at `path` does not count, or None."""
+    def suppression(self, path: bytes, rule: str, fingerprint: str, object: str = "") -> Suppression | None:
+        """Why a finding at `path`, in the object of that id, does not count, or None."""
         if fingerprint in self.baseline:
             return Suppression("baseline", self.baseline[fingerprint])
         for allowed in self.allow:
             if path and allowed.covers(path, rule):
                 return Suppression("path", allowed.reason)
+            if object and allowed.names(object, rule):
+                return Suppression("object", allowed.reason)
         return None
 
-    def acceptance(self, where: bytes, object: str) -> str | None:
-        """The reason for which something may stay unread, or None."""
-        return next((accepted.reason for accepted in self.accept if accepted.covers(where, object)), None)
+    def acceptance(self, where: bytes, object: str, why: str = "") -> str | None:
+        """The reason for which something may stay unread, or None. why: it was not read.
+
+        What only the user's own, lower limits leave unread, a repository may not accept: it could hide a key there.
+        """
+        foreign = not (self._limits_lowered() and _OF_A_LIMIT.search(why))
+        entries = (accepted for accepted in self.accept if foreign or not accepted.repository)
+        return next((accepted.reason for accepted in entries if accepted.covers(where, object)), None)
+
+    def _limits_lowered(self) -> bool:
+        usual = Limits()
+        return self.largest < settings.LARGEST or any(
+            getattr(self.limits, name) < getattr(usual, name) for name in ("depth", "expanded", "total")
+        )
 
 
 def load_config(root: str | None, named: str | None = None, trust_repository: bool = True) -> Config:
@@ -114,6 +137,14 @@ def load_config(root: str | None, named: str | None = None, trust_repository: bo
             config = _merge(config, table, path, from_repository=True)
         config = _with_baseline(config, root)
     return config
+
+
+def baseline_of(root: str) -> str:
+    """The baseline's name in a repository's configuration, "" where it names none. Raises UsageError as `load_config`."""
+    path, table = _repository_table(root)
+    name: str = _one(table, "baseline", str, path) or ""
+    _refuse_elsewhere(name, path)
+    return name
 
 
 def _repository_table(root: str) -> tuple[str, Mapping[str, Any]]:
@@ -175,7 +206,10 @@ def _merge(config: Config, table: Mapping[str, Any], where: str, from_repository
         severity={**config.severity, **_severity(table, where)},
         allow=config.allow + tuple(_allowed(entry, where) for entry in _tables(table, "allow", where)),
         accept=config.accept
-        + tuple(_accepted(entry, where) for entry in _tables(table, "accept-unread", where)),
+        + tuple(
+            replace(_accepted(entry, where), repository=from_repository)
+            for entry in _tables(table, "accept-unread", where)
+        ),
         baseline_path=_one(table, "baseline", str, where) or config.baseline_path,
         rules=config.rules + rules,
         sources=(*config.sources, where),
@@ -254,12 +288,27 @@ def _globs(entry: Mapping[str, Any], where: str) -> tuple[str, ...]:
 
 def _allowed(entry: Mapping[str, Any], where: str) -> Allowed:
     where = f"{where}, [[allow]]"
-    _known_fields(entry, {"paths", "rules", "reason"}, where)
-    globs = _globs(entry, where)
+    _known_fields(entry, {"paths", "objects", "rules", "reason"}, where)
+    objects = _objects(entry, where)
+    globs = _globs(entry, where) if "paths" in entry or not objects else ()
     rules = entry.get("rules", [])
     if not isinstance(rules, list) or not all(isinstance(rule, str) for rule in rules):
         raise UsageError(f"{where}: `rules` has to be a list of rule ids.", "See: fluxguard rules list")
-    return Allowed(globs, tuple(rules), _reason(entry, where), tuple(glob_pattern(glob) for glob in globs))
+    matchers = tuple(glob_pattern(glob) for glob in globs)
+    return Allowed(globs, tuple(rules), _reason(entry, where), matchers, objects)
+
+
+def _objects(entry: Mapping[str, Any], where: str) -> frozenset[str]:
+    """Whole ids: the beginning of one could be given to another object later."""
+    objects = entry.get("objects", [])
+    if not isinstance(objects, list) or not all(
+        isinstance(id, str) and _OBJECT.fullmatch(id) for id in objects
+    ):
+        raise UsageError(
+            f"{where}: `objects` has to be a list of whole object ids, 40 or 64 hex digits each.",
+            "The report gives them: fluxguard audit --format json",
+        )
+    return frozenset(objects)
 
 
 def _accepted(entry: Mapping[str, Any], where: str) -> Accepted:
@@ -302,11 +351,14 @@ def _refuse_from_repository(table: Mapping[str, Any], where: str, own_rules: set
         raise UsageError(f"{where}: a repository may not say which platform keys are sent to.", hint)
     if "limits" in table:
         raise UsageError(f"{where}: a repository may not set [limits], neither higher nor lower.", hint)
-    allowed = [glob for entry in table.get("allow", []) for glob in entry["paths"]]
+    allowed = [glob for entry in table.get("allow", []) for glob in entry.get("paths", [])]
     _refuse_breadth(allowed, f"{where}: [[allow]]", hint)
     accepted = [entry["path"] for entry in table.get("accept-unread", []) if entry.get("path")]
     _refuse_breadth(accepted, f"{where}: [[accept-unread]]", hint)
-    baseline = table.get("baseline", "")
+    _refuse_elsewhere(table.get("baseline", ""), where)
+
+
+def _refuse_elsewhere(baseline: str, where: str) -> None:
     if baseline and (os.path.isabs(baseline) or ".." in baseline.split("/")):
         raise UsageError(
             f"{where}: the baseline has to lie in the repository.",

@@ -71,7 +71,7 @@ def _place(one: Seen, config: Config) -> Location:
     place = one.location
     if place.suppressed is not None:
         return place
-    reason = config.suppression(place.path, one.rule, one.secret.fingerprint)
+    reason = config.suppression(place.path, one.rule, one.secret.fingerprint, place.object)
     return replace(place, suppressed=reason) if reason else place
 
 
@@ -174,6 +174,10 @@ class Collector:
                     f"{shown}:{number}: this fluxguard:allow comment allows nothing: there is no key on its line."
                 )
 
+    def secrets(self, data: bytes, path: bytes) -> frozenset[Secret]:
+        """The keys in bytes, which count for nothing else."""
+        return frozenset(match.secret for match in self._detector.detect(data, path).matches)
+
     def paths(self) -> set[bytes]:
         """The paths at which something was found."""
         return {sighting.location.path for sighting in self._sightings}
@@ -194,7 +198,7 @@ class Collector:
         """All that was found. whole: everything was looked at, so that unused exceptions may be pointed out."""
         findings = gather(self.seen(), self.config)
         unread = tuple(
-            Unread(item.where, item.reason, self.config.acceptance(item.where, item.object))
+            Unread(item.where, item.reason, self.config.acceptance(item.where, item.object, item.reason))
             for item in skipped
         )
         stale = list(self._stale)

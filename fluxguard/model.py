@@ -227,6 +227,21 @@ class Story:
 
 
 @dataclass(frozen=True, slots=True)
+class Checkout:
+    """The working copy that a report is about.
+
+    top: its folder. here: where the command ran. remote: the origin's URL, without any password, or "". revision: the
+    commit at HEAD, "" before the first. branch: what HEAD points at, b"" where it is detached.
+    """
+
+    top: bytes
+    here: bytes
+    remote: str = ""
+    revision: str = ""
+    branch: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
 class Stats:
     """What a run looked at. objects: files, names and messages; bytes: of their contents; seconds: wall clock."""
 
@@ -243,7 +258,10 @@ class Report:
     stale: suppressions that no longer match anything, in words. notes: what else a person should know.
     hidden: stretches of names in which a key stands encoded, each with what is shown instead.
     born: False on a branch that has no commit yet. beside: what was looked at beside objects, for each repository.
+    occasion: on which git is about to commit (fluxguard.repo.occasion), "" where it is about no commit. inherited: paths whose
+    keys stand in what is being merged, too. start: the commit from which on a range was looked at, "" where none was.
     mentions: what the commits say that are named, by hex id. interrupted: somebody ended the run before its end.
+    checkout: the working copy around it, for the formats that name one. ended: when, in seconds since 1970; 0: not said.
     """
 
     command: str
@@ -255,11 +273,16 @@ class Report:
     notes: tuple[str, ...] = ()
     hidden: tuple[tuple[bytes, str], ...] = ()
     born: bool = True
+    occasion: str = ""
+    inherited: tuple[bytes, ...] = ()
+    start: str = ""
     certificates: tuple[Certificate, ...] = ()
     beside: tuple[Beside, ...] = ()
     mentions: Mapping[str, Mention] = field(default_factory=dict)
     story: Story | None = None
     interrupted: bool = False
+    checkout: Checkout | None = None
+    ended: int = 0
 
     def masks(self) -> dict[bytes, str]:
         """What must not be shown wherever it turns up, and what stands in its place."""

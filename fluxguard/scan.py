@@ -10,6 +10,7 @@ from fluxguard.chunk import Chunk, Skipped
 from fluxguard.detect.triggers import Triggers
 
 FEW = 48  # contents, from which on the fast engine is worth its start
+_PROJECT_FILES = (b"configs/project.yaml", b"configs/project.yml")
 MANY = 300  # and from which on a second process is
 
 TYPE_CHECKING = False
@@ -122,6 +123,15 @@ class Scan:
             self.collector = Collector(self._config, self._triggers)
         self.skipped += self.collector.add(chunk)
 
+    def suspects(self, data: bytes) -> int:
+        """Whether anything may stand in these bytes, which `run` is then to look at."""
+        return self._triggers.kinds(data)
+
+    def cleared(self, count: int, size: int) -> None:
+        """Counts what `suspects` has cleared: objects, and their bytes."""
+        self.objects += count
+        self.bytes += size
+
     @property
     def clean(self) -> bool:
         """Whether everything was read and nothing was found."""
@@ -130,4 +140,4 @@ class Scan:
 
 def is_fluxloop_path(path: bytes) -> bool:
     """Whether a path is one of FluxLoop's own, so that rules look into it whatever stands there."""
-    return b"fluxloop" in path.lower()
+    return b"fluxloop" in path.lower() or path.endswith(_PROJECT_FILES)

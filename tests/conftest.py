@@ -27,6 +27,9 @@ LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
 def pytest_configure(config: pytest.Config) -> None:
     """The marks that this suite uses."""
     config.addinivalue_line("markers", "framework: through the real pre-commit framework; installs from PyPI")
+    config.addinivalue_line("markers", "managers: with husky and lefthook; installs from npm and PyPI")
+    config.addinivalue_line("markers", "pypi: installs from PyPI")
+    config.addinivalue_line("markers", "npm: with a validator that is fetched from npm")
     config.addinivalue_line("markers", "slow: takes seconds; large files, long waits")
 
 

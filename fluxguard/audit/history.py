@@ -2,44 +2,35 @@
 
 from __future__ import annotations
 
-import datetime
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cached_property
 
-from fluxguard.audit.crew import DONE, Crew, Died, hands
 from fluxguard.audit.depot import Depots
-from fluxguard.audit.sift import Sieve
+from fluxguard.audit.lineage import Lineage
 from fluxguard.errors import GitError
 from fluxguard.model import Trace
-from fluxguard.repo.graph import Commit, Signature, parse_commit, parse_signature, topological
+from fluxguard.repo.graph import Commit, Signature, parse_signature, rfc3339, topological
 from fluxguard.repo.inflate import Damaged
-from fluxguard.repo.pack import COMMIT, TREE
-from fluxguard.repo.store import TooLarge, read_loose
-from fluxguard.repo.trace import Place, Trees, naming, reaching, trace
+from fluxguard.repo.store import TooLarge
+from fluxguard.repo.trace import Place, Trees, reaching, trace
 
 LOG = b"log:"  # before the name of a reflog, among the names of refs
-_SHARES = 96
 
 
 class History:
     """The commits and trees of a repository, read when the first leak is to be traced.
 
     refs: name and hex id of each ref, and of each entry of a reflog, whose name then begins with LOG.
-    loose: the kind of each loose object, per store.
     """
 
-    def __init__(
-        self, depots: Depots, loose: list[dict[str, str]], refs: Iterable[tuple[bytes, str]]
-    ) -> None:
+    def __init__(self, depots: Depots, lineage: Lineage, refs: Iterable[tuple[bytes, str]]) -> None:
         self._depots = depots
-        self._loose = loose
+        self._lineage = lineage
+        self.commits = lineage.graph()
         self._targets: list[tuple[bytes, bytes]] = [
             (name, bytes.fromhex(id)) for name, id in self._peeled(refs)
         ]
-        self.unread = False  # whether some of the work could not be done
-        self.commits = self._commits()
-        self._order = topological(self.commits)
         self._signatures: dict[bytes, Signature | None] = {}
 
     def _peeled(self, refs: Iterable[tuple[bytes, str]]) -> Iterator[tuple[bytes, str]]:
@@ -53,6 +44,8 @@ class History:
                 id = behind
 
     def _behind(self, id: str) -> str | None:
+        if bytes.fromhex(id) in self.commits:
+            return None
         try:
             kind, data = self._depots.content(id)
         except (KeyError, Damaged, TooLarge, ValueError):
@@ -60,79 +53,17 @@ class History:
         match = re.match(rb"object ([0-9a-f]{40}|[0-9a-f]{64})\n", data) if kind == "tag" else None
         return match[1].decode() if match else None
 
-    # --- reading -------------------------------------------------------------------------------------------------
-
-    def _commits(self) -> dict[bytes, Commit]:
-        found: dict[bytes, Commit] = {}
-        for id, tree, parents in sorted(self._each(COMMIT, "commit", _commit_links)):
-            found[id] = Commit(id, tree, tuple(parents))
-        return found
-
-    def search(self, wanted: frozenset[bytes]) -> Iterator[tuple[bytes, list[tuple[bytes, bytes]]]]:
-        """The trees that name any of the wanted ids, each with the entries that do."""
-        look = _looker(wanted)
-        yield from self._each(TREE, "tree", lambda id, data: _naming(id, data, wanted), look)
-
-    def _each(
-        self,
-        number: int,
-        kind: str,
-        take: Callable[[bytes, bytes], Any],
-        look: Callable[[bytes], int] | None = None,
-    ) -> Iterator[Any]:
-        """What `take(id, content)` makes of each object of a kind in which `look` finds something."""
-        shares = [
-            (opened, roots)
-            for depot in self._depots.each
-            for opened in depot.packs
-            for roots in opened.forest.shares(_SHARES, (number,))
-        ]
-
-        def work(task: int) -> Iterator[Any]:
-            opened, roots = shares[task]
-            ids = opened.pack.ids
-            if look is None:
-                steps: Iterable[tuple[int, bytes]] = (
-                    (entry, data) for entry, data, _ in opened.forest.walk(roots)
-                )
-            else:
-                overlap = ids.shape[1] - 1
-                steps = Sieve(opened.pack, opened.forest, look, overlap).suspects(roots)
-            made = [take(ids[entry].tobytes(), data) for entry, data in steps]
-            yield [one for one in made if one is not None]
-
-        for _, value in Crew(len(shares), work, hands()).answers():
-            if value is Died:
-                self.unread = True
-            elif value is not DONE:
-                yield from value
-        for depot, kinds in zip(self._depots.each, self._loose, strict=True):
-            for id, known in kinds.items():
-                if known == kind:
-                    yield from self._loosely(depot.store, id, take, look)
-
-    def _loosely(
-        self,
-        store: Any,
-        id: str,
-        take: Callable[[bytes, bytes], Any],
-        look: Callable[[bytes], int] | None,
-    ) -> Iterator[Any]:
-        try:
-            _, data = read_loose(store, id)
-        except (Damaged, TooLarge):
-            return
-        if look is None or look(data):
-            made = take(bytes.fromhex(id), data)
-            if made is not None:
-                yield made
-
     # --- single things -------------------------------------------------------------------------------------------
 
     @property
+    def unread(self) -> bool:
+        """Whether some of the work could not be done."""
+        return self._lineage.unread
+
+    @cached_property
     def order(self) -> list[Commit]:
         """All commits, parents first."""
-        return self._order
+        return topological({id: self.commits[id] for id in sorted(self.commits)})
 
     def content(self, id: str) -> tuple[str, bytes]:
         """Kind and content of an object. Raises KeyError, Damaged and TooLarge."""
@@ -150,7 +81,7 @@ class History:
 
     def places(self, keys: Mapping[bytes, frozenset[int]]) -> list[tuple[Place, Trace]]:
         """Every stay of every key at a path. keys: by blob, or by tree for what stands in its names."""
-        trees = Trees(self.search, keys)
+        trees = Trees(self._lineage.naming, keys)
         found = trace(keys, trees, self.commits, self._targets, self._stashes())
         return [(place, self._of_place(place)) for place in found]
 
@@ -179,7 +110,7 @@ class History:
     def of_commits(self, ids: Iterable[str]) -> dict[str, Trace]:
         """For what stands in commits themselves."""
         starts = sorted({bytes.fromhex(id) for id in ids})
-        names = reaching(self._order, starts, self._targets)
+        names = reaching(topological(self.commits.since(starts)), starts, self._targets)
         return {
             id.hex(): Trace(
                 commit=id.hex(),
@@ -225,46 +156,9 @@ class History:
         return self._signatures[id]
 
 
-def _commit_links(id: bytes, data: bytes) -> tuple[bytes, bytes, list[bytes]] | None:
-    commit = parse_commit(id, data)
-    return (commit.id, commit.tree, list(commit.parents)) if commit else None
-
-
-def _naming(
-    id: bytes, data: bytes, wanted: frozenset[bytes]
-) -> tuple[bytes, list[tuple[bytes, bytes]]] | None:
-    found = list(naming(data, wanted))
-    return (id, found) if found else None
-
-
-def _looker(wanted: frozenset[bytes]) -> Callable[[bytes], int]:
-    """A function that says whether any of the wanted ids stands in bytes."""
-    try:
-        from fluxguard.detect import bulk
-    except ImportError:
-        pattern = re.compile(b"|".join(map(re.escape, wanted)), re.DOTALL)
-        return lambda data: pattern.search(data) is not None
-    look = bulk.literals(dict.fromkeys(wanted, 1), ())
-    return lambda data: look(data)[0]
-
-
 def _refs(names: Iterable[bytes]) -> tuple[bytes, ...]:
     return tuple(sorted({name for name in names if not name.startswith(LOG)}))
 
 
 def _logs(names: Iterable[bytes]) -> tuple[bytes, ...]:
     return tuple(sorted({name[len(LOG) :] for name in names if name.startswith(LOG)}))
-
-
-def rfc3339(signature: Signature | None) -> str:
-    """A signature's time; "" where it has none that a calendar knows."""
-    return stamp(signature.seconds, signature.offset) if signature else ""
-
-
-def stamp(seconds: int, offset: int) -> str:
-    """Seconds since 1970, and minutes east of Greenwich, as RFC 3339."""
-    zone = datetime.timezone(datetime.timedelta(minutes=max(-1439, min(1439, offset))))
-    try:
-        return datetime.datetime.fromtimestamp(seconds, zone).isoformat()
-    except (ValueError, OverflowError, OSError):
-        return ""

@@ -81,6 +81,7 @@ class Known:
         self._cache = cache
         self._identities: dict[str, Identity] = {}
         self._records: dict[str, Record] = {}
+        self._named: dict[str, Prefixes] = {}
 
     # --- packs ---------------------------------------------------------------------------------------------------
 
@@ -112,11 +113,47 @@ class Known:
         identity = self._identities.get(opened.path)
         if self._cache is None or identity is None or not content.clear(clear):
             return
-        if [*map(caches.stamp, opened.pack.seen)] != [*map(caches.stamp, identity.seen)]:
+        if not _same(opened, identity):
             return  # what was opened is not what was there at the start
         arrays: dict[str, Array] = {"kinds": opened.kinds, "outside": content.outside}
         record = self._records[opened.path] = Record(content.value(), arrays)
         self._cache.write(identity.name, identity.value, record)
+
+    def may_name(self, opened: Opened, wanted: Iterable[bytes]) -> frozenset[bytes]:
+        """Which of these ids the objects of a pack may name, all others being named by none of them; all where it is not known.
+
+        What they name was in the pack when it was read, or elsewhere, or missing: the record tells of each.
+        """
+        record = self._records.get(opened.path)
+        if record is None:
+            return frozenset(wanted)
+        if opened.path not in self._named:
+            mine = np.ascontiguousarray(opened.ids[:, :8]).view(">u8").ravel().astype(np.uint64)
+            lost = np.array([int(id[:16], 16) for id, _ in record.value[2]], np.uint64)
+            self._named[opened.path] = np.sort(np.concatenate([mine, record.arrays["outside"], lost]))
+        there = self._named[opened.path]
+        listed = list(wanted)
+        asked = np.frombuffer(b"".join(id[:8] for id in listed), dtype=">u8").astype(np.uint64)
+        at = np.minimum(np.searchsorted(there, asked), max(len(there) - 1, 0))
+        hit = np.flatnonzero(there[at] == asked) if len(there) else np.zeros(0, np.int64)
+        return frozenset(listed[number] for number in hit.tolist())
+
+    def aside(self, opened: Opened, what: str) -> Record | None:
+        """What was worked out from a pack that is known, for some purpose of its own."""
+        identity = self._identities.get(opened.path)
+        if self._cache is None or identity is None or opened.path not in self._records:
+            return None
+        return self._cache.read(f"{identity.name} {what}", identity.value + what.encode())
+
+    def keep_aside(
+        self, opened: Opened, what: str, record: Record, texts: Iterable[str], clear: Clear
+    ) -> None:
+        """Keeps that, where the pack is known and still the same. texts: all in it that could hold a key."""
+        identity = self._identities.get(opened.path)
+        if self._cache is None or identity is None or opened.path not in self._records:
+            return
+        if _same(opened, identity) and all(map(clear, set(texts))):
+            self._cache.write(f"{identity.name} {what}", identity.value + what.encode(), record)
 
     # --- loose objects -------------------------------------------------------------------------------------------
 
@@ -277,6 +314,11 @@ class Whole:
         """Puts what was kept into the cache."""
         if self._cache is not None and self._fresh:
             self._cache.write(self._name, self._state, Record({**self._values, **self._fresh}))
+
+
+def _same(opened: Opened, identity: Identity) -> bool:
+    """Whether the pack that was read is the one that there was at the start."""
+    return [*map(caches.stamp, opened.pack.seen)] == [*map(caches.stamp, identity.seen)]
 
 
 def _digest(depends: Any) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 from functools import partial
 from typing import Any
@@ -15,8 +15,9 @@ from fluxguard.audit.depot import Depot, Depots
 from fluxguard.audit.examine import Examined, Sighting, examine
 from fluxguard.audit.history import LOG, History
 from fluxguard.audit.known import Known, Table, unpacked
+from fluxguard.audit.lineage import Lineage, TooLong
 from fluxguard.audit.looked import Looked
-from fluxguard.audit.sifting import Found, Sifting
+from fluxguard.audit.sifting import Sifting
 from fluxguard.audit.story import Teller, chosen, mentions
 from fluxguard.audit.surroundings import Surroundings
 from fluxguard.chunk import Origin, Skipped
@@ -46,9 +47,15 @@ from fluxguard.repo.store import TooLarge
 from fluxguard.sources import metadata
 from fluxguard.sources.windows import windows
 
-INTERRUPTED = "interrupted: only part of it was looked at, and no place is traced"
+INTERRUPTED = "interrupted: only part of it was looked at"
+_UNTRACED = ", and no place is traced"
+_HURRY = 3.0  # seconds, in which what was found before an interruption is traced, or not at all
 Watch = Callable[[int, int, int], None]
 _BRING = "bring it back from a remote that has it: git fetch --refetch"
+_FORGET = (
+    "bring it back from a copy that has it, or, if it is gone for good, have git forget the entry: "
+    "git reflog expire --stale-fix --expire=never --all"
+)
 Placed = tuple[
     Sighting, str, bytes, Trace
 ]  # a key in an object, what kind of place that is, its path, its story
@@ -82,6 +89,8 @@ class Audit:
         self._full = full
         self._explain = explain
         self._interrupted = False
+        self._surrounded = False  # whether refs and logs were read to the end
+        self._untraced = False
         self._skipped: list[Skipped] = []
         self._repository = gitdir.locate(target)
         self._family = gitdir.family(self._repository)
@@ -103,16 +112,17 @@ class Audit:
             self._skipped += [Skipped(os.fsencode(where), reason) for where, reason in depot.problems]
         promised = _is_partial(self._repository.common)
         cut = Cut.of(self._family, promised)
-        whole = _Whole(depots, sifting, found, around, self._config, cut)
+        whole = _Whole(depots, sifting, known, around, self._config, cut)
         seen = [*self._beside(), *self._placed(whole)]
         self._skipped += [*whole.skipped, *_incomplete(self._family), *cut.skipped()]
         findings = tuple(_as_information(finding) for finding in gather(seen, self._config))
         story = self._story(whole, findings) if self._explain else None
         certificates = self._certified(whole)
         if self._interrupted:
-            self._skipped.insert(0, Skipped(b"the audit", INTERRUPTED))
+            said = INTERRUPTED + (_UNTRACED if self._untraced else "")
+            self._skipped.insert(0, Skipped(b"the audit", said))
         unread = tuple(
-            Unread(item.where, item.reason, self._config.acceptance(item.where, item.object))
+            Unread(item.where, item.reason, self._config.acceptance(item.where, item.object, item.reason))
             for item in self._skipped
         )
         stats = Stats(
@@ -150,6 +160,7 @@ class Audit:
         try:
             self._watch(0, sifting.total, 0)
             around = Surroundings(self._family, self._config, self._scan)
+            self._surrounded = True
             sifting.finish(lambda done, keys: self._watch(done, sifting.total, keys))
         except KeyboardInterrupt:
             self._interrupted = True
@@ -166,12 +177,17 @@ class Audit:
 
     def _placed(self, whole: _Whole) -> list[Seen]:
         """Every key at every place; untraced where there was no time for that."""
-        if not self._interrupted:
-            try:
+        try:
+            if not self._interrupted:
                 whole.settle()
                 return list(whole.seen(anew=bool(self._explain)))
-            except KeyboardInterrupt:
-                self._interrupted = True
+            if self._surrounded:
+                return list(whole.hurried())
+        except KeyboardInterrupt:
+            self._interrupted = True
+        except TooLong:
+            pass
+        self._untraced = True
         return list(whole.untraced())
 
     def _story(self, whole: _Whole, findings: tuple[Finding, ...]) -> Story:
@@ -193,12 +209,13 @@ class _Whole:
     """What the objects hold, put together: secrets, places, what is unread, the certificates."""
 
     def __init__(
-        self, depots: Depots, sifting: Sifting, found: Found, around: Surroundings, config: Config, cut: Cut
+        self, depots: Depots, sifting: Sifting, known: Known, around: Surroundings, config: Config, cut: Cut
     ) -> None:
         self._cut = cut
         self._depots = depots
         self._sifting = sifting
-        self._found = found
+        self._packs = known
+        found = self._found = sifting.found
         self._around = around
         self._config = config
         self.skipped: list[Skipped] = []
@@ -333,15 +350,17 @@ class _Whole:
             return b""
 
     def _named_beside(self) -> None:
-        """Refs and indexes name objects as well."""
-        named = {ref.id: ref.name for ref in reversed(self._around.refs)}
+        """Refs and indexes name objects as well, and so do reflogs: git removes none that an entry of one names."""
+        logged = {id: b"the reflog of " + name for name, id in reversed(self._around.logs)}
+        named = logged | {ref.id: ref.name for ref in reversed(self._around.refs)}
         named |= {id: b"the index, for " + paths[0] for id, paths in self._around.indexed.items() if id}
         for id in self._depots.absent(set(named) - set(self._found.lost), self._sifting.present):
             if not self._cut.covers(id):
-                self._missing(id, named[id].decode("utf-8", "backslashreplace"))
+                owner = named[id].decode("utf-8", "backslashreplace")
+                self._missing(id, owner, _FORGET if named[id] == logged.get(id) else _BRING)
 
-    def _missing(self, id: str, owner: str) -> None:
-        reason = f"it is not there, and {owner} names it; {_BRING}"
+    def _missing(self, id: str, owner: str, mend: str = _BRING) -> None:
+        reason = f"it is not there, and {owner} names it; {mend}"
         self.skipped.append(Skipped(f"object {id}".encode(), reason, id))
 
     def _fail(self, number: int, id: str, reason: str, certain: bool = False) -> None:
@@ -377,6 +396,16 @@ class _Whole:
         for sighting, kind, path, traced in self._found_places() if recalled is None else recalled:
             yield from self._one(sighting, kind, path, traced)
 
+    def hurried(self) -> Iterator[Seen]:
+        """What was found before an interruption, traced through all of the history. Raises TooLong after a few seconds."""
+        if self._sightings:
+            until = time.monotonic() + _HURRY
+            for depot, kinds in zip(self._depots.each, self._found.loose, strict=True):
+                kinds.update(_kinds(depot, kinds, until))
+            self._recover()
+            for sighting, kind, path, traced in self._found_places(until):
+                yield from self._one(sighting, kind, path, traced)
+
     def _recalled_places(self) -> list[Placed] | None:
         kept = self._known.recall("places", self._behind_places())
         if kept is None:
@@ -396,12 +425,13 @@ class _Whole:
         indexed = sorted((id, sorted(paths)) for id, paths in self._around.indexed.items() if id in objects)
         return [[one.values() for one in self._sightings], sorted(set(self._refs())), indexed]
 
-    def _found_places(self) -> list[Placed]:
+    def _found_places(self, until: float = float("inf")) -> list[Placed]:
         before = len(self.skipped)
-        history = self.history = History(self._depots, self._found.loose, self._refs())
-        if history.unread:
-            self.skipped.append(Skipped(b"history", "part of it could not be read to trace the leaks"))
+        lineage = Lineage(self._depots, self._found.loose, self._packs, self._sifting.is_clear, until)
+        history = self.history = History(self._depots, lineage, self._refs())
         found = [*self._in_paths(history), *self._in_words(history)]
+        if lineage.unread:
+            self.skipped.append(Skipped(b"history", "part of it could not be read to trace the leaks"))
         self.mentions = mentions(history, (traced for *_, traced in found))
         if len(self.skipped) == before:
             self._keep_places(found)
@@ -560,6 +590,20 @@ class _Whole:
         value = [counted.kinds, counted.total, counted.digest]
         self._known.keep(f"count {number}", depot.store.path, value, (), self._sifting.is_clear)
         return counted
+
+
+def _kinds(depot: Depot, known: Mapping[str, str], until: float) -> dict[str, str]:
+    """The kinds of the loose objects that the pass did not come to. Raises TooLong."""
+    found = {}
+    for id in depot.store.loose:
+        if id not in known:
+            if time.monotonic() > until:
+                raise TooLong
+            try:
+                found[id] = store.read_loose(depot.store, id)[0]
+            except (Damaged, TooLarge):
+                continue
+    return found
 
 
 def _fields(trace: Trace) -> tuple[Any, ...]:

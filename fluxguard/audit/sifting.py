@@ -19,6 +19,7 @@ from fluxguard.detect.engine import Detector
 from fluxguard.detect.ruleset import built_in
 from fluxguard.detect.triggers import Triggers, head
 from fluxguard.repo import links, store
+from fluxguard.repo.distinct import distinct
 from fluxguard.repo.inflate import Damaged
 from fluxguard.repo.pack import KINDS
 from fluxguard.repo.store import TooLarge
@@ -390,7 +391,7 @@ def _take_end(task: Task, values: Sequence[Any], found: Found, share: Share) -> 
         content.objects += objects
         content.bytes += size
         content.lost += lost
-        content.outside = np.unique(np.append(content.outside, np.frombuffer(outside, np.uint64)))
+        content.outside = distinct(np.append(content.outside, np.frombuffer(outside, np.uint64)))
         share.large.update(large)
         share.doubtful = share.doubtful or bool(broken)
         return

@@ -13,11 +13,11 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from fluxguard.audit.history import History, rfc3339, stamp
+from fluxguard.audit.history import History
 from fluxguard.errors import GitError, UsageError
 from fluxguard.model import Event, Finding, Location, Mention, Trace
 from fluxguard.repo.gitdir import GitDir
-from fluxguard.repo.graph import Signature, descendants, parse_signature
+from fluxguard.repo.graph import Signature, descendants, parse_signature, rfc3339, stamp
 from fluxguard.repo.inflate import Damaged
 from fluxguard.repo.refs import small_file
 from fluxguard.repo.store import TooLarge

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 from collections.abc import Iterable, Iterator
 
 from fluxguard.chunk import Chunk, Skipped
 from fluxguard.config import Config
-from fluxguard.repo import refs
+from fluxguard.errors import BrokenRepository
+from fluxguard.repo import gitdir, refs
 from fluxguard.repo.gitdir import GitDir
 from fluxguard.repo.refs import Ref
 from fluxguard.scan import Scan
@@ -68,13 +70,39 @@ class Surroundings:
             yield item
 
     def _trees(self, family: Iterable[GitDir], config: Config, scan: Scan) -> None:
-        for tree in sorted({os.path.realpath(member.tree) for member in family if member.tree}):
-            pairs, skipped = worktree.below(tree, True)
+        members = list(family)
+        for tree in sorted({os.path.realpath(member.tree) for member in members if member.tree}):
+            listing = worktree.Listing(tree, True)
+            pairs, skipped = listing.files()
             self.skipped += skipped
+            self.skipped += _strangers(tree, listing.nested, [name for name, _ in pairs], members)
             base = os.fsencode(tree) + b"/"
             listed = [(name, shown.removeprefix(base)) for name, shown in pairs]
             scan.names((shown for _, shown in listed), "file")
             scan.run(worktree.contents(listed, config.largest))
+
+
+def _strangers(
+    tree: str, nested: Iterable[bytes], files: Iterable[bytes], family: Iterable[GitDir]
+) -> Iterator[Skipped]:
+    """Repositories inside a working tree that are neither submodules of this one nor its worktrees: clones, bare ones too."""
+    ours = {os.path.realpath(member.common) for member in family}
+    folders = {os.path.join(os.fsencode(tree), name) for name in nested}
+    folders |= {os.path.dirname(name) for name in files if os.path.basename(name) in (b".git", b"HEAD")}
+    for folder in sorted(folders - {os.fsencode(tree)}):
+        path = os.fsdecode(folder)
+        if gitdir.is_repository(path) and _store_of(path) not in ours:
+            shown = os.path.relpath(folder, os.fsencode(tree))
+            command = f"fluxguard audit {shlex.quote(path)}"
+            yield Skipped(shown, f"a repository of its own, which was not audited; audit it with: {command}")
+
+
+def _store_of(folder: str) -> str:
+    """The git directory of a repository; "" where what says that it is one leads nowhere."""
+    try:
+        return gitdir.locate(folder).common
+    except BrokenRepository:
+        return ""
 
 
 def _log_entries(

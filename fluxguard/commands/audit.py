@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import argparse
 import re
+from collections.abc import Iterator
+from dataclasses import replace
 
-from fluxguard.commands import output
+from fluxguard.commands import bypass, output
 from fluxguard.commands.progress import Progress
 from fluxguard.config import Config, load_config
-from fluxguard.errors import UsageError
+from fluxguard.errors import GitError, UsageError
+from fluxguard.repo import gitdir
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from fluxguard.audit.several import Targets
 
 HELP = "look for keys in everything that repositories hold"
 _PREFIX = re.compile(r"(?:fg1:)?([0-9a-fA-F]{8,64})\Z")
@@ -46,7 +53,17 @@ def run(args: argparse.Namespace) -> int:
 
     with Progress(args.quiet, args.no_color) as progress:
         report = audit_each(wanted, configure, progress.watch, args.full, explain)
-    return output.emit(report, args)
+    return output.emit(replace(report, notes=(*report.notes, *_bypasses(wanted))), args)
+
+
+def _bypasses(wanted: Targets) -> Iterator[str]:
+    """What was let pass in the repositories, by their own logs."""
+    for target in wanted.each:
+        try:
+            common = gitdir.locate(target.name).common
+        except GitError:
+            continue
+        yield from (f"{'' if wanted.alone else target.name + ': '}{text}" for text in bypass.told(common))
 
 
 def _fingerprint(text: str) -> str:

@@ -8,7 +8,6 @@ import importlib.metadata
 import importlib.util
 import json
 import os
-import re
 import shlex
 import shutil
 import subprocess
@@ -18,22 +17,19 @@ from dataclasses import dataclass
 
 import fluxguard
 from fluxguard import display, settings
+from fluxguard.commands import bypass
 from fluxguard.config import load_config
 from fluxguard.detect.ruleset import built_in, prove
 from fluxguard.errors import FluxguardError
+from fluxguard.guard import managers, place, script
+from fluxguard.guard.managers import Manager
+from fluxguard.guard.place import Place
 from fluxguard.repo import layout
 from fluxguard.repo import run as git
 from fluxguard.reports import text
 
 HELP = "what is installed, which hooks run, what is missing"
-HOOKS = ("pre-commit", "pre-merge-commit", "pre-applypatch", "commit-msg")
 NEEDED = ("pre-commit", "commit-msg")  # without the others, some ways to commit are not covered
-FRAMEWORK = ".pre-commit-config.yaml"
-FRAMEWORK_IDS = {
-    "pre-commit": "fluxguard",
-    "pre-merge-commit": "fluxguard",
-    "commit-msg": "fluxguard-commit-msg",
-}  # the framework has no pre-applypatch
 _STYLES = {"ok": "green", "warn": text.ORANGE, "bad": "bold red"}
 OLDEST_GIT = (2, 31)
 
@@ -93,6 +89,7 @@ def _checks() -> Iterator[Check]:
     found = _git()
     yield found
     yield from _speed()
+    yield _cache()
     yield _rules()
     if found.state == "bad":
         return
@@ -105,6 +102,7 @@ def _checks() -> Iterator[Check]:
     yield Check("repository", "ok", root)
     yield _configuration(root)
     yield from _hooks(root)
+    yield from _bypasses(root)
 
 
 def _on_path() -> Check:
@@ -187,6 +185,27 @@ def _speed() -> Iterator[Check]:
                 yield Check(package, "warn", f"{module} is missing: {cost}", mend)
 
 
+def _cache() -> Check:
+    """Where the audit keeps what it need not read again, and how much that is."""
+    folder = os.path.abspath(settings.cache_folder())
+    try:
+        sizes = [entry.stat(follow_symlinks=False).st_size for entry in os.scandir(folder)]
+    except FileNotFoundError:
+        return Check("cache", "ok", f"{folder}, not there yet: an audit makes it")
+    except OSError as error:
+        reason = (error.strerror or "unknown error").lower()
+        return Check(
+            "cache",
+            "warn",
+            f"{folder} can't be read ({reason}), so every audit reads everything",
+            "Make it a folder of your own, or name another one in FLUXGUARD_CACHE_DIR.",
+        )
+    files = "1 file" if len(sizes) == 1 else f"{len(sizes):,} files"
+    return Check(
+        "cache", "ok", f"{folder}: {files}, {sum(sizes) / 1e6:,.1f} MB; it holds no key, and may be deleted"
+    )
+
+
 def _rules() -> Check:
     failures = [f"{rule.id}: {failure}" for rule in built_in() for failure in prove(rule)]
     if failures:
@@ -206,77 +225,113 @@ def _configuration(root: str) -> Check:
 
 
 def _hooks(root: str) -> Iterator[Check]:
-    raw = git.try_output("rev-parse", "--git-common-dir", cwd=root)
-    configured = _configured_hooks_path(root)
-    common = os.fsdecode((raw or b".git").rstrip(b"\n"))
-    folder = os.path.join(root, configured or os.path.join(common, "hooks"))
-    if configured:
-        yield Check("core.hooksPath", "ok", f"hooks are looked for in {configured}")
-    framework = _read(os.path.join(root, FRAMEWORK))
-    for name in HOOKS:
-        yield _hook(folder, name, framework)
-
-
-def _configured_hooks_path(root: str) -> str:
-    """What is configured for core.hooksPath; the last value is the one with which our own calls switch hooks off."""
-    raw = git.try_output("config", "--path", "-z", "--get-all", "core.hooksPath", cwd=root) or b""
-    values = raw.split(b"\0")[:-2]
-    return os.fsdecode(values[-1]) if values else ""
-
-
-def _read(path: str) -> bytes | None:
-    """The beginning of a plain file; None where there is none that can be read."""
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
-    except OSError:
-        return None
-    try:
-        return os.read(fd, 1 << 20)
-    except OSError:
-        return None
-    finally:
-        os.close(fd)
+        where = place.of(root)
+    except FluxguardError as error:
+        yield Check("core.hooksPath", "bad", error.what, error.hint)
+        return
+    if where.configured:
+        yield _hooks_path(where)
+    manager = managers.found(where)
+    for name in script.LOOKS:
+        yield _hook(where, name, manager)
 
 
-def _hook(folder: str, name: str, framework: bytes | None) -> Check:
-    path = os.path.join(folder, name)
-    script = _read(path)
-    mend = _mend(path, name, framework)
-    if script is None:
+def _hooks_path(where: Place) -> Check:
+    """Whether core.hooksPath leads anywhere, and what is not run because of it."""
+    what = f"hooks are looked for in {where.configured} ({where.scope})"
+    if not os.path.isdir(where.folder):
+        return Check(
+            "core.hooksPath",
+            "bad",
+            f"{what}, which is not there: git runs no hook at all",
+            f"git config --{where.scope} --unset-all core.hooksPath",
+        )
+    usual = os.path.join(where.common, "hooks")
+    shadowed = [
+        name
+        for name in script.ALL
+        if os.path.realpath(usual) != os.path.realpath(where.folder)
+        and os.access(os.path.join(usual, name), os.X_OK)
+    ]
+    if shadowed:
+        return Check(
+            "core.hooksPath",
+            "warn",
+            f"{what}; so git passes over these in {usual}: {', '.join(shadowed)}",
+            "Move them there, or take core.hooksPath away.",
+        )
+    return Check("core.hooksPath", "ok", what)
+
+
+def _hook(where: Place, name: str, manager: Manager | None) -> Check:
+    path = os.path.join(where.folder, name)
+    content = managers.content_of(path)
+    mend = _mend(where, name, manager)
+    if not content:
         why = "the hook can't be read" if os.path.lexists(path) else "no such hook"
         return Check(name, "bad" if name in NEEDED else "warn", why, mend)
     if not os.access(path, os.X_OK):
         return Check(
             name, "bad", "the hook is not executable: git passes over it", f"chmod +x {shlex.quote(path)}"
         )
-    if b"fluxguard" in script:
+    if script.is_ours(content):
+        return _own(path, name, content)
+    if manager is not None and name in manager.kinds:
+        return _managed(name, manager)
+    if os.path.lexists(path + script.KEPT):
+        return Check(name, "bad", f"{path} has taken the place of fluxguard's hook", mend)
+    if b"fluxguard" in content:
         return Check(name, "ok", path)
-    if b"pre-commit" in script and framework is not None:
-        return _framework_hook(name, framework)
     return Check(name, "warn", f"{path} does not call fluxguard itself; whatever it calls may do so", mend)
 
 
-def _mend(path: str, name: str, framework: bytes | None) -> str:
-    if framework is not None and name in FRAMEWORK_IDS:
-        return f"pre-commit install -t {name}"
-    return f"cp {shlex.quote(os.path.join(_scripts(), name))} {shlex.quote(path)}"
-
-
-def _scripts() -> str:
-    """Where fluxguard's own hook scripts lie: in the package, or beside it in a clone."""
-    package = os.path.dirname(fluxguard.__file__)
-    inside = os.path.join(package, "hooks")
-    return inside if os.path.isdir(inside) else os.path.join(os.path.dirname(package), "hooks")
-
-
-def _framework_hook(name: str, configuration: bytes) -> Check:
-    id = FRAMEWORK_IDS[name]
-    lines = [line.partition(b"#")[0] for line in configuration.splitlines()]
-    if any(re.search(rb"\bid:\s*[\"']?%s(?![\w-])" % id.encode(), line) for line in lines):
-        return Check(name, "ok", f"the pre-commit framework runs, and calls {id}")
-    return Check(
-        name,
-        "bad",
-        f"the pre-commit framework runs, but its configuration does not name {id}",
-        f"Add `- id: {id}` to {FRAMEWORK}: see README.",
+def _own(path: str, name: str, content: bytes) -> Check:
+    """A hook that `fluxguard install` wrote: does it find what it calls?"""
+    first = (
+        f"; {os.path.basename(path)}{script.KEPT} is run first"
+        if os.access(path + script.KEPT, os.X_OK)
+        else ""
     )
+    if not script.is_intact(content):
+        return Check(
+            name, "warn", f"{path} was changed since it was written", "Move it away, and: fluxguard install"
+        )
+    recorded = script.recorded_in(content)
+    if os.access(recorded, os.X_OK):
+        return Check(name, "ok", path + first)
+    found = shutil.which("fluxguard")
+    if found is None:
+        return Check(
+            name,
+            "bad",
+            f"{path} looks for fluxguard at {recorded} and on PATH: it is gone",
+            "fluxguard install",
+        )
+    return Check(name, "warn", f"{recorded} is gone; {path} finds {found} on PATH", "fluxguard install")
+
+
+def _managed(name: str, manager: Manager) -> Check:
+    if name not in manager.lacks:
+        return Check(name, "ok", f"{manager.name} runs, and calls fluxguard")
+    missing = (
+        f" does not name {managers.FRAMEWORK_IDS[name]}"
+        if manager.file == managers.FRAMEWORK
+        else " does not call it"
+    )
+    return Check(
+        name, "bad" if name in NEEDED else "warn", f"{manager.name} runs, but {manager.file}{missing}",
+        "What to add is said by: fluxguard install.",
+    )  # fmt: skip
+
+
+def _mend(where: Place, name: str, manager: Manager | None) -> str:
+    if manager is not None and manager.file == managers.FRAMEWORK and name in manager.kinds:
+        return f"pre-commit install -t {name}"
+    return f"fluxguard install {shlex.quote(where.top)}"
+
+
+def _bypasses(root: str) -> Iterator[Check]:
+    common = layout.common_dir(root)
+    for what in bypass.told(common) if common else ():
+        yield Check("bypass", "warn", what)

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import argparse
 import os
-import time
 
-from fluxguard.commands import staged
-from fluxguard.commands.blocked import show
-from fluxguard.config import load_config
-from fluxguard.errors import UsageError
-from fluxguard.findings import Collector
-from fluxguard.model import Stats
-from fluxguard.repo import layout
+from fluxguard.commands import catchup, message, staged
 from fluxguard.repo import run as run_git
-from fluxguard.scan import Scan
-from fluxguard.sources.message import message
 
 HELP = "what the git hooks call"
-KINDS = ("pre-commit", "pre-merge-commit", "pre-applypatch", "commit-msg")
+KINDS = (
+    "pre-commit",
+    "pre-merge-commit",
+    "pre-applypatch",
+    "commit-msg",
+    "pre-push",
+    "pre-receive",
+    "update",
+    "reference-transaction",
+)
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -35,10 +35,24 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Runs one hook."""
     if args.kind == "commit-msg":
-        return _commit_message(args.arguments)
-    code = staged.check([os.fsencode(name) for name in args.arguments])
+        return message.check(args.arguments)
+    if args.kind == "pre-push":
+        from fluxguard.commands import push
+
+        return push.check(args.arguments)
+    if args.kind in ("pre-receive", "update"):
+        from fluxguard.commands import receive
+
+        return receive.pre_receive() if args.kind == "pre-receive" else receive.update(args.arguments)
+    if args.kind == "reference-transaction":
+        from fluxguard.commands import references
+
+        return references.check(args.arguments)
+    code = staged.check([os.fsencode(name) for name in args.arguments], hook=args.kind)
     if args.kind == "pre-applypatch" and code == 0:
-        return _applied_message()
+        code = _applied_message()
+    if code == 0 and "FLUXGUARD_GIT" in os.environ:
+        catchup.passed()
     return code
 
 
@@ -46,21 +60,4 @@ def _applied_message() -> int:
     """The message that `git am` is about to commit: it runs no commit-msg hook."""
     path = run_git.try_output("rev-parse", "--git-path", "rebase-apply/final-commit")
     name = os.fsdecode((path or b"").rstrip(b"\n"))
-    return _commit_message([name]) if os.path.isfile(name) else 0
-
-
-def _commit_message(names: list[str]) -> int:
-    if len(names) != 1:
-        raise UsageError(
-            "commit-msg takes one argument, the file with the message.", "git hands it over by itself."
-        )
-    started = time.perf_counter()
-    root = layout.root()
-    config = load_config(root)
-    scan = Scan(config)
-    scan.run(message(names[0]))
-    if scan.clean:
-        return 0
-    collector = scan.collector or Collector(config)
-    stats = Stats(scan.objects, scan.bytes, time.perf_counter() - started)
-    return show(collector.report("hook commit-msg", root or "", scan.skipped, stats, whole=False), hook=True)
+    return message.check([name], message.patch_author(name)) if os.path.isfile(name) else 0

@@ -22,8 +22,11 @@ if TYPE_CHECKING:
     from fluxguard.repo.ahead import Ahead
 
 
-def check(names: Sequence[bytes], ahead: Ahead | None = None) -> int:
-    """What the hook does: prints one line when clean, else the report. Returns the exit code."""
+def check(names: Sequence[bytes], ahead: Ahead | None = None, hook: str = "") -> int:
+    """What a hook does: prints one line when clean, else the report. Returns the exit code.
+
+    hook: its name, "" for `scan --staged`.
+    """
     root = layout.root()
     config = _configured(root)
     started = time.perf_counter()
@@ -31,9 +34,9 @@ def check(names: Sequence[bytes], ahead: Ahead | None = None) -> int:
     if seen.scan.clean:
         sys.stdout.write(clean_line(seen, len(names)))
         return 0
-    from fluxguard.commands.blocked import show
+    from fluxguard.commands.blocked import refuse
 
-    return show(report(seen, root, started), hook=True)
+    return refuse(report(seen, root, started), hook)
 
 
 def _configured(root: str | None) -> Config | None:
@@ -45,13 +48,17 @@ def _configured(root: str | None) -> Config | None:
 
 
 class Look:
-    """What a staged scan looked at. whole: the framework named files beside those, as with `run --all-files`."""
+    """What a staged scan looked at. whole: the framework named files beside those, as with `run --all-files`.
+
+    start: the commit from which on it asked for a range of commits, or "".
+    """
 
     def __init__(self, config: Config | None) -> None:
         self.config = config
         self.scan = Scan(config)
         self.changed: list[index.Change] = []
         self.whole = False
+        self.start = ""
 
 
 def look(names: Sequence[bytes], config: Config | None, ahead: Ahead | None = None) -> Look:
@@ -74,6 +81,7 @@ def look(names: Sequence[bytes], config: Config | None, ahead: Ahead | None = No
             "This repository is bare: nothing is ever staged in it.", "Scan a clone of it instead."
         )
     seen.scan.run(staged.branch_name())
+    seen.scan.run(staged.identity())
     covered = {change.path for change in seen.changed if change.status != "D"} if names else set()
     others = [name for name in names if name not in covered]
     if others and _merging():
@@ -87,6 +95,12 @@ def look(names: Sequence[bytes], config: Config | None, ahead: Ahead | None = No
 
         seen.whole = True
         seen.scan.run(named.contents(names, seen.changed, _revision(), limit))
+    if "PRE_COMMIT_FROM_REF" in os.environ and (start := _revision("FROM")) and (end := _revision()):
+        from fluxguard.sources import named
+
+        seen.whole = True
+        seen.start = start
+        seen.scan.run(named.history(start, end, limit))
     return seen
 
 
@@ -112,9 +126,9 @@ def _merging() -> bool:
     return hooked and run.try_output("rev-parse", "--verify", "--quiet", "MERGE_HEAD") is not None
 
 
-def _revision() -> str:
-    """The commit up to which the framework was asked to look (`--to-ref`), if it was."""
-    revision = os.environ.get("PRE_COMMIT_TO_REF", "")
+def _revision(which: str = "TO") -> str:
+    """The commit up to which the framework was asked to look (`--to-ref`), or FROM which on, if it was."""
+    revision = os.environ.get(f"PRE_COMMIT_{which}_REF", "")
     return revision if revision.strip("0") else ""
 
 
@@ -141,4 +155,10 @@ def report(seen: Look, root: str | None, started: float, whole_files: bool = Fal
     stats = Stats(scan.objects, scan.bytes, time.perf_counter() - started)
     command = "hook pre-commit" if seen.whole else "scan --staged"
     found = collector.report(command, root or "", scan.skipped, stats, whole=False)
-    return replace(found, born=run.try_output("rev-parse", "--verify", "--quiet", "HEAD") is not None)
+    from fluxguard.commands.merged import inherited
+    from fluxguard.repo import occasion
+
+    born = run.try_output("rev-parse", "--verify", "--quiet", "HEAD") is not None
+    when = occasion.COMMIT if seen.whole else occasion.of_content()
+    theirs = inherited(found, occasion.merged(), collector.config) if when == occasion.MERGE else ()
+    return replace(found, born=born, occasion=when, inherited=theirs, start=seen.start)

@@ -7,6 +7,7 @@ looked at is not clean.
 from __future__ import annotations
 
 import io
+import re
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -19,9 +20,13 @@ if TYPE_CHECKING:
     from typing import IO, Any
 
 PIECE = 1 << 20
-MEMBERS = 20_000
+MEMBERS = 100_000  # in one archive
+ALL_MEMBERS = 2 * MEMBERS  # and in all that one content holds
 _TAR_BLOCK = 512
 _DEFLATED = 8
+_AR = b"!<arch>\n"
+# With and without a hint of how hard it was tried; RFC 1950. Only the last is unusual in text.
+ZLIB = (b"x\x01", b"x\x9c", b"x\xda")
 _ZIP_METHODS = frozenset((*range(1, 21), 0, 93, 94, 95, 96, 97, 98, 99))
 # A file may hold very many small streams, and what lies behind the end of one is copied each time: so it gets little at first.
 _FIRST_STEP = 512
@@ -45,22 +50,29 @@ class Closed:
 
 
 class Budget:
-    """How many bytes may still be unpacked."""
+    """How many bytes and members may still be unpacked. largest: bytes of a single one, which is held in memory as a whole."""
 
     def __init__(self, size: int) -> None:
         self.left = size
+        self.largest = size // 2
+        self.members = ALL_MEMBERS
 
     def take(self, size: int) -> bool:
         """Uses up `size` bytes; False once there are none left."""
         self.left -= size
         return self.left >= 0
 
+    def fits(self, count: int) -> bool:
+        """Uses up the places of `count` members; False where an archive has, or all together have, too many."""
+        self.members -= count
+        return count <= MEMBERS and self.members >= 0
 
+
+_TEXT = re.compile(rb"[\t\n\r -~]{11,63}\Z|[\t\n\r -~]{64}")
 _STRANGERS = (
     (b"7z\xbc\xaf\x27\x1c", "7z archive: a format that fluxguard does not open"),
     (b"Rar!\x1a\x07", "RAR archive: a format that fluxguard does not open"),
     (b"\x28\xb5\x2f\xfd", "Zstandard data: a format that fluxguard does not open"),
-    (b"!<arch>\ndebian-binary", "Debian package: a format that fluxguard does not open"),
     (b"\x04\x22\x4d\x18", "LZ4 data: a format that fluxguard does not open"),
     (b"\x1f\x9d\x90", "compress (.Z) data: a format that fluxguard does not open"),
     (b"MSCF\0\0\0\0", "cabinet archive: a format that fluxguard does not open"),
@@ -76,7 +88,7 @@ def unpack(data: bytes, budget: Budget) -> Iterator[Opened | Closed]:
             return
     if data.startswith(b"\x1f\x8b\x08"):
         yield from _gzip(data, budget)
-    elif data[:3] == b"BZh" and data[4:10] == b"1AY&SY":
+    elif data[:3] == b"BZh" and data[4:10] == b"1AY&SY" and not _TEXT.match(data):  # else it is about bzip2
         import bz2
 
         yield from _stream("bzip2", data, bz2.BZ2Decompressor, budget)
@@ -88,6 +100,10 @@ def unpack(data: bytes, budget: Budget) -> Iterator[Opened | Closed]:
         from fluxguard.detect.packfile import members
 
         yield from members(data, budget)
+    elif data.startswith(_AR):
+        yield from _ar(data, budget)
+    elif data.startswith(ZLIB):
+        yield from _zlib(data, budget)
     elif data[257:262] == b"ustar":
         yield from _tar(data, budget)
     elif data.startswith((b"PK\3\4", b"PK\5\6")) or data[-22:-18] == b"PK\5\6":
@@ -101,7 +117,7 @@ def _too_large(via: str) -> Closed:
 def _gzip(data: bytes, budget: Budget) -> Iterator[Opened | Closed]:
     parts: list[bytes] = []
     reason = ""
-    at = 0
+    at = size = 0
     while not reason and data[at : at + 2] == b"\x1f\x8b":
         inflater = zlib.decompressobj(wbits=31)
         step = _FIRST_STEP
@@ -111,7 +127,8 @@ def _gzip(data: bytes, budget: Budget) -> Iterator[Opened | Closed]:
                 part = inflater.decompress(piece, PIECE)
                 at += len(piece) - len(inflater.unconsumed_tail) - len(inflater.unused_data)
                 step = min(2 * step, _LAST_STEP)
-                if not budget.take(len(part)):
+                size += len(part)
+                if not budget.take(len(part)) or size > budget.largest:
                     yield _too_large("gzip")
                     return
                 parts.append(part)
@@ -130,7 +147,7 @@ def _stream(
 ) -> Iterator[Opened | Closed]:
     parts: list[bytes] = []
     reason = ""
-    at = streams = 0
+    at = streams = size = 0
     while at < len(data) and not reason:
         unpacker = decompressor()
         step = _FIRST_STEP
@@ -140,7 +157,8 @@ def _stream(
                 part = unpacker.decompress(piece, PIECE)
                 at += len(piece)
                 step = min(2 * step, _LAST_STEP)
-                if not budget.take(len(part)):
+                size += len(part)
+                if not budget.take(len(part)) or size > budget.largest:
                     yield _too_large(via)
                     return
                 parts.append(part)
@@ -172,8 +190,8 @@ def _zip(data: bytes, budget: Budget) -> Iterator[Opened | Closed]:
     except Exception:  # a hostile file may make zipfile raise nearly anything
         yield Closed("", "damaged zip archive")
         return
-    if len(members) > MEMBERS:
-        yield Closed("", f"zip archive with more than {MEMBERS:,} members")
+    if not budget.fits(len(members)):
+        yield Closed("", f"zip archive with more than {MEMBERS:,} members, or beside others with as many")
         return
     for member in members:
         if not member.is_dir():
@@ -185,22 +203,43 @@ def _zip(data: bytes, budget: Budget) -> Iterator[Opened | Closed]:
 def _has_unlisted(data: bytes, members: list[zipfile.ZipInfo]) -> bool:
     """Whether a member's header stands in the archive that the directory does not speak of, before or behind it too.
 
-    A member that is only stored may be an archive itself, with headers of its own: they are looked at as its content.
+    A member may be an archive itself, with headers of its own: they are looked at as its content. They also show where it
+    is packed by Deflate, which takes over as it is what can't be made any smaller.
     """
-    listed = {member.header_offset for member in members}
-    stored = {member.header_offset: member for member in members if member.compress_type == 0}
+    listed = {member.header_offset: member for member in members}
     at = data.find(b"PK\3\4")
     while at >= 0:
         if at not in listed and _is_member_header(data, at):
             return True
         behind = at + 4
-        if at in stored:
-            size = min(stored[at].compress_size, stored[at].file_size)
-            lengths = int.from_bytes(data[at + 26 : at + 28], "little")
-            lengths += int.from_bytes(data[at + 28 : at + 30], "little")
-            behind = max(behind, at + 30 + lengths + size)
+        if at in listed:
+            behind = max(behind, at + _extent(data, at, listed[at]))
         at = data.find(b"PK\3\4", behind)
     return False
+
+
+def _extent(data: bytes, at: int, member: zipfile.ZipInfo) -> int:
+    """The bytes from a member's header on that are its own; its header alone where that can't be told."""
+    head = (
+        30
+        + int.from_bytes(data[at + 26 : at + 28], "little")
+        + int.from_bytes(data[at + 28 : at + 30], "little")
+    )
+    size = member.compress_size
+    if member.compress_type == 0:
+        return head + min(size, member.file_size)
+    if member.compress_type != _DEFLATED or data.find(b"PK\3\4", at + head, at + head + size) < 0:
+        return head
+    # Read to its end: what a directory calls compressed may go on behind the end of the stream.
+    inflater = zlib.decompressobj(wbits=-15)
+    piece = data[at + head : at + head + size]
+    try:
+        while piece and not inflater.eof:
+            inflater.decompress(piece, PIECE)
+            piece = inflater.unconsumed_tail
+    except zlib.error:
+        return head
+    return head + size - len(inflater.unused_data)
 
 
 def _is_member_header(data: bytes, at: int) -> bool:
@@ -247,7 +286,6 @@ def _tar(data: bytes, budget: Budget) -> Iterator[Opened | Closed]:
     import tarfile
 
     stream = io.BytesIO(data)
-    members = MEMBERS
     at = 0
     while True:
         count = 0
@@ -257,8 +295,10 @@ def _tar(data: bytes, budget: Budget) -> Iterator[Opened | Closed]:
             while (member := archive.next()) is not None:
                 count += 1
                 archive.members = []  # type: ignore[attr-defined]  # tarfile keeps every member it has seen
-                if count > members:
-                    yield Closed("", f"tar archive with more than {MEMBERS:,} members")
+                if count > MEMBERS or not budget.fits(1):
+                    yield Closed(
+                        "", f"tar archive with more than {MEMBERS:,} members, or beside others with as many"
+                    )
                     return
                 if member.isreg():
                     yield from _tar_member(archive, member, budget)
@@ -266,7 +306,6 @@ def _tar(data: bytes, budget: Budget) -> Iterator[Opened | Closed]:
         except Exception as error:
             # What describes a member, and none behind it: as `git archive` writes an empty tree.
             end = stream.tell() if str(error) == "end of file header" else -1
-        members -= count
         at = _behind_zeros(data, end) if end > at else -1
         if at < 0 or at == end < len(data):
             yield Closed("", "damaged tar archive")
@@ -293,11 +332,60 @@ def _tar_member(
     yield _too_large(via) if content is None else Opened(via, content)
 
 
+def _ar(data: bytes, budget: Budget) -> Iterator[Opened | Closed]:
+    """The members of an `ar` archive: a static library, which is all plain, or a Debian package, which packs them.
+
+    Where a header makes no sense, the rest was looked at as it stands: `ar` itself packs nothing.
+    """
+    at = len(_AR)
+    while at + 60 <= len(data) and budget.fits(1):
+        header = data[at : at + 60]
+        digits = header[48:58].strip()
+        if header[58:] != b"`\n" or not digits.isdigit():
+            break
+        content = data[at + 60 : at + 60 + int(digits)]
+        name = header[:16].decode("utf-8", "replace").strip(" /")
+        if not budget.take(len(content)):
+            yield _too_large(f"ar:{name}")
+            return
+        yield Opened(f"ar:{name}", content)
+        at += 60 + int(digits) + int(digits) % 2
+    if at < len(data) and data.startswith(b"debian-binary", len(_AR)):
+        yield Closed("", "damaged Debian package")
+
+
+def _zlib(data: bytes, budget: Budget) -> Iterator[Opened | Closed]:
+    """A bare zlib stream, such as an object of git's. Two bytes are no proof that it is one: what is none is no container."""
+    parts: list[bytes] = []
+    inflater = zlib.decompressobj()
+    size = 0
+    piece = data
+    try:
+        while piece and not inflater.eof:
+            parts.append(inflater.decompress(piece, PIECE))
+            piece = inflater.unconsumed_tail
+            size += len(parts[-1])
+            if not budget.take(len(parts[-1])) or size > budget.largest:
+                yield _too_large("zlib")
+                return
+    except zlib.error:
+        pass
+    if size:
+        yield Opened("zlib", b"".join(parts))
+    if size >= _ENOUGH and not inflater.eof:
+        yield Closed("zlib", "zlib data that are damaged or end early")
+
+
+_ENOUGH = 1024  # bytes that nobody unpacks by chance
+
+
 def _bounded(stream: IO[bytes], budget: Budget) -> bytes | None:
     """All of a stream; None once the budget is used up."""
     parts = []
+    size = 0
     while part := stream.read(PIECE):
-        if not budget.take(len(part)):
+        size += len(part)
+        if not budget.take(len(part)) or size > budget.largest:
             return None
         parts.append(part)
     return b"".join(parts)

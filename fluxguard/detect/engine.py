@@ -49,10 +49,10 @@ class Detection:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """depth: layers within layers. expanded: bytes that one content may unpack to. total: and all of them together."""
+    """depth: layers within layers. expanded: bytes that one content may unpack to, and half of it in one piece. total: and all of them together."""
 
     depth: int = 8
-    expanded: int = 256 << 20
+    expanded: int = 512 << 20
     total: int = 4 << 30
 
 
@@ -219,14 +219,9 @@ class _Visit:
                 self._skip((*layer.via, member.via) if member.via else layer.via, member.reason)
             elif layer.data is layer.text.data:
                 # A container of its own: what is in it is a text with lines of its own.
-                if self._is_part_of_pack(member.via) and not self._triggers.kinds(member.data):
-                    continue  # a pack has more objects than layers may be looked at
                 self._member(member.via, member.data, layer)
             else:
                 yield layer.inside(member.data, member.via, lambda offset: 0)
-
-    def _is_part_of_pack(self, via: str) -> bool:
-        return not self._always and via.startswith(("pack:", "bundle:"))
 
     def _member(self, via: str, data: bytes, layer: Layer) -> None:
         if layer.depth + 1 > self._limits.depth:
@@ -235,7 +230,10 @@ class _Visit:
         name = via.partition(":")[2].encode("utf-8", "replace")
         if name:
             self._rules_on(Layer.of(Text(name, (*layer.via, via.partition(":")[0], "name"))))
-        self.text(Text(data, (*layer.text.via, via)), layer.depth + 1)
+        text = Text(data, (*layer.text.via, via))
+        # A large archive has more members than layers may be looked at; in most of them there is nothing.
+        if self._always or self._triggers.kinds(data) or layers.marked(text) is not None:
+            self.text(text, layer.depth + 1)
 
     def _rules_on(self, layer: Layer) -> None:
         for rule in self._rules:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import binascii
 import math
 import re
+from collections.abc import Mapping
 
 from fluxguard.detect.letters import ROWS
 
@@ -80,6 +81,9 @@ DOUBTFUL = -8.0  # and below which it counts as written; between them there is d
 WRITTEN = (
     -28.0
 )  # below which there is none: of six million random bodies of 16 to 29 characters, one came below -26
+NAME = (
+    -12.0
+)  # below which letters alone are a name: of a hundred thousand random ones, 16 long, thirty come below
 _KINDS = re.compile(rb"\d+")
 
 
@@ -91,6 +95,11 @@ def looks_random(body: bytes) -> bool:
 def is_written(body: bytes) -> bool:
     """Whether writing explains `body` beyond doubt."""
     return randomness(body) < WRITTEN
+
+
+def is_name(body: bytes) -> bool:
+    """Whether letters without digits among them were written rather than drawn."""
+    return randomness(body) < NAME
 
 
 def may_be_random(body: bytes) -> bool:
@@ -262,14 +271,28 @@ _FILLER = re.compile(rb"([a-z0-9])\1{2,}")
 def is_placeholder(body: bytes) -> bool:
     """Whether a body is what people write where a key belongs: one character or one plain run throughout, or their words.
 
-    Only a number at its end, or one character over and over, may stand beside the words.
+    Only a number at its end, or one character over and over, may stand beside the words. A moment in time, and a file's
+    name among those of image models, are no key either.
     """
     lower = body.lower()
-    return _is_run(lower) or _is_words(lower)
+    return _is_run(lower) or _is_words(lower) or bool(_MOMENT.match(lower)) or _is_model(lower)
+
+
+# `20261123t101500z0000`; seconds, or a thousandth, a millionth, a thousand-millionth of one, since 1970
+_MOMENT = re.compile(
+    rb"(?:19|20)\d\d(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])t?\d{0,9}z?\d{0,9}\Z|1\d{9}(?:\d{3}){0,3}\Z"
+)
+_KEYBOARD = b"qwertyuiopasdfghjklzxcvbnm" * 2
+_AGAIN = re.compile(rb"([a-z0-9]{2,8}?)\1{2,}")
 
 
 def _is_run(body: bytes) -> bool:
     if len(set(body)) <= 1:
+        return True
+    if body[:26] in _KEYBOARD and body in _KEYBOARD * (1 + len(body) // 26):
+        return True
+    again = _AGAIN.match(body)
+    if again and again[1].startswith(body[again.end() :]):
         return True
     steps = {_step(first, second) for first, second in zip(body, body[1:], strict=False)}
     return steps in ({1}, {-1})
@@ -288,11 +311,127 @@ def _step(first: int, second: int) -> int:
     return 0
 
 
+# What the files of image models (FLUX.1-dev) are called: `flux_dev_fp8scaledcomfyui`. Digits may stand between.
+_MODEL: dict[int, list[tuple[bytes, bool]]] = {}
+for _word in [
+    "anime",
+    "best",
+    "bf",
+    "bnb",
+    "canny",
+    "cfg",
+    "checkpoint",
+    "clip",
+    "comfy",
+    "comfyui",
+    "control",
+    "controlnet",
+    "depth",
+    "diffusers",
+    "diffusion",
+    "distilled",
+    "dreambooth",
+    "e",
+    "ema",
+    "encoder",
+    "epoch",
+    "epochs",
+    "fill",
+    "final",
+    "finetune",
+    "finetuned",
+    "fn",
+    "fp",
+    "fused",
+    "gguf",
+    "guidance",
+    "hyper",
+    "img",
+    "inpaint",
+    "inpainting",
+    "int",
+    "juggernaut",
+    "k",
+    "kohya",
+    "kontext",
+    "krea",
+    "lightning",
+    "lora",
+    "loras",
+    "m",
+    "merged",
+    "mlx",
+    "model",
+    "models",
+    "net",
+    "nf",
+    "onnx",
+    "outpainting",
+    "photo",
+    "portrait",
+    "pro",
+    "pulid",
+    "q",
+    "quant",
+    "quantized",
+    "realism",
+    "realistic",
+    "redux",
+    "s",
+    "safetensors",
+    "scaled",
+    "schnell",
+    "sharp",
+    "step",
+    "steps",
+    "style",
+    "svdquant",
+    "tensorrt",
+    "text",
+    "tiled",
+    "to",
+    "torchao",
+    "train",
+    "trained",
+    "training",
+    "transformer",
+    "trt",
+    "turbo",
+    "txt",
+    "ui",
+    "ultra",
+    "ultrasharp",
+    "unet",
+    "union",
+    "upscale",
+    "upscaled",
+    "upscaler",
+    "v",
+    "vae",
+    "version",
+    "vid",
+    "workflow",
+    "x",
+    "xl",
+]:
+    _MODEL.setdefault(ord(_word[0]), []).append((_word.encode(), len(_word) >= 5))
+for _digit in b"0123456789":
+    _MODEL[_digit] = [(bytes((_digit,)), False)]
+_LONGEST_NAME = 64
+
+
+def _is_model(body: bytes) -> bool:
+    return len(body) <= _LONGEST_NAME and _is_cut(body, _MODEL)
+
+
 def _is_words(body: bytes) -> bool:
-    """Cuts `body` into known words from the left, longest cut first; a strong word has to be among them."""
+    """Whether `body` is made of known words, with a number behind them."""
     numbered = body.rstrip(b"0123456789")
-    if len(body) - len(numbered) > 10 or not numbered:
-        return False
+    return 0 < len(numbered) >= len(body) - 10 and _is_cut(numbered, _BY_LETTER)
+
+
+def _is_cut(numbered: bytes, words: Mapping[int, list[tuple[bytes, bool]]]) -> bool:
+    """Cuts it into known words from the left, longest cut first; a strong word has to be among them."""
     reach: dict[int, bool] = {0: False}  # position -> whether a strong word was used on the way
     furthest = run_end = 0
     for position in range(len(numbered)):
@@ -301,7 +440,7 @@ def _is_words(body: bytes) -> bool:
         if position not in reach:
             continue
         strong = reach.pop(position)
-        for word, is_strong in _BY_LETTER.get(numbered[position], ()):
+        for word, is_strong in words.get(numbered[position], ()):
             if numbered.startswith(word, position):
                 end = position + len(word)
                 reach[end] = reach.get(end, False) or strong or is_strong

@@ -50,19 +50,107 @@ def judge_key(data: bytes, match: Match) -> Verdict | None:
         return Verdict(start, match.start("body") + grade.CHECKED, environment, "high")
     if grade.is_placeholder(body):
         return None
-    clean = _clean_left(data, start) and data[end : end + 1] not in (b"_", b"-")
+    left = _clean_left(data, start)
+    clean = left and data[end : end + 1] not in (b"_", b"-")
     if environment not in KNOWN:
-        return (
-            Verdict(start, end, environment, "medium" if clean else "low")
-            if grade.looks_random(body)
-            else None
-        )
-    confidence = _by_looks(body, clean)
+        confidence = _of_unknown(environment, body, clean)
+    elif _ANOTHER_WORD.search(data, max(0, start - 12), start):
+        confidence = "low" if grade.looks_random(body) else ""
+    else:
+        confidence = _by_looks(body, left, clean)
     return Verdict(start, end, environment, confidence) if confidence else None
 
 
-def _by_looks(body: bytes, clean: bool) -> str:
-    """The confidence of a body without checksum; "" for a word."""
+# `influx_dev_...`, `reflux_dev_...`: then it is about something else, unless the body is clearly random.
+_ANOTHER_WORD = re.compile(rb"(?:\A|[^A-Za-z])(?:in|re|con|kon|ef|af|credi)\Z", re.IGNORECASE)
+_HEXADECIMAL = re.compile(rb"[0-9a-f]+\Z|[0-9A-F]+\Z")
+_DIGESTS = frozenset((32, 40, 48, 56, 64, 96, 128))  # hexadecimal digits of what is usually counted or hashed
+# What stands before a digest or a number, and is no environment.
+_NAMING = frozenset(
+    [
+        "blob",
+        "build",
+        "checksum",
+        "chunk",
+        "commit",
+        "crc",
+        "date",
+        "digest",
+        "etag",
+        "guid",
+        "hash",
+        "id",
+        "image",
+        "job",
+        "layer",
+        "md5",
+        "ref",
+        "rev",
+        "revision",
+        "run",
+        "sha",
+        "sha1",
+        "sha224",
+        "sha256",
+        "sha384",
+        "sha512",
+        "span",
+        "tag",
+        "time",
+        "timestamp",
+        "trace",
+        "tree",
+        "ts",
+        "uid",
+        "uuid",
+        "ver",
+        "version",
+    ]
+)
+_LIKE_ENVIRONMENTS = frozenset(
+    [
+        "acc",
+        "acceptance",
+        "alpha",
+        "beta",
+        "canary",
+        "demo",
+        "development",
+        "e2e",
+        "edge",
+        "int",
+        "integration",
+        "live",
+        "local",
+        "nightly",
+        "preprod",
+        "preview",
+        "production",
+        "qa",
+        "sandbox",
+        "sbx",
+        "stage",
+        "staging",
+        "test",
+        "testing",
+        "tst",
+        "uat",
+    ]
+)
+
+
+def _of_unknown(environment: str, body: bytes, clean: bool) -> str:
+    """The confidence of a key whose environment is none that FluxLoop names; "" for an identifier with a digest, say."""
+    if not grade.looks_random(body):
+        return ""
+    naming = environment in _NAMING
+    if _HEXADECIMAL.match(body) and environment not in _LIKE_ENVIRONMENTS:
+        return "" if naming or len(body) in _DIGESTS else "low"
+    return "medium" if clean and not naming else "low"
+
+
+def _by_looks(body: bytes, left: bool, clean: bool) -> str:
+    """The confidence of a body without checksum; "" for a word. left: nothing is glued to its left; clean: nor to its right."""
     if clean:
         if grade.may_be_random(body):
             return "medium"
@@ -70,10 +158,11 @@ def _by_looks(body: bytes, clean: bool) -> str:
         # may still be a key, unless it is clearly written.
         words = body.rstrip(b"0123456789")
         plain = words.isalpha() and (words.islower() or words.isupper())
-        return "" if plain or grade.is_written(body) else "low"
+        written = grade.is_name(body) if plain else grade.is_written(body)
+        return "" if written else "low"
     if grade.looks_random(body):
         return "medium"
-    return "low" if grade.may_be_random(body) else ""
+    return "low" if grade.may_be_random(body) or (left and not grade.is_name(body)) else ""
 
 
 def _clean_left(data: bytes, start: int) -> bool:
@@ -125,7 +214,7 @@ def judge_value(data: bytes, match: Match) -> Verdict | None:
         return None
     runs = _RUNS.findall(value)
     long = [run for run in runs if len(run) >= 12]
-    if not _UUID.match(value) and (
+    if not (_UUID.match(value) or _in_groups(runs)) and (
         not any(map(_counts_as_value, long)) or all(grade.is_placeholder(run) for run in runs)
     ):
         return None
@@ -144,6 +233,13 @@ def _counts_as_value(run: bytes) -> bool:
     """Whether chance made it; where letters and digits take turns, as they do not in names, doubt is enough."""
     surprise = grade.randomness(run)
     return surprise > grade.RANDOM or (surprise > grade.DOUBTFUL and grade.alternates(run))
+
+
+def _in_groups(runs: list[bytes]) -> bool:
+    """Whether a value is random, and in groups of the same length: `t8Zq-3LmX-...`."""
+    whole = b"".join(runs)
+    alike = len(runs) >= 3 and len(set(map(len, runs))) == 1 and 3 <= len(runs[0]) <= 8
+    return alike and len(whole) >= 16 and grade.alternates(whole, 3) and grade.looks_random(whole)
 
 
 def judge_plain(data: bytes, match: Match) -> Verdict | None:

@@ -22,6 +22,7 @@ from fluxguard.detect.triggers import (
     INVISIBLE,
     JOINED,
     PARTED,
+    SPREAD,
     around,
     escaped_word,
 )
@@ -609,6 +610,7 @@ _HEX_PLAIN = re.compile(rb"(?:[0-9a-fA-F]|" + _HEX_WRAP + rb"(?=[0-9a-fA-F]{2}))
 _HEX_SPACED = re.compile(
     rb"(?:0x)?[0-9a-fA-F]{2}(?:[ :,;\t\r\n\\-]{1,24}(?:0x)?[0-9a-fA-F]{2}(?![0-9a-fA-F]))+"
 )
+_SPACED_BEFORE = re.compile(rb"(?<![0-9a-fA-F])(?:(?:0x)?[0-9a-fA-F]{2}[ :,;\t\r\n\\-]{1,24}){1,8}\Z")
 _HEX_PAIR = re.compile(rb"(?:0x)?([0-9a-fA-F]{2})")
 _HEX_HIT = re.compile(b"|".join(map(re.escape, HEX_WORDS)) + rb"|0x66, ?0x6c", re.IGNORECASE)
 
@@ -623,12 +625,15 @@ def hexadecimal(layer: Layer) -> Iterator[Layer]:
         begin = hit.start()
         if pattern is _HEX_PLAIN:
             begin = _hex_begin(layer.data, begin)
+        elif before := _SPACED_BEFORE.search(layer.data, max(done, begin - 64, 0), begin):
+            begin = before.start()
         run = pattern.match(layer.data, begin)
         if not run:
             continue
         done = run.end()
         yield from _hex_layer(layer, run)
     yield from _dumps(layer)
+    yield from _spread(layer)
 
 
 _HEX_BEFORE = re.compile(_HEX_WRAP + rb"\Z")
@@ -652,10 +657,12 @@ def _hex_begin(data: bytes, hit: int) -> int:
 # One row of a hex dump: an offset, groups of digits, and the text beside them.
 _ROW = re.compile(
     rb"^[ \t]*(?:0x)?[0-9a-fA-F]{4,16}[:h]?[ \t]{1,4}"
-    rb"(?P<digits>(?:[0-9a-fA-F]{2}){1,8}(?:[ ]{1,2}(?:[0-9a-fA-F]{2}){1,8}){0,31})[ \t]{2,40}[^\r\n]{0,80}\r?$",
+    rb"(?P<digits>(?:[0-9a-fA-F]{2}){1,8}(?:[ ]{1,2}(?:[0-9a-fA-F]{2}){1,8}){0,31})(?:[ \t]{2,40}[^\r\n]{0,80})?\r?$",
     re.MULTILINE,
 )
-_DUMPED = re.compile(DUMPED)
+_DUMPED = re.compile(
+    DUMPED + rb"|" + b"|".join(re.escape(word) for word in HEX_WORDS if b" " in word and b"x" not in word)
+)
 _ROWS = 8 << 10  # bytes of a dump that are read around a hit
 
 
@@ -672,6 +679,47 @@ def _dumps(layer: Layer) -> Iterator[Layer]:
             for pair in _HEX_PAIR.finditer(row["digits"]):
                 splice.put(bytes([int(pair[1], 16)]), row.start("digits") + pair.start())
         yield layer.inside(splice.data(), "hex", splice.locate)
+
+
+_SPREAD = re.compile(b"|".join(map(re.escape, SPREAD)))
+_OFFSET = re.compile(rb"[ \t]*[0-9a-fA-F]{6,16}(?= )")
+_CELL = re.compile(rb" {4}|   [!-~]|  (?:\\[0abtnvfr]|[a-z]{2})| (?:[0-7]{3}|[a-z]{3})")
+_CODES = {b"\\n": b"\n", b"\\t": b"\t", b"\\r": b"\r", b"nl": b"\n", b"ht": b"\t", b"cr": b"\r"}
+
+
+def _spread(layer: Layer) -> Iterator[Layer]:
+    """Dumps that give each character a column of its own (`od -c`, `od -a`, `hexdump -c`), around each hit."""
+    done = -1
+    for hit in _SPREAD.finditer(layer.data):
+        if hit.start() < done:
+            continue
+        begin = layer.data.rfind(b"\n", 0, max(0, hit.start() - 512)) + 1
+        begin = max(begin, hit.start() - 2048)
+        done = min(len(layer.data), hit.end() + _ROWS)
+        splice = Splice()
+        width = 0
+        for line in layer.data[begin:done].splitlines(keepends=True):
+            width = _cells(splice, line.rstrip(), begin, width)
+            begin += len(line)
+        yield layer.inside(splice.data(), "dump", splice.locate)
+
+
+def _cells(splice: Splice, line: bytes, start: int, width: int) -> int:
+    """Adds the characters in the columns of a row, which begins at `start`; nothing where it is no such row.
+
+    width: the number of columns in the rows before. Returns that of this one and those.
+    """
+    offset = _OFFSET.match(line)
+    at = offset.end() if offset else len(line) % 4
+    cells = [line[place : place + 4] for place in range(at, len(line), 4)]
+    if not all(map(_CELL.fullmatch, cells)):
+        return width
+    for number, cell in enumerate(cells):
+        bare = cell.strip()
+        splice.put(bare if len(bare) == 1 else _CODES.get(bare, b" "), start + at + 4 * number + 3)
+    if len(cells) < width:  # it ends in blanks
+        splice.put(b" ", start + len(line))
+    return max(width, len(cells))
 
 
 def _is_hex(data: bytes) -> bool:

@@ -117,9 +117,12 @@ def _base64() -> list[bytes]:
     thrice = [form for literal in twice for form in base64_forms(literal)]
     # A line break may cut the first word; the second is whole then, on either side of it.
     second = [form for name in (b"_dev_", b"_stg_", b"_prod_", b"_ci_") for form in base64_forms(name)]
+    again = [form for literal in second for form in base64_forms(literal)]
     wide = base64_forms(b"f\0l\0u\0x\0")
+    for name in ENVIRONMENTS:
+        wide += base64_forms(b"".join(b"%c\0" % letter for letter in b"_" + name + b"_"))
     packed = [b"H4sI", b"UEsDB", b"SDRzS", b"VUVzRE"]  # gzip and zip, in base64 once and twice
-    return plain + twice + thrice + second + wide + packed
+    return plain + twice + thrice + second + again + wide + packed
 
 
 HEX_WORDS = (
@@ -139,14 +142,22 @@ HEX_WORDS = (
     # A line end may cut the first word; the second is whole then.
     *(b"".join(b"%02x" % byte for byte in b"_" + name + b"_") for name in ENVIRONMENTS),
     *(b"".join(b"%02X" % byte for byte in b"_" + name + b"_") for name in ENVIRONMENTS),
+    *(b" ".join(b"%02x" % byte for byte in b"_" + name + b"_") for name in ENVIRONMENTS),
+    *(b", ".join(b"0x%02x" % byte for byte in b"_" + name + b"_") for name in ENVIRONMENTS),
     # base64 of `flux_` within hex
     *(b"".join(b"%02x" % byte for byte in form) for form in base64_forms(b"flux_")),
     *(b"".join(b"%02X" % byte for byte in form) for form in base64_forms(b"flux_")),
+)
+# Each character in a column of its own, as `od -c` and `hexdump -c` write it.
+SPREAD = tuple(
+    b"   ".join(b"%c" % letter for letter in word)
+    for word in (b"flux", *(b"_" + name + b"_" for name in ENVIRONMENTS))
 )
 _SURE: tuple[tuple[int, Sequence[bytes]], ...] = (
     (PLAIN, (b"fluxloop", b"FLUXLOOP", b"FluxLoop", b"Fluxloop", b"fluxLoop", b"flx_", b"fl_sk_")),
     (BASE64, _base64()),
     (HEX, HEX_WORDS),
+    (HEX, SPREAD),
     (WIDE, (b"f\0l\0u\0x", b"f\0\0\0l\0\0\0u")),
     (MARKER, MARKER_WORDS[:1]),
 )
@@ -188,7 +199,10 @@ _PACKED_MARKS = (
     b"7z\xbc\xaf\x27\x1c",
     b"Rar!\x1a\x07",
     b"\x28\xb5\x2f\xfd",
-    b"!<arch>\ndebian-binary",
+    b"!<arch>\n",
+    b"x\x01",  # zlib
+    b"x\x9c",
+    b"x\xda",
     b"\x04\x22\x4d\x18",
     b"\x1f\x9d\x90",
     b"MSCF\0\0\0\0",

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fluxguard.repo import delta as deltas
+from fluxguard.repo.distinct import distinct
 from fluxguard.repo.inflate import TRUSTED, Damaged, decompress, error, inflate
 from fluxguard.repo.pack import Pack, release
 
@@ -152,7 +153,7 @@ class Forest:
         total = np.cumsum(self._weights[roots])
         count = min(most, int(total[-1]) // _SHARE + 1)
         cuts = np.searchsorted(total, np.arange(1, count) * (int(total[-1]) / count))
-        return [part.tolist() for part in np.split(roots, np.unique(cuts)) if len(part)]
+        return [part.tolist() for part in np.split(roots, distinct(cuts)) if len(part)]
 
     def walk(self, roots: Sequence[int]) -> Iterator[Step]:
         """Every entry below the given roots: (entry, content, the delta that it was made by or None)."""

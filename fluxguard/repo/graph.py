@@ -5,9 +5,12 @@ Ids are raw bytes here (20 of SHA-1, 32 of SHA-256).
 
 from __future__ import annotations
 
+import datetime
 import re
-from collections.abc import Iterable, Mapping
+from array import array
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 _HEADER = re.compile(rb"tree ([0-9a-f]+)\n((?:parent [0-9a-f]+\n)*)")
 _PERSON = re.compile(rb"(.*?) ?<(.*)> ?(-?\d{1,12})(?: ([+-]\d{4}))?\Z", re.DOTALL)
@@ -20,6 +23,108 @@ class Commit:
     id: bytes
     tree: bytes
     parents: tuple[bytes, ...]
+
+
+@dataclass(slots=True)
+class Rows:
+    """Commits side by side, as they are handed on and kept: ids and trees, how many parents each has, and all the parents."""
+
+    width: int
+    ids: bytes = b""
+    trees: bytes = b""
+    counts: Sequence[int] = ()
+    parents: bytes = b""
+
+    @classmethod
+    def of(cls, commits: Iterable[Commit], width: int) -> Rows:
+        """The rows of some commits, in their order."""
+        listed = list(commits)
+        return cls(
+            width,
+            b"".join([one.id for one in listed]),
+            b"".join([one.tree for one in listed]),
+            [len(one.parents) for one in listed],
+            b"".join([parent for one in listed for parent in one.parents]),
+        )
+
+
+class Graph(Mapping[bytes, Commit]):
+    """All the commits of a repository. A large one has hundreds of thousands: a Commit is made of one that is asked for."""
+
+    def __init__(self, parts: Iterable[Rows]) -> None:
+        self._trees: list[bytes] = []
+        self._parents: list[bytes] = []
+        self._ends = array(
+            "q", [0]
+        )  # where among the parents those of each commit end; those of the first begin at 0
+        self._number: dict[bytes, int] = {}
+        for rows in parts:
+            self._add(rows)
+
+    def _add(self, rows: Rows) -> None:
+        first = len(self._trees)
+        ids = _cut(rows.ids, rows.width)
+        self._trees += _cut(rows.trees, rows.width)
+        self._parents += _cut(rows.parents, rows.width)
+        end = self._ends[-1]
+        for count in rows.counts:
+            end += count
+            self._ends.append(end)
+        self._number.update(zip(ids, range(first, first + len(ids)), strict=True))
+
+    @classmethod
+    def of(cls, commits: Iterable[Commit], width: int = 20) -> Graph:
+        """The graph of some commits."""
+        return cls([Rows.of(commits, width)])
+
+    def __getitem__(self, id: bytes) -> Commit:
+        row = self._number[id]
+        parents = self._parents[self._ends[row] : self._ends[row + 1]]
+        return Commit(id, self._trees[row], tuple(parents))
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(self._number)
+
+    def __len__(self) -> int:
+        return len(self._number)
+
+    def __contains__(self, id: object) -> bool:
+        return id in self._number
+
+    def holding(self, trees: Collection[bytes]) -> list[bytes]:
+        """The commits whose tree is one of these."""
+        if not trees:
+            return []
+        named = self._trees
+        return [id for id, row in self._number.items() if named[row] in trees]
+
+    def since(self, starts: Iterable[bytes]) -> dict[bytes, Commit]:
+        """These commits and all that descend from them, by id."""
+        pending = [id for id in starts if id in self._number]
+        found = set(pending)
+        if pending:
+            children = self._children
+            while pending:
+                fresh = [child for child in children.get(pending.pop(), ()) if child not in found]
+                found.update(fresh)
+                pending += fresh
+        return {id: self[id] for id in sorted(found)}
+
+    @cached_property
+    def _children(self) -> dict[bytes, list[bytes]]:
+        children: dict[bytes, list[bytes]] = {}
+        parents, ends = self._parents, self._ends
+        for id, row in self._number.items():
+            for parent in parents[ends[row] : ends[row + 1]]:
+                if parent in children:
+                    children[parent].append(id)
+                else:
+                    children[parent] = [id]
+        return children
+
+
+def _cut(row: bytes, width: int) -> list[bytes]:
+    return [row[at : at + width] for at in range(0, len(row), width)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,3 +198,17 @@ def descendants(order: Iterable[Commit], marks: Mapping[bytes, int]) -> dict[byt
         if bits:
             reached[commit.id] = bits
     return reached
+
+
+def rfc3339(signature: Signature | None) -> str:
+    """A signature's time; "" where it has none that a calendar knows."""
+    return stamp(signature.seconds, signature.offset) if signature else ""
+
+
+def stamp(seconds: int, offset: int) -> str:
+    """Seconds since 1970, and minutes east of Greenwich, as RFC 3339."""
+    zone = datetime.timezone(datetime.timedelta(minutes=max(-1439, min(1439, offset))))
+    try:
+        return datetime.datetime.fromtimestamp(seconds, zone).isoformat()
+    except (ValueError, OverflowError, OSError):
+        return ""

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from fluxguard.repo.ahead import Ahead
 
 LINK = "120000"
+TREE = "040000"
 SUBMODULE = "160000"
 
 

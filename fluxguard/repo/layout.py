@@ -56,3 +56,47 @@ def _read_head(git: str) -> bytes | None:
     if not head.startswith(b"ref: ") or b".invalid" in head:
         return b"" if head[:4].isalnum() else None
     return head[5:].strip()
+
+
+def git_dir(cwd: str | None = None) -> str | None:
+    """The git directory, of this working tree where there are several; None outside a repository. Costs no process."""
+    named = os.environ.get("GIT_DIR")
+    if named and cwd is None:
+        return named
+    top = root(cwd)
+    if top is None:
+        return None
+    git = os.path.join(top, ".git")
+    if os.path.isdir(git):
+        return git
+    pointer = _first_line(git)
+    return os.path.join(top, pointer[8:]) if pointer.startswith("gitdir: ") else None
+
+
+def common_dir(cwd: str | None = None) -> str | None:
+    """The git directory that all the working trees of a repository share; None outside one. Costs no process."""
+    if cwd is None and "GIT_COMMON_DIR" in os.environ:
+        return os.environ["GIT_COMMON_DIR"]
+    git = git_dir(cwd)
+    if git is None:
+        return None
+    pointer = _first_line(os.path.join(git, "commondir"))
+    return os.path.join(git, pointer) if pointer else git
+
+
+def shallow_file() -> str:
+    """Where git keeps the commits at which a shallow clone ends; it need not exist."""
+    return os.environ.get("GIT_SHALLOW_FILE") or os.path.join(common_dir() or ".git", "shallow")
+
+
+def _first_line(path: str) -> str:
+    try:
+        fd = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+    except OSError:
+        return ""
+    try:
+        return os.fsdecode(os.read(fd, 1 << 16).partition(b"\n")[0].rstrip(b"\r"))
+    except OSError:
+        return ""
+    finally:
+        os.close(fd)

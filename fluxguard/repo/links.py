@@ -18,6 +18,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from fluxguard.repo.distinct import distinct
+
 Prefixes = npt.NDArray[np.uint64]
 Ints = npt.NDArray[np.int64]
 _FLUSH = 1 << 20
@@ -227,7 +229,7 @@ class Links:
             self.outside = names
             self.owners = np.concatenate([self.owners, *(each for _, each in self._away)])
         else:
-            self.outside = np.unique(names)
+            self.outside = distinct(names)
         self._away, self._held = [], 0
 
 

@@ -56,6 +56,12 @@ def blob(store: str, id: str, tools: Tools | None = None) -> bytes | None:
 
     tools: worth their import where there are many objects to read.
     """
+    found = read(store, id, tools)
+    return found[1] if found is not None and found[0] == "blob" else None
+
+
+def read(store: str, id: str, tools: Tools | None = None) -> tuple[str, bytes] | None:
+    """Kind and content of an object, as `blob`."""
     if len(id) != 40 or not id.isalnum():
         return None
     try:
@@ -71,8 +77,8 @@ def blob(store: str, id: str, tools: Tools | None = None) -> bytes | None:
     return _proved(packed, id, tools) if len(packed) <= _PACKED else None
 
 
-def _proved(packed: bytes, id: str, tools: Tools | None) -> bytes | None:
-    """The content in a loose object's file, if it is a blob with this very id. Format: gitformat-loose(5)."""
+def _proved(packed: bytes, id: str, tools: Tools | None) -> tuple[str, bytes] | None:
+    """What is in a loose object's file, if it has this very id. Format: gitformat-loose(5)."""
     zlib = tools.zlib if tools else _zlib()
     unpacker = zlib.decompressobj()
     try:
@@ -83,7 +89,7 @@ def _proved(packed: bytes, id: str, tools: Tools | None) -> bytes | None:
     if not unpacker.eof or sha1(whole, usedforsecurity=False).hexdigest() != id:
         return None
     head, _, data = whole.partition(b"\0")
-    return data if head.startswith(b"blob ") else None
+    return head.partition(b" ")[0].decode("ascii", "replace"), data
 
 
 def blob_id(data: bytes) -> str:

@@ -54,12 +54,12 @@ class Opened:
 
 
 class Held(Opened):
-    """A blob whose content is at hand."""
+    """An object whose content is at hand."""
 
     __slots__ = ("_data",)
 
-    def __init__(self, id: str, data: bytes) -> None:
-        super().__init__(None, id, "blob", len(data))
+    def __init__(self, id: str, data: bytes, kind: str = "blob") -> None:
+        super().__init__(None, id, kind, len(data))
         self._data = data
 
     def pieces(self) -> Iterator[bytes]:
@@ -84,6 +84,23 @@ def read(ids: Sequence[str], cwd: str | None = None) -> Iterator[Opened]:
         if answered < len(left):
             yield Opened(None, left[answered], "missing", 0)
         left = left[answered + 1 :]
+
+
+def fresh(ids: Sequence[str]) -> Iterator[Opened]:
+    """As `read`, for objects of all kinds of which most may be new: loose ones, which are quickly read without git."""
+    store = loose.folder()
+    left = list(ids)
+    if store is not None and loose.mostly(store, left):
+        tools = loose.Tools() if len(left) > loose.FEW else None
+        packed = []
+        for id in left:
+            found = loose.read(store, id, tools)
+            if found is None:
+                packed.append(id)
+            else:
+                yield Held(id, found[1], found[0])
+        left = packed
+    yield from read(left)
 
 
 def _loose(ids: list[str]) -> Generator[Opened, None, list[str]]:

@@ -293,7 +293,7 @@ def output(
 ) -> bytes:
     """What git prints. Raises GitError where it fails."""
     running = start(*arguments, cwd=cwd, stdin=stdin, isolated=isolated)
-    data = _all_of(running)
+    data = all_of(running)
     code, text = running.finish()
     if code:
         raise failure(arguments[0], code, text)
@@ -303,12 +303,12 @@ def output(
 def try_output(*arguments: str, cwd: str | None = None, isolated: bool = False) -> bytes | None:
     """What git prints, or None where it answers with a failure."""
     running = start(*arguments, cwd=cwd, isolated=isolated)
-    data = _all_of(running)
+    data = all_of(running)
     code, _ = running.finish()
     return data if code == 0 else None
 
 
-def _all_of(running: Running) -> bytes:
+def all_of(running: Running) -> bytes:
     """All that a process prints; it does not outlive an interruption."""
     try:
         return running.readall()

@@ -6,15 +6,15 @@ in the trees as they are, so this is the same kind of search as the one for keys
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from fluxguard.repo.graph import Commit, descendants, topological
+from fluxguard.repo.graph import Commit, Graph, descendants, topological
 
 # From wanted ids to the trees that name any of them: (tree, its entries that do, as name and id).
 TreeSearch = Callable[[frozenset[bytes]], Iterable[tuple[bytes, list[tuple[bytes, bytes]]]]]
 MOST_PATHS = 20_000  # under one tree: a tree that names itself a thousand times must not exhaust us
-_MODES = (b"40000", b"100644", b"100755", b"120000", b"100664", b"160000")
+_SUBMODULE = b"160000 "
 _BATCH = 1_000  # marks that are followed through the graph at once
 
 
@@ -76,11 +76,15 @@ class Trees:
             self._entries.setdefault(tree, []).extend(found)
         return frozenset(fresh)
 
-    def __contains__(self, tree: bytes) -> bool:
+    def __contains__(self, tree: object) -> bool:
         return tree in self._entries or tree in self._blobs
 
     def __iter__(self) -> Iterator[bytes]:
         return iter(self._entries)
+
+    def all(self) -> set[bytes]:
+        """Every tree that holds a wanted blob, or is wanted itself."""
+        return {*self._entries, *self._blobs}
 
     def presence(self, tree: bytes) -> Presence:
         """Path to blob, for all wanted blobs below a tree."""
@@ -117,7 +121,7 @@ class Trees:
 
 
 def naming(data: bytes, wanted: frozenset[bytes]) -> Iterator[tuple[bytes, bytes]]:
-    """The entries of a tree whose id is wanted: (name, id).
+    """The entries of a tree whose id is wanted: (name, id). A submodule's commit is kept elsewhere, and so is none.
 
     Format: gitformat, entries of `mode SP name NUL id`. A damaged tree ends where it can't be read on.
     """
@@ -129,7 +133,7 @@ def naming(data: bytes, wanted: frozenset[bytes]) -> Iterator[tuple[bytes, bytes
         if nul < 0:
             return
         id = data[nul + 1 : nul + 1 + size]
-        if id in wanted:
+        if id in wanted and not data.startswith(_SUBMODULE, at):
             yield data[at:nul].partition(b" ")[2], id
         at = nul + 1 + size
 
@@ -137,18 +141,18 @@ def naming(data: bytes, wanted: frozenset[bytes]) -> Iterator[tuple[bytes, bytes
 def trace(
     keys: Mapping[bytes, frozenset[int]],
     trees: Trees,
-    commits: Mapping[bytes, Commit],
+    commits: Graph,
     refs: Iterable[tuple[bytes, bytes]],
     stashes: frozenset[bytes] = frozenset(),
 ) -> list[Place]:
-    """Every stay of every key at every path.
+    """Every stay of every key at every path. Only commits that hold a key, or descend from one that does, have a say in it.
 
     keys: the keys in each blob. refs: name and the id it points at (the commit behind a tag, too).
     A merge introduces only what none of its parents has at that path, and removes only what all of them have;
     what a merge drops from one side is taken for removed there where nothing else removed it.
     stashes: commits that only look like merges: they keep the index and the untracked files as parents, and remove nothing.
     """
-    order = topological(commits)
+    order = topological(commits.since(commits.holding(trees.all())))
     walk = _Walk(keys, trees, stashes)
     for commit in order:
         walk.commit(commit)
@@ -294,12 +298,16 @@ def _outside(
     trees: Trees,
     seen: set[bytes],
     refs: list[tuple[bytes, bytes]],
-    commits: Mapping[bytes, Commit],
+    commits: Container[bytes],
 ) -> list[Place]:
     """What is held by no commit, or by a ref (a tag on a blob or a tree, say) whatever commits do."""
     places = []
-    for root in sorted({id for _, id in refs if id not in commits}):
-        names = tuple(sorted({name for name, id in refs if id == root}))
+    others: dict[bytes, set[bytes]] = {}
+    for name, id in refs:
+        if id not in commits:
+            others.setdefault(id, set()).add(name)
+    for root, found in sorted(others.items()):
+        names = tuple(sorted(found))
         held = {b"": root} if root in keys else {}
         held.update(trees.presence(root))
         for path, blob in sorted(held.items()):

@@ -8,7 +8,7 @@ from typing import TextIO
 
 from fluxguard.model import Report
 
-FORMATS = ("text", "json")
+FORMATS = ("text", "json", "sarif", "gitlab", "junit", "github", "html")
 
 
 def writer(format: str) -> Callable[[Report, TextIO], None]:

@@ -20,6 +20,7 @@ class Names:
 
     def __init__(self, report: Report) -> None:
         self.masks = report.masks()
+        self._lengths = sorted({len(value) for value in self.masks})
         self._triggers = Triggers()
         self._detector: Detector | None = None
         self._shown: dict[bytes, str] = {}
@@ -29,7 +30,7 @@ class Names:
         """The name as text: UTF-8 where it is, each other byte as \\xNN."""
         raw = name.encode("utf-8", "surrogateescape") if isinstance(name, str) else name
         if raw not in self._shown:
-            self._shown[raw] = display.path(self._masked(raw), self.masks)
+            self._shown[raw] = display.path(self.raw(raw))
         return self._shown[raw]
 
     def all(self, names: Sequence[bytes]) -> list[str]:
@@ -47,10 +48,23 @@ class Names:
 
     def base64(self, name: bytes) -> str:
         """The name's own bytes, for names that are no UTF-8; keys are masked all the same."""
+        return base64.b64encode(self.raw(name)).decode()
+
+    def raw(self, name: bytes) -> bytes:
+        """The name as it is, but for keys: for formats with an encoding of their own for what can't be shown."""
         hidden = self._masked(name)
-        for value, mask in self.masks.items():
-            hidden = hidden.replace(value, mask.encode())
-        return base64.b64encode(hidden).decode()
+        if self._holds_mask(hidden):
+            for value, mask in self.masks.items():
+                hidden = hidden.replace(value, mask.encode())
+        return hidden
+
+    def _holds_mask(self, name: bytes) -> bool:
+        """Whether one of the report's keys stands in a name: a report may have thousands of both."""
+        return any(
+            name[start : start + length] in self.masks
+            for length in self._lengths
+            for start in range(len(name) - length + 1)
+        )
 
     def _masked(self, raw: bytes) -> bytes:
         if not self._triggers.kinds(raw):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import textwrap
 from collections.abc import Iterable, Iterator
 from typing import TextIO
@@ -17,7 +18,16 @@ WIDTH = 80
 ORANGE = "dark_orange3"  # yellow can't be read on a light background
 KEYS = 30  # keys listed before the rest is only counted
 PLACES = 10  # places listed for one key before the rest is only counted
-_CONFIDENCE = {"high": "the checksum proves it", "medium": "the format fits", "low": "it may be one"}
+CONFIDENCE = {"high": "the checksum proves it", "medium": "the format fits", "low": "it may be one"}
+
+PUSHES = (
+    "hook pre-push",
+    "hook pre-receive",
+    "hook update",
+    "hook reference-transaction",
+)  # about commits that exist
+
+_COMMAND = re.compile(r"##(?=[a-z]*\[)")
 
 Line = tuple[str, str]  # rich style, text
 
@@ -29,7 +39,7 @@ def write(report: Report, stream: TextIO, advice: bool = True, color: bool | Non
 
 def write_lines(source: Iterable[Line], stream: TextIO, color: bool | None = None) -> None:
     """Writes lines with their styles; color as for `write`."""
-    lines = list(source)
+    lines = [(style, harmless(text)) for style, text in source]
     if color is None:
         color = stream.isatty() and "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb"
     if color:
@@ -38,6 +48,14 @@ def write_lines(source: Iterable[Line], stream: TextIO, color: bool | None = Non
         for _, text in lines:
             stream.write(_encodable(text, stream) + "\n")
     stream.flush()
+
+
+def harmless(line: str) -> str:
+    """A line that no CI system takes for a command of its own (::name::, ##[name], ##vso[name]): a file may be called so."""
+    if "##" in line:
+        line = _COMMAND.sub(r"#\\x23", line)
+    lead = len(line) - len(line.lstrip())
+    return f"{line[:lead]}\\x3a{line[lead + 1 :]}" if line.startswith("::", lead) else line
 
 
 def wrapped(text: str, indent: str) -> list[str]:
@@ -50,6 +68,10 @@ def wrapped(text: str, indent: str) -> list[str]:
 
 
 def _of(report: Report, advice: bool) -> Iterator[Line]:
+    if report.command in PUSHES:
+        from fluxguard.reports import pushed
+
+        return pushed.lines(report, advice)
     if report.command != "audit":
         return _lines(report, advice)
     from fluxguard.reports import audited, told
@@ -80,26 +102,40 @@ def _lines(report: Report, advice: bool) -> Iterator[Line]:
     if blocking:
         yield from _findings(blocking, masks, "bold red")
         if advice:
-            yield from _why(blocking)
+            yield from why(blocking)
     if warned:
         yield "", ""
         yield f"bold {ORANGE}", f"Not blocking: {count(len(warned), 'key')}"
         yield from _findings(warned, masks, ORANGE)
-    if suppressed:
-        yield "", ""
-        yield "dim", f"Suppressed: {count(len(suppressed), 'key')}"
-        for finding in suppressed:
-            reason = finding.suppressed
-            shown = display.safe(reason.reason, masks) if reason else ""
-            yield "dim", f"  {finding.secret.masked}  by {reason.by if reason else ''}: {shown}"
-            yield "dim", f"    {_place(finding.locations[0], masks)}"
-    yield from _unread(report, masks)
+    production = [finding for finding in suppressed if _is_loud(finding)]
+    others = [finding for finding in suppressed if not _is_loud(finding)]
+    # Whoever writes into the repository may have said so: nobody should let one of these through unseen.
+    yield from _suppressed(production, masks, ORANGE, "Let through, though of production")
+    yield from _suppressed(others, masks, "dim", "Suppressed")
+    yield from unread(report, masks)
     for text in report.stale:
         yield ORANGE, f"Note: {display.safe(text, masks)}"
     for text in report.notes:
         yield "dim", f"Note: {display.safe(text, masks)}"
     if advice and (blocking or warned):
         yield from _steps(report)
+
+
+def _is_loud(finding: Finding) -> bool:
+    """Whether configuration lets a key of production through; a comment stands beside its key, for all to see."""
+    reason = finding.suppressed
+    return finding.environment == "prod" and reason is not None and reason.by != "allow-comment"
+
+
+def _suppressed(findings: list[Finding], masks: dict[bytes, str], style: str, title: str) -> Iterator[Line]:
+    if findings:
+        yield "", ""
+        yield style, f"{title}: {count(len(findings), 'key')}"
+    for finding in findings:
+        reason = finding.suppressed
+        shown = display.safe(reason.reason, masks) if reason else ""
+        yield style, f"  {finding.secret.masked}  by {reason.by if reason else ''}: {shown}"
+        yield style, f"    {_place(finding.locations[0], masks)}"
 
 
 def _headline(report: Report, blocking: list[Finding]) -> Line:
@@ -109,7 +145,7 @@ def _headline(report: Report, blocking: list[Finding]) -> Line:
         if report.command.startswith("hook commit-msg"):
             return (
                 "bold red",
-                f"fluxguard: the commit message holds {count(len(blocking), 'key')}. The commit is refused.",
+                f"fluxguard: {_holder(blocking)} {count(len(blocking), 'key')}. The commit is refused.",
             )
         if report.command == "scan --staged":
             return (
@@ -129,6 +165,11 @@ def _headline(report: Report, blocking: list[Finding]) -> Line:
     return "green", f"fluxguard: no key found that blocks ({looked}, {report.stats.seconds:.1f} s)."
 
 
+def _holder(findings: list[Finding]) -> str:
+    kinds = {place.kind for finding in findings for place in finding.locations}
+    return "author or committer hold" if kinds == {"commit-header"} else "the commit message holds"
+
+
 def _findings(findings: list[Finding], masks: dict[bytes, str], style: str) -> Iterator[Line]:
     descriptions = {rule.id: rule.description for rule in built_in()}
     for finding in findings[:KEYS]:
@@ -136,7 +177,7 @@ def _findings(findings: list[Finding], masks: dict[bytes, str], style: str) -> I
         environment = f", {finding.environment}" if finding.environment else ""
         yield "", ""
         yield style, f"  {finding.secret.masked}"
-        yield "", f"  {what}{environment}: {_CONFIDENCE[finding.confidence]}"
+        yield "", f"  {what}{environment}: {CONFIDENCE[finding.confidence]}"
         open_places = [place for place in finding.locations if place.suppressed is None] or list(
             finding.locations
         )
@@ -155,15 +196,19 @@ def _place(place: Location, masks: dict[bytes, str]) -> str:
         "path": f"{path} (the file's name)",
         "ref-name": f"{path} (the branch's name)",
         "commit-message": f"the commit message, line {place.line}, column {place.column}",
+        "commit-header": "the author's or committer's name or mail address",
     }.get(place.kind, f"{path}:{place.line}:{place.column}")
     if place.kind == "blob":
         shown += " (committed)"
+    elif place.object and place.kind in ("commit-message", "commit-header"):
+        shown += f" (of commit {place.object[:10]})"
     if place.via:
         shown += f" (inside {' > '.join(display.safe(step, masks) for step in place.via)})"
     return shown + (" (there at HEAD already)" if place.known else "")
 
 
-def _why(findings: list[Finding]) -> Iterator[Line]:
+def why(findings: list[Finding]) -> Iterator[Line]:
+    """What somebody could do with such a key."""
     advice = {rule.id: rule.advice for rule in built_in()}
     for text in dict.fromkeys(advice.get(finding.rule, "") for finding in findings):
         if text:
@@ -182,14 +227,15 @@ def _steps(report: Report) -> Iterator[Line]:
             yield "bold", f"       {command}"
 
 
-def _unread(report: Report, masks: dict[bytes, str]) -> Iterator[Line]:
-    refused = [unread for unread in report.skipped if unread.accepted is None]
+def unread(report: Report, masks: dict[bytes, str]) -> Iterator[Line]:
+    """What was not looked at, and how to accept that."""
+    refused = [one for one in report.skipped if one.accepted is None]
     accepted = len(report.skipped) - len(refused)
     if refused:
         yield "", ""
         yield f"bold {ORANGE}", f"Not read: {len(refused):,}"
-        for unread in refused[:PLACES]:
-            yield ORANGE, f"  {display.path(unread.where, masks)}: {display.safe(unread.reason, masks)}"
+        for one in refused[:PLACES]:
+            yield ORANGE, f"  {display.path(one.where, masks)}: {display.safe(one.reason, masks)}"
         if len(refused) > PLACES:
             yield ORANGE, f"  and {len(refused) - PLACES:,} more (all of them: --format json)"
         yield "", "  What can't be read can be accepted, with a reason, in .fluxguard.toml:"

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 
 from fluxguard.chunk import Chunk, Origin, Skipped
-from fluxguard.repo import index, loose
+from fluxguard.repo import index, loose, objects, run
 from fluxguard.repo.index import Change
 from fluxguard.sources import staged, worktree
 
@@ -24,6 +24,27 @@ def contents(
     entries = _committed(names, changed, revision)
     yield from staged.contents(entries, limit, kind="blob")
     yield from on_disk(names, limit, chain(entries, changed))
+
+
+def history(start: str, end: str, limit: int) -> Iterator[Chunk | Skipped]:
+    """Every version of every file that the commits from `start` (left out) to `end` bring, and those commits themselves.
+
+    What one of them adds and a later one removes stands in the history all the same. Raises GitError where a commit is missing.
+    """
+    ids = run.output("rev-list", "--end-of-options", f"{start}..{end}").decode().split()
+    raw = run.output(
+        "log", "-z", "-m", "--raw", "--format=", "--no-abbrev", "--no-renames", "--root", "--no-ext-diff", "--no-textconv",
+        "--ignore-submodules=none", "--end-of-options", f"{start}..{end}",
+    )  # fmt: skip
+    changes = {(change.path, change.id): change for change in index.parse_raw(raw)}
+    yield from staged.contents(list(changes.values()), limit, kind="blob")
+    for opened in objects.read(ids):
+        if opened.kind != "commit":
+            yield Skipped(b"commit " + opened.id.encode(), "the commit is missing or damaged", opened.id)
+            continue
+        header, _, message = b"".join(opened.pieces()).partition(b"\n\n")
+        yield Chunk(header, Origin("commit-header", b"", opened.id))
+        yield Chunk(message, Origin("commit-message", b"", opened.id))
 
 
 def on_disk(names: Sequence[bytes], limit: int, read: Iterable[Change] = ()) -> Iterator[Chunk | Skipped]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from fluxguard.chunk import Chunk, Origin, Skipped
 from fluxguard.errors import GitError
 from fluxguard.repo import index, layout, loose, objects
@@ -91,6 +93,16 @@ def branch_name(cwd: str | None = None) -> Iterator[Chunk]:
     name = layout.branch(cwd)
     if name:
         yield Chunk(name, Origin("ref-name", name))
+
+
+_IDENTITY = (b"GIT_AUTHOR_NAME", b"GIT_AUTHOR_EMAIL", b"GIT_COMMITTER_NAME", b"GIT_COMMITTER_EMAIL")
+
+
+def identity() -> Iterator[Chunk]:
+    """Who will stand in the commit, as far as its hooks are told: the author, and a committer set in the environment."""
+    told = b"\n".join([os.environb[name] for name in _IDENTITY if name in os.environb])
+    if told:
+        yield Chunk(told, Origin("commit-header"))
 
 
 def base_of(changed: list[Change], cwd: str | None = None) -> dict[bytes, bytes]:

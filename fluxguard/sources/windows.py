@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from fluxguard.chunk import Chunk, Origin
+from fluxguard.detect import triggers
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 WHOLE = 32 << 20  # up to this size a file is one chunk
+PACKED = 128 << 20  # and up to this one an archive, which can't be opened in parts
 OVERLAP = 64 << 10
 
 
@@ -17,8 +19,11 @@ def windows(pieces: Iterable[bytes], origin: Origin, base: bytes | None = None) 
     held: list[bytes] = []
     size = 0
     start, line, column = 0, 1, 1
+    most = 0
     for piece in pieces:
-        if size + len(piece) > WHOLE and size > OVERLAP:
+        most = most or (PACKED if triggers.head(piece[:512]) & triggers.PACKED else WHOLE)
+        if size + len(piece) > most and size > OVERLAP:
+            most = WHOLE
             data = b"".join(held)
             yield Chunk(data, origin, base, start, line, column, last=False)
             cut = len(data) - OVERLAP

@@ -109,11 +109,15 @@ def below(folder: str, ignored: bool = False) -> tuple[list[tuple[bytes, bytes]]
 
 
 class Listing:
-    """The list of `below`, which git begins to make when this is created."""
+    """The list of `below`, which git begins to make when this is created.
+
+    nested: folders below that one which have a `.git` folder of their own, relative to it; known where ignored files are listed.
+    """
 
     def __init__(self, folder: str, ignored: bool = False, named: bool = False) -> None:
         """named: by hand, so that it is wanted even where git ignores it."""
         self._start = os.fsencode(folder)
+        self.nested: list[bytes] = []
         self._asked = None if ignored else _Asked(folder)
         self._ignored = _ask_whether_ignored(folder) if named and not ignored else None
 
@@ -126,7 +130,7 @@ class Listing:
         skipped: list[Skipped] = []
         start = self._start
         if self._asked is None:
-            names = list(_walk(start, skipped))
+            names = list(_walk(start, skipped, self.nested))
         else:
             names = _listed(start, skipped, 0, self._asked)
             if self._ignored is not None and _answer(self._ignored) is not None:
@@ -232,8 +236,8 @@ def _listed(folder: bytes, skipped: list[Skipped], depth: int, asked: _Asked | N
     return names
 
 
-def _walk(folder: bytes, skipped: list[Skipped]) -> Iterator[bytes]:
-    """Every file below a folder, links not followed."""
+def _walk(folder: bytes, skipped: list[Skipped], nested: list[bytes] | None = None) -> Iterator[bytes]:
+    """Every file below a folder, links not followed. nested: takes in the folders with a `.git` folder in them."""
     pending = [b""]
     while pending:
         relative = pending.pop()
@@ -250,5 +254,7 @@ def _walk(folder: bytes, skipped: list[Skipped]) -> Iterator[bytes]:
             if entry.is_dir(follow_symlinks=False):
                 if entry.name != b".git":
                     pending.append(name)
+                elif relative and nested is not None:
+                    nested.append(relative)
             else:
                 yield name

@@ -502,3 +502,52 @@ def test_a_pack_like_file_of_garbage(make_repo: Make, ask: Ask) -> None:
     answer = ask(repo)
     assert answer.code == 3
     assert len(answer.report["skipped"]) == 8
+
+
+def test_what_a_reflog_names_is_missing(three: Repo, ask: Ask) -> None:
+    """git removes nothing that a reflog names, so this is damage; and once git has forgotten the entry, it is none."""
+    three.git("commit", "-q", "--no-verify", "--amend", "-m", "again")
+    gone = three.git("rev-parse", "HEAD@{1}").strip().decode()
+    (three.path / ".git/objects" / gone[:2] / gone[2:]).unlink()
+    answer = ask(three)
+    incomplete(answer, 3, "the reflog of HEAD names it")
+    assert "git reflog expire --stale-fix" in str(answer.report["skipped"])
+    three.git("reflog", "expire", "--stale-fix", "--expire=never", "--all")
+    assert ask(three).report["skipped"] == []
+
+
+# --- repositories inside the working tree ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("how", ["clone", "empty", "bare", "ignored", "broken"])
+def test_a_repository_inside_the_working_tree(three: Repo, ask: Ask, run: Run, how: str) -> None:
+    """What a clone holds is no part of this repository's history: it is named, with the command that audits it."""
+    three.commit("a/b.txt", "x\n")
+    inner = three.path / "a/vendored"
+    three.git("clone", "-q", *(["--bare"] if how == "bare" else []), str(three.path), str(inner))
+    if how == "empty":
+        for path in inner.iterdir():
+            path.unlink() if path.is_file() else None
+    if how == "ignored":
+        three.write(".gitignore", "a/vendored/\n")
+    if how == "broken":
+        shutil.rmtree(inner / ".git")
+        (inner / ".git").write_text("gitdir: /nowhere\n")
+    answer = ask(three)
+    [skipped] = answer.report["skipped"]
+    assert skipped["where"] == "a/vendored"
+    command = skipped["reason"].partition("audit it with: ")[2]
+    assert command == f"fluxguard audit {inner}"
+    assert answer.code == 1
+    assert answer.report["complete"] is False
+    assert run(*command.split()[1:]).code == (3 if how == "broken" else 1)
+
+
+def test_worktrees_and_submodules_inside_the_working_tree_are_audited(
+    three: Repo, make_repo: Make, ask: Ask
+) -> None:
+    other = make_repo("other")
+    other.commit("x", "x\n")
+    three.git("worktree", "add", "-q", "linked")
+    three.git("-c", "protocol.file.allow=always", "submodule", "--quiet", "add", str(other.path), "module")
+    assert ask(three).report["skipped"] == []

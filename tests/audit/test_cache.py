@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from conftest import COMMAND, Mint, Repo, Run, forms
 
-from fluxguard.audit import cache, depot, sifting
+from fluxguard.audit import cache, depot, lineage, sifting
 from fluxguard.audit.depot import Opened
 from fluxguard.audit.run import audit
 from fluxguard.config import Config, load_config
@@ -24,6 +24,7 @@ from fluxguard.detect.ruleset import Rule, TooSlow
 from fluxguard.errors import BrokenRepository
 from fluxguard.model import Report
 from fluxguard.repo import store
+from fluxguard.repo.pack import KINDS
 
 
 @dataclass
@@ -476,7 +477,7 @@ def prepared(repo: Repo, mint: Mint, folder: Path) -> tuple[Report, list[Path]]:
     report = look(repo)
     assert len(report.findings) == 2
     made = records(folder)
-    assert len(made) == 3  # the pack, the loose objects, the whole
+    assert len(made) == 5  # the pack, its commits, what its trees name, the loose objects, the whole
     return report, made
 
 
@@ -607,7 +608,7 @@ def test_no_key_is_in_what_is_kept_of_places(
     assert look(repo) == report
     assert len(report.findings) == 2
     held = b"".join(path.read_bytes() for path in records(cache_folder))
-    assert len(records(cache_folder)) == 2
+    assert len(records(cache_folder)) == 4  # the pack, its commits, trees, the whole; no name that is a key
     assert not [name for name, form in forms(key.encode()).items() if form in held]
 
 
@@ -659,6 +660,84 @@ def test_there_is_a_limit_to_what_is_kept(
     assert eye.packs == []
     look(repos[1])
     assert eye.packs
+
+
+# --- where it was brought, by what is new --------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def searched(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Notes the names of the packs whose objects are gone through to trace a leak, each with the kind of those."""
+    seen: list[str] = []
+    each = lineage.Lineage._each
+
+    def noted(self: Any, packs: Any, kind: int, *rest: Any) -> Any:
+        listed = list(packs)
+        seen.extend(f"{KINDS[kind]}s of {one.name.rpartition('/')[2]}" for one in listed)
+        return each(self, listed, kind, *rest)
+
+    monkeypatch.setattr(lineage.Lineage, "_each", noted)
+    return seen
+
+
+def test_a_leak_in_new_objects_is_traced_by_these_alone(
+    repo: Repo, mint: Mint, eye: Eye, unaided: Callable[[Repo], Report], searched: list[str]
+) -> None:
+    for number in range(8):
+        repo.commit(f"d/{number % 3}/a", f"{number}\n")
+    repo.commit("old", f"{mint.key()}\n")
+    pack(repo)
+    look(repo)
+    first = packs(repo)
+    assert {f"commits of {first[0].name}", f"trees of {first[0].name}"} == set(searched)
+    searched.clear()
+    repo.commit("d/1/new", f"{mint.key('dev')}\n")
+    assert len(look(repo).findings) == 2
+    assert not searched  # neither for the new one nor for the old one, though the history has grown
+    repo.commit("d/2/packed", f"{mint.key('ci')}\n")
+    pack(repo)
+    [second] = set(packs(repo)) - set(first)
+    report = look(repo)
+    assert {line.rpartition(" ")[2] for line in searched} == {second.name}
+    same(report, unaided(repo))
+
+
+def test_a_leak_whose_object_was_missing_before_is_traced_through_the_known_pack(
+    repo: Repo, mint: Mint, eye: Eye, unaided: Callable[[Repo], Report]
+) -> None:
+    """No object of the pack's is new: it is the only one to say where the key stood."""
+    repo.commit("d/keep", "nothing\n")
+    repo.commit("d/settings", f"{mint.key()}\n")
+    id = repo.git("rev-parse", "HEAD:d/settings").strip().decode()
+    empty(repo)
+    loose = repo.path / ".git/objects" / id[:2] / id[2:]
+    kept = loose.read_bytes()
+    loose.unlink()
+    listed = repo.git("cat-file", "--batch-all-objects", "--batch-check=%(objectname)")
+    repo.git("pack-objects", "-q", ".git/objects/pack/pack", stdin=listed)
+    repo.git("prune-packed", "-q")
+    assert not look(repo).findings
+    loose.parent.mkdir(exist_ok=True)
+    loose.write_bytes(kept)
+    report = look(repo)
+    [finding] = report.findings
+    [place] = finding.locations
+    assert (place.path, place.trace and place.trace.commit) == (
+        b"d/settings",
+        repo.git("rev-parse", "HEAD").strip().decode(),
+    )
+    same(report, unaided(repo))
+
+
+def test_a_submodule_is_no_place_of_a_key(repo: Repo, mint: Mint, eye: Eye) -> None:
+    """Its entry in a tree names a commit that is kept elsewhere, even where the id is that of a blob here."""
+    repo.commit("settings", f"{mint.key()}\n")
+    blob = repo.git("rev-parse", "HEAD:settings").strip().decode()
+    empty(repo)
+    repo.git("update-index", "--add", "--cacheinfo", f"160000,{blob},module")
+    repo.git("commit", "-q", "--no-verify", "-m", "module")
+    [finding] = look(repo).findings
+    assert {place.path for place in finding.locations} == {b"settings"}
 
 
 # --- at once, and cut off ----------------------------------------------------------------------------------------------

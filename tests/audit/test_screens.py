@@ -564,6 +564,15 @@ def test_an_interruption_while_objects_are_read_or_traced(
     assert report.findings
     (certificate,) = report.certificates
     assert certificate.read <= sum(certificate.objects.values())
+    places = [place for finding in report.findings for place in finding.locations]
+    traces = [place.trace for place in places if place.kind in ("blob", "commit-message")]
+    assert traces
+    heads = repo.git("rev-list", "--all").decode().split()
+    if when == "reading":  # what was found by then is traced, through all of the history
+        assert all(trace is not None and trace.commit in heads and trace.tips for trace in traces)
+    else:
+        assert not any(traces)
+        assert "no place is traced" in report.skipped[0].reason
     for write in (as_json.write, as_text.write):
         stream = io.StringIO()
         write(report, stream)
@@ -573,6 +582,23 @@ def test_an_interruption_while_objects_are_read_or_traced(
     for pid in started:
         with pytest.raises(ProcessLookupError):
             os.kill(pid, 0)
+
+
+def test_what_takes_long_to_trace_is_not_traced_after_an_interruption(
+    repo: Repo, mint: Mint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Traced by part of the history, it would be brought by the wrong commit."""
+    repo.commit("a", f"{mint.key()}\n")
+    monkeypatch.setattr(run_module, "_HURRY", -1.0)
+
+    def watch(done: int, total: int, keys: int) -> None:
+        if keys:
+            raise KeyboardInterrupt
+
+    report = run_module.audit(str(repo.path), Config(), watch)
+    [finding] = report.findings
+    assert [place.trace for place in finding.locations if place.kind == "blob"] == [None]
+    assert "no place is traced" in report.skipped[0].reason
 
 
 def test_an_interruption_ends_the_whole_list(repo: Repo, make_repo: MakeRepo, mint: Mint) -> None:
@@ -631,3 +657,52 @@ def test_doctor_says_what_is_missing_and_what_that_costs(run: Run, repo: Repo, t
     assert "pip install" in checks["isal"]["mend"]
     found = run("audit", cwd=repo.path, env={"PYTHONPATH": str(lacking)})
     assert found.code == 0
+
+
+# --- what is known to be an example ----------------------------------------------------------------------------------
+
+
+def test_an_object_that_is_allowed_lets_through_nothing_else(run: Run, repo: Repo, mint: Mint) -> None:
+    repo.commit("examples.txt", f"{mint.key()}\n")
+    old = repo.git("rev-parse", "HEAD:examples.txt").decode().strip()
+    repo.commit("examples.txt", "nothing\n")
+    allowed = f'[[allow]]\nobjects = ["{old}"]\nreason = "of the documentation"\n'
+    repo.commit(".fluxguard.toml", allowed)
+    outcome = run("audit", repo.path, "--format", "json")
+    assert outcome.code == 0, outcome.text
+    report = json.loads(outcome.out)
+    jsonschema.validate(report, SCHEMA)
+    [finding] = report["findings"]
+    assert finding["suppressed"] == {"by": "object", "reason": "of the documentation"}
+    repo.commit("examples.txt", f"{mint.key()}\n")  # another key at the same path
+    outcome = run("audit", repo.path, "--format", "json")
+    assert outcome.code == 1
+    assert sorted(one["suppressed"] is None for one in json.loads(outcome.out)["findings"]) == [False, True]
+
+
+@pytest.mark.parametrize("objects", ['["abc"]', '"x"', "[1]", "[]"])
+def test_objects_are_named_by_whole_ids(run: Run, repo: Repo, objects: str) -> None:
+    repo.commit(".fluxguard.toml", f'[[allow]]\nobjects = {objects}\nreason = "x"\n')
+    outcome = run("audit", repo.path)
+    assert outcome.code == 2
+    assert "list of" in outcome.err
+
+
+def test_this_projects_own_history_is_clean(run: Run, tmp_path: Path) -> None:
+    """Its branch, as anybody gets it with a clone; where the project was unpacked without its history, there is nothing to see."""
+    copy = tmp_path / "copy"
+    done = subprocess.run(["git", "clone", "-q", str(PROJECT), str(copy)], capture_output=True)
+    if done.returncode:
+        pytest.skip("the project is no repository here")
+    (copy / ".fluxguard.toml").write_bytes((PROJECT / ".fluxguard.toml").read_bytes())
+    for name in subprocess.run(
+        ["git", "for-each-ref", "--format=%(refname)", "refs/remotes"],
+        cwd=copy,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.split():  # the branches of others who work on it are their own matter
+        subprocess.run(["git", "update-ref", "--no-deref", "-d", name], cwd=copy, check=True)
+    subprocess.run(["git", "gc", "-q", "--prune=now"], cwd=copy, check=True)
+    outcome = run("audit", copy)
+    assert outcome.code in (0, 3), outcome.text  # 3: a shallow copy, as CI has it

@@ -195,6 +195,20 @@ def _(scene: Scene) -> tuple[str, ...]:
     return ("--from-ref", "HEAD~2", "--to-ref", "HEAD")
 
 
+@call("run --from-ref --to-ref, added and removed between them")
+def _(scene: Scene) -> tuple[str, ...]:
+    scene.repo.commit("app.env", scene.line)
+    scene.repo.git("rm", "-q", "app.env")
+    scene.repo.git("commit", "-q", "--no-verify", "-m", "remove")
+    return ("--from-ref", "HEAD~2", "--to-ref", "HEAD")
+
+
+@call("run --from-ref --to-ref, in a commit's message")
+def _(scene: Scene) -> tuple[str, ...]:
+    scene.repo.commit("app.env", "words\n", f"use {scene.text}")
+    return ("--from-ref", "HEAD~1", "--to-ref", "HEAD")
+
+
 @call("run --all-files in several batches of names")
 def _(scene: Scene) -> tuple[str, ...]:
     _many(scene)
@@ -330,6 +344,20 @@ def test_a_plain_run_is_about_the_commit_alone(repo: Repo, mint: Mint, framework
     assert framework.run(repo).returncode == 0, "who takes a key out may commit that"
     repo.stage("app.env", "TOKEN=\n")
     assert repo.try_git("commit", "-q", "-m", "take it out").returncode == 0
+
+
+@pytest.mark.framework
+def test_what_does_not_block_is_shown_all_the_same(repo: Repo, mint: Mint, framework: Framework) -> None:
+    framework.into(repo)
+    repo.commit("old.env", f"A=1\nTOKEN={mint.key()}\n")
+    repo.stage("old.env", (repo.path / "old.env").read_text() + "MORE=1\n")
+    done = repo.try_git("commit", "-q", "-m", "change")
+    assert done.returncode == 0
+    assert b"(there at HEAD already)" in done.stdout + done.stderr
+    repo.commit(".fluxguard.toml", '[severity]\ndev = "warn"\n')
+    done = repo.try_git("commit", "-q", "--allow-empty", "-m", f"use {mint.key('dev')}")
+    assert done.returncode == 0
+    assert b"Not blocking: 1 key" in done.stdout + done.stderr
 
 
 @pytest.mark.framework

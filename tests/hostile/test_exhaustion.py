@@ -48,7 +48,7 @@ def nested(pack: object) -> bytes:
 def many() -> bytes:
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w") as archive:
-        for number in range(25_000):
+        for number in range(101_000):
             archive.addfile(tarfile.TarInfo(str(number)))
     return out.getvalue()
 

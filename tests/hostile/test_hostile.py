@@ -186,3 +186,28 @@ def test_an_encrypted_member_is_not_called_clean(run: Run, repo: Repo) -> None:
     outcome = run("scan", "--staged", cwd=repo.path)
     assert outcome.code == 3
     assert "encrypted" in outcome.text
+
+
+def test_a_repository_accepts_nothing_that_only_a_lower_limit_left_unread(
+    run: Run, repo: Repo, mint: Mint
+) -> None:
+    own = Path(repo.env["HOME"]) / "own.toml"
+    own.write_text("[limits]\nmax-file-size = 1000\n")
+    repo.write(".fluxguard.toml", '[[accept-unread]]\npath = "data.bin"\nreason = "pictures"\n')
+    repo.stage("data.bin", mint.key() + "\n" * 2000)
+    env = {"FLUXGUARD_CONFIG": str(own)}
+    assert run("hook", "pre-commit", cwd=repo.path, env=env).code == 3
+    own.write_text(own.read_text() + '[[accept-unread]]\npath = "data.bin"\nreason = "mine"\n')
+    assert run("hook", "pre-commit", cwd=repo.path, env=env).code == 0
+
+
+def test_a_key_of_production_that_a_repository_lets_through_is_shown(
+    run: Run, repo: Repo, mint: Mint
+) -> None:
+    repo.write(".fluxguard.toml", '[[allow]]\npaths = ["fixtures/a.txt"]\nreason = "a sample"\n')
+    repo.stage("fixtures/a.txt", f"{mint.key()}\n{mint.key('dev')}\n")
+    outcome = run("hook", "pre-commit", cwd=repo.path)
+    assert outcome.code == 0
+    assert "Let through, though of production: 1 key" in outcome.err
+    assert "Suppressed: 1 key" in outcome.err
+    assert "fixtures/a.txt:1:1" in outcome.err

@@ -41,9 +41,8 @@ def test_a_fresh_repository_is_mended_by_the_commands_that_it_prints(run: Run, r
         "pre-merge-commit": "warn",
     }
     assert "does not guard every commit here yet: 2 things do not work" in run("doctor", cwd=repo.path).out
-    (repo.path / ".git" / "hooks").mkdir(exist_ok=True)
-    for name in ("pre-commit", "commit-msg", "pre-merge-commit", "pre-applypatch"):
-        subprocess.run(shlex.split(checks[name]["mend"]), check=True, cwd="/")
+    for name in ("pre-commit", "commit-msg", "pre-merge-commit", "pre-applypatch", "pre-push"):
+        subprocess.run(shlex.split(checks[name]["mend"]), check=True, cwd="/", env=repo.env)
     code, checks = states(run, repo.path)
     assert code == 0
     assert {check["state"] for check in checks.values() if check["name"] != "speed"} == {"ok"}
@@ -53,11 +52,13 @@ def test_hooks_path(run: Run, repo: Repo, tmp_path: Path) -> None:
     repo.git("config", "core.hooksPath", str(PROJECT / "hooks"))
     code, checks = states(run, repo.path)
     assert code == 0
-    assert checks["core.hooksPath"]["what"].endswith(str(PROJECT / "hooks"))
+    assert checks["core.hooksPath"]["what"].endswith(f"{PROJECT / 'hooks'} (local)")
     repo.git("config", "core.hooksPath", "somewhere/else")
     code, checks = states(run, repo.path)
     assert code == 1
-    assert "somewhere/else" in checks["pre-commit"]["mend"]
+    assert "not there: git runs no hook at all" in checks["core.hooksPath"]["what"]
+    subprocess.run(shlex.split(checks["core.hooksPath"]["mend"]), check=True, cwd=repo.path)
+    assert "core.hooksPath" not in states(run, repo.path)[1]
 
 
 def test_hooks_path_of_the_user(run: Run, repo: Repo, tmp_path: Path) -> None:
@@ -168,3 +169,60 @@ def test_it_fits_a_terminal(run: Run, repo: Repo) -> None:
     lines = run("doctor", cwd=repo.path).out.splitlines()
     # Commands and paths stay in one piece, so that they can be copied.
     assert [line for line in lines if len(line) > 80 and "/" not in line] == []
+
+
+def test_hooks_that_a_hooks_path_shadows(run: Run, repo: Repo) -> None:
+    assert run("install", cwd=repo.path).code == 0
+    repo.git("config", "core.hooksPath", "tools")
+    (repo.path / "tools").mkdir()
+    code, checks = states(run, repo.path)
+    assert code == 1
+    assert checks["core.hooksPath"]["state"] == "warn"
+    assert "git passes over these" in checks["core.hooksPath"]["what"]
+    assert "pre-commit, pre-merge-commit" in checks["core.hooksPath"]["what"]
+
+
+def test_a_hook_whose_fluxguard_is_gone(run: Run, repo: Repo, tmp_path: Path) -> None:
+    from fluxguard.guard import script
+
+    assert run("install", cwd=repo.path).code == 0
+    (repo.path / ".git" / "hooks" / "pre-push").write_bytes(script.text("pre-push", "/it's gone/fluxguard"))
+    code, checks = states(run, repo.path)
+    assert code == 0
+    assert checks["pre-push"]["state"] == "warn"
+    assert "/it's gone/fluxguard is gone" in checks["pre-push"]["what"]
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "git").symlink_to("/usr/bin/git")
+    code, checks = states(run, repo.path, {"PATH": str(tmp_path / "bin")})
+    assert code == 1
+    assert checks["pre-push"]["state"] == "bad"
+
+
+def test_hooks_with_others_before_and_changed_ones(run: Run, repo: Repo) -> None:
+    hooks = repo.path / ".git" / "hooks"
+    hooks.mkdir(exist_ok=True)
+    (hooks / "pre-commit").write_text("#!/bin/sh\nexit 0\n")
+    (hooks / "pre-commit").chmod(0o755)
+    assert run("install", cwd=repo.path).code == 0
+    (hooks / "commit-msg").write_text((hooks / "commit-msg").read_text() + "# mine\n")
+    _, checks = states(run, repo.path)
+    assert "pre-commit.before-fluxguard is run first" in checks["pre-commit"]["what"]
+    assert checks["commit-msg"]["state"] == "warn"
+    assert "changed since" in checks["commit-msg"]["what"]
+
+
+def test_the_cache_of_the_audit(run: Run, repo: Repo, tmp_path: Path, environment: dict[str, str]) -> None:
+    folder = tmp_path / "kept"
+    env = {**environment, "FLUXGUARD_CACHE_DIR": str(folder)}
+    check = states(run, repo.path, env)[1]["cache"]
+    assert check["state"] == "ok"
+    assert "not there yet" in check["what"]
+    folder.mkdir(0o700)
+    (folder / "a").write_bytes(bytes(1_500_000))
+    check = states(run, repo.path, env)[1]["cache"]
+    assert check["what"].startswith(f"{folder}: 1 file, 1.5 MB")
+    (folder / "a").unlink()
+    folder.rmdir()
+    folder.write_text("")
+    check = states(run, repo.path, env)[1]["cache"]
+    assert (check["state"], "FLUXGUARD_CACHE_DIR" in check["mend"]) == ("warn", True)

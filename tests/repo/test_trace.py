@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from fluxguard.repo.graph import Commit, parse_commit
+from fluxguard.repo.graph import Commit, Graph, parse_commit
 from fluxguard.repo.trace import Place, Trees, naming, trace
 
 ENVIRONMENT = {
@@ -102,7 +102,7 @@ def test_what_is_traced_is_what_every_tree_says(tmp_path: Path, seed: int) -> No
             if kind == "tree" and any(w in data for w in wanted)
         ]
 
-    places = trace(keys, Trees(search, keys), commits, refs)
+    places = trace(keys, Trees(search, keys), Graph.of(commits.values(), 32 if seed % 4 == 3 else 20), refs)
     assert introductions(places) == expected_introductions(tmp_path, commits, keys)
     for place in places:
         assert set(place.refs) == {

@@ -1,0 +1,1 @@
+"""Hooks in repositories: put in, recognised, kept up to date, taken out again."""

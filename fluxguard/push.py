@@ -1,0 +1,41 @@
+"""Looks at what a push brings, and tells which commit brought what, and what the other side has already."""
+
+from __future__ import annotations
+
+from fluxguard import settings
+from fluxguard.repo.outgoing import Lacking, Update
+from fluxguard.scan import FEW, Scan
+from fluxguard.sources import push as source
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from fluxguard.config import Config
+
+_WORTH_HASTE = 3 * FEW  # objects, most of them small
+
+
+class Look:
+    """What was looked at."""
+
+    def __init__(self, updates: Sequence[Update], lacking: Lacking, config: Config | None) -> None:
+        self.updates = updates
+        self.lacking = lacking
+        self.config = config
+        self.scan = Scan(config)
+        self.seen = source.Seen(self.scan.suspects)
+
+
+def look(updates: Sequence[Update], lacking: Lacking, config: Config | None) -> Look:
+    """Looks at the names of the refs, and at all of `lacking`."""
+    done = Look(updates, lacking, config)
+    scan, seen = done.scan, done.seen
+    limit = settings.LARGEST if config is None else config.largest
+    scan.expect(lambda _: len(lacking.objects) >= _WORTH_HASTE)
+    scan.run(source.ref_names(updates))
+    scan.run(source.unread(lacking))
+    scan.run(source.contents(lacking.objects, limit, seen))
+    scan.run(source.contents(source.at_home(lacking.objects, seen), limit, seen))
+    scan.cleared(seen.cleared, seen.bytes)
+    return done
