@@ -352,7 +352,7 @@ class _Whole:
     def _named_beside(self) -> None:
         """Refs and indexes name objects as well, and so do reflogs: git removes none that an entry of one names."""
         logged = {id: b"the reflog of " + name for name, id in reversed(self._around.logs)}
-        named = logged | {ref.id: ref.name for ref in reversed(self._around.refs)}
+        named = logged | {ref.id: ref.name for ref in reversed(self._around.refs) if _is_kept(ref.name)}
         named |= {id: b"the index, for " + paths[0] for id, paths in self._around.indexed.items() if id}
         for id in self._depots.absent(set(named) - set(self._found.lost), self._sifting.present):
             if not self._cut.covers(id):
@@ -604,6 +604,12 @@ def _kinds(depot: Depot, known: Mapping[str, str], until: float) -> dict[str, st
             except (Damaged, TooLarge):
                 continue
     return found
+
+
+def _is_kept(ref: bytes) -> bool:
+    """Whether git keeps what a ref names. What ORIG_HEAD, MERGE_HEAD and their like name, `git gc` may remove."""
+    name = ref.rpartition(b":")[2]
+    return b"/" in name or name == b"HEAD"
 
 
 def _fields(trace: Trace) -> tuple[Any, ...]:

@@ -63,6 +63,7 @@ _LOCAL = (
     "GIT_QUARANTINE_PATH",
     "GIT_CONFIG",
 )
+STARTED: set[int] = set()  # processes of ours that are to end when we do
 SILENCE = 120.0  # seconds without a byte from git before it counts as hung
 
 
@@ -177,6 +178,7 @@ class Running:
         while True:
             pid, status = os.waitpid(self._pid, os.WNOHANG)
             if pid:
+                STARTED.discard(pid)
                 return status
             if time.monotonic() > deadline:
                 raise self._hung()
@@ -190,6 +192,15 @@ class Running:
         try:
             os.kill(self._pid, signal.SIGKILL)
         except ProcessLookupError:
+            pass
+
+
+def stop_all() -> None:
+    """Ends every process that was started here: the last thing that is done before a signal ends us."""
+    for pid in STARTED:
+        try:
+            os.kill(pid, 9)
+        except OSError:
             pass
 
 
@@ -270,6 +281,7 @@ def _spawn(arguments: tuple[str, ...], cwd: str | None, source: int, isolated: b
         os.close(writer)
         if here >= 0:
             os.close(here)
+    STARTED.add(pid)
     if isolated:
         _bound(pid)
     return Running(arguments, pid, reader, errors)

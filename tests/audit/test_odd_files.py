@@ -165,3 +165,18 @@ def test_an_index_without_a_checksum_and_one_in_two(repo: Repo, run: Run) -> Non
     shared.chmod(0o644)
     shared.write_bytes(shared.read_bytes()[:-1] + b"\0")
     assert_named(run("audit", repo.path), "sharedindex")
+
+
+@pytest.mark.parametrize("name", ["ORIG_HEAD", "MERGE_HEAD", "FETCH_HEAD"])
+def test_names_whose_objects_git_does_not_keep(name: str, repo: Repo, run: Run) -> None:
+    repo.commit("b", "b\n")
+    gone = repo.head
+    repo.git("reset", "-q", "--hard", "HEAD~1")
+    repo.git("reflog", "expire", "--expire=now", "--all")
+    repo.write(f".git/{name}", gone + b"\n")
+    repo.git("gc", "-q", "--prune=now")
+    repo.git("fsck", "--full")
+    outcome = run("audit", repo.path)
+    assert outcome.code == 0, outcome.text
+    repo.write(".git/HEAD", gone + b"\n")
+    assert_named(run("audit", repo.path), gone.decode())
