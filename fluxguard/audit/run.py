@@ -43,6 +43,7 @@ from fluxguard.repo.forest import TOO_MUCH
 from fluxguard.repo.gitdir import GitDir
 from fluxguard.repo.graph import parse_commit
 from fluxguard.repo.inflate import Damaged
+from fluxguard.repo.pack import TOO_DEEP
 from fluxguard.repo.store import TooLarge
 from fluxguard.sources import metadata
 from fluxguard.sources.windows import windows
@@ -367,7 +368,7 @@ class _Whole:
         """A copy of an object can't be read: that counts where there is no other copy, or if it is certain."""
         if certain or reason == TOO_MUCH or not self._readable(id):
             self._unread[number].add(id)
-            said = reason if certain or reason == TOO_MUCH else f"{reason}; {_BRING}"
+            said = reason if certain or reason in (TOO_MUCH, TOO_DEEP) else f"{reason}; {_BRING}"
             self.skipped.append(Skipped(f"object {id}".encode(), said, id))
 
     def _readable(self, id: str) -> bool:

@@ -180,3 +180,30 @@ def test_names_whose_objects_git_does_not_keep(name: str, repo: Repo, run: Run) 
     assert outcome.code == 0, outcome.text
     repo.write(".git/HEAD", gone + b"\n")
     assert_named(run("audit", repo.path), gone.decode())
+
+
+@pytest.mark.parametrize(
+    "place",
+    ["lost/x", "objects/pack/x", "objects/x", "objects/ab/x.bak", "objects/abX/x", "objects/pack/sub/x"],
+)
+def test_objects_at_odd_places(place: str, repo: Repo, run: Run, mint: Mint) -> None:
+    id = repo.git("hash-object", "-w", "--stdin", stdin=f"{mint.key()}\n".encode()).decode().strip()
+    path = repo.path / ".git" / place
+    path.parent.mkdir(parents=True, exist_ok=True)
+    (repo.path / ".git/objects" / id[:2] / id[2:]).rename(path)
+    outcome = run("audit", repo.path)
+    assert outcome.code == 1, outcome.text
+    assert place in outcome.out
+
+
+def test_packs_in_folders_among_packs(repo: Repo, run: Run, mint: Mint) -> None:
+    repo.commit("k", f"{mint.key()}\n")
+    repo.git("repack", "-adq")
+    packs = repo.path / ".git/objects/pack"
+    (packs / "sub").mkdir()
+    for name in packs.glob("pack-*"):
+        name.rename(packs / "sub" / name.name)
+    (repo.path / "k").unlink()
+    outcome = run("audit", repo.path)
+    assert outcome.code == 1, outcome.text
+    assert "pack/sub/pack-" in outcome.out
