@@ -118,14 +118,24 @@ def _linked(
         pending.append(name)
     elif name == b"hooks" and len(files := _files(path)) < _MOST_HOOKS:
         yield from (os.path.join(name, inner) for inner in files)
+        inside = (os.path.join(path, inner) for inner in _folders(path))
+        skipped += [Skipped(one, plain.AWAY) for one in inside]
     else:
         skipped.append(Skipped(path, plain.AWAY))
 
 
 def _files(folder: bytes) -> list[bytes]:
     """The names of the files in a folder; none where it can't be read."""
+    return [entry.name for entry in _entries(folder) if not entry.is_dir()]
+
+
+def _folders(folder: bytes) -> list[bytes]:
+    return sorted(entry.name for entry in _entries(folder) if entry.is_dir())
+
+
+def _entries(folder: bytes) -> list[os.DirEntry[bytes]]:
     try:
-        return [entry.name for entry in os.scandir(folder) if not entry.is_dir()]
+        return list(os.scandir(folder))
     except OSError:
         return []
 

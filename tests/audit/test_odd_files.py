@@ -112,7 +112,9 @@ def test_hooks_that_are_kept_elsewhere(repo: Repo, run: Run, mint: Mint, tmp_pat
     shutil.rmtree(repo.path / ".git/hooks")
     (repo.path / ".git/hooks").symlink_to(tmp_path / "hooks")
     assert run("audit", repo.path).code == 0  # they are not there
-    (tmp_path / "hooks").mkdir()
+    (tmp_path / "hooks/more").mkdir(parents=True)
+    assert_named(run("audit", repo.path), "hooks/more")
+    (tmp_path / "hooks/more").rmdir()
     assert run("audit", repo.path).code == 0
     (tmp_path / "hooks/pre-push").write_text(f"TOKEN={mint.key()}\n")
     assert run("audit", repo.path).code == 1
