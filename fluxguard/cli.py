@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     import argparse
 
 COMMANDS = (
-    "scan", "audit", "install", "uninstall", "hook", "rules", "respond", "apikeys", "auth", "serve", "demo",
-    "doctor",
+    "scan", "audit", "gitignore", "install", "uninstall", "hook", "rules", "respond", "apikeys", "auth", "serve",
+    "demo", "doctor",
 )  # fmt: skip
 PLAIN_FLAGS = ("--no-repo-config", "--no-ignore", "--quiet", "--no-color")
 

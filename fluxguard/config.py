@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from fluxguard import breadth, settings
+from fluxguard import breadth, secretpaths, settings
 from fluxguard.detect.engine import Limits
 from fluxguard.detect.ruleset import PATIENCE, Rule, built_in, covers, glob_pattern, load
 from fluxguard.errors import UsageError
@@ -28,7 +28,7 @@ SEVERITIES = ("block", "warn")
 ENVIRONMENTS = ("dev", "stg", "prod", "ci")
 CONFIDENCES = ("high", "medium", "low")
 BASELINE_SCHEMA = "fluxguard.baseline/1"
-_TOP = {"severity", "allow", "baseline", "accept-unread", "limits", "rules", "platform"}
+_TOP = {"severity", "allow", "baseline", "accept-unread", "limits", "rules", "platform", "gitignore"}
 _OBJECT = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
 _LARGEST_FILE = 1 << 20
 _OF_A_LIMIT = re.compile(r"than the limit|nested in more than")
@@ -86,6 +86,8 @@ class Config:
     rules: tuple[Rule, ...] = ()
     limits: Limits = field(default_factory=Limits)
     largest: int = settings.LARGEST
+    secret_paths: tuple[secretpaths.SecretPath, ...] = ()
+    no_secrets: tuple[secretpaths.Excepted, ...] = ()
     sources: tuple[str, ...] = ()
 
     def severity_of(self, rule: str, environment: str, confidence: str) -> str:
@@ -214,9 +216,23 @@ def _merge(config: Config, table: Mapping[str, Any], where: str, from_repository
         rules=config.rules + rules,
         sources=(*config.sources, where),
     )
+    merged = _with_paths(merged, _one(table, "gitignore", dict, where) or {}, where, from_repository)
     if from_repository:
         _refuse_from_repository(table, where, {rule.id for rule in rules})
     return _limited(merged, _one(table, "limits", dict, where) or {}, where)
+
+
+def _with_paths(config: Config, table: Mapping[str, Any], where: str, from_repository: bool) -> Config:
+    """`[[gitignore.path]]` and `[[gitignore.except]]`."""
+    _known_fields(table, {"path", "except"}, f"{where}, [gitignore]")
+    added = tuple(
+        secretpaths.added(entry, f"{where}, [[gitignore.path]]") for entry in _tables(table, "path", where)
+    )
+    excepted = tuple(
+        secretpaths.excepted(entry, f"{where}, [[gitignore.except]]", own=not from_repository)
+        for entry in _tables(table, "except", where)
+    )
+    return replace(config, secret_paths=config.secret_paths + added, no_secrets=config.no_secrets + excepted)
 
 
 def _refuse_taken_ids(rules: tuple[Rule, ...], present: tuple[Rule, ...], where: str) -> None:
@@ -355,6 +371,11 @@ def _refuse_from_repository(table: Mapping[str, Any], where: str, own_rules: set
     _refuse_breadth(allowed, f"{where}: [[allow]]", hint)
     accepted = [entry["path"] for entry in table.get("accept-unread", []) if entry.get("path")]
     _refuse_breadth(accepted, f"{where}: [[accept-unread]]", hint)
+    paths = table.get("gitignore", {})
+    excepted = [glob for entry in paths.get("except", []) for glob in entry.get("paths", [])]
+    _refuse_breadth(excepted, f"{where}: [[gitignore.except]]", hint)
+    added = [glob for entry in paths.get("path", []) for glob in entry["paths"]]
+    _refuse_share(added, f"{where}: [[gitignore.path]]", hint)
     _refuse_elsewhere(table.get("baseline", ""), where)
 
 
@@ -374,6 +395,10 @@ def _refuse_breadth(globs: list[str], where: str, hint: str) -> None:
                 f"{where} path {glob!r} names no folder, no file and no kind of data: it would let too much through.",
                 hint,
             )
+    _refuse_share(globs, where, hint)
+
+
+def _refuse_share(globs: list[str], where: str, hint: str) -> None:
     try:
         share = breadth.share(globs)
     except breadth.Slow:

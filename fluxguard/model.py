@@ -242,6 +242,48 @@ class Checkout:
 
 
 @dataclass(frozen=True, slots=True)
+class Uncovered:
+    """Paths that hold secrets, or will, and that nothing keeps from being committed (or shipped).
+
+    kind: `present` (on disk), `expected` (tools create it), `tracked` (committed), `staged`, `history` (in a commit, no longer
+    tracked), `shipped` (a list packs it). level: `required` or `advised`. entry: id of the kind of path, with its `reason`.
+    paths: from the top of the working tree. by: file, line and pattern that open it again, or the list that ships it.
+    covered: .gitignore covers it, which does not help what is tracked. personal: only this person's own excludes cover it.
+    accepted: the configuration's reason, or None. lines: what the list needs. tree: which working tree, "" for the first.
+    """
+
+    kind: str
+    level: str
+    entry: str
+    reason: str
+    paths: tuple[bytes, ...]
+    by: tuple[bytes, int, bytes] | None = None
+    covered: bool = False
+    personal: bool = False
+    accepted: str | None = None
+    lines: tuple[bytes, ...] = ()
+    tree: str = ""
+    repository: str = ""
+
+    @property
+    def blocks(self) -> bool:
+        """Whether `gitignore` ends with exit code 1 for it."""
+        mendable = self.kind in ("present", "expected", "tracked", "staged")
+        return mendable and self.level == "required" and self.accepted is None
+
+
+@dataclass(frozen=True, slots=True)
+class Lines:
+    """Lines for a .gitignore. file: its path. before, after: its content. written: they are there already."""
+
+    file: bytes
+    lines: tuple[bytes, ...]
+    before: bytes
+    after: bytes
+    written: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Stats:
     """What a run looked at. objects: files, names and messages; bytes: of their contents; seconds: wall clock."""
 
@@ -262,6 +304,8 @@ class Report:
     keys stand in what is being merged, too. start: the commit from which on a range was looked at, "" where none was.
     mentions: what the commits say that are named, by hex id. interrupted: somebody ended the run before its end.
     checkout: the working copy around it, for the formats that name one. ended: when, in seconds since 1970; 0: not said.
+    uncovered: what .gitignore leaves open. proposed: the lines that would cover it. unmended: what no line covers, and why.
+    root: the folder that the paths of these are counted from, "" where it is the current one.
     """
 
     command: str
@@ -283,6 +327,10 @@ class Report:
     interrupted: bool = False
     checkout: Checkout | None = None
     ended: int = 0
+    uncovered: tuple[Uncovered, ...] = ()
+    proposed: tuple[Lines, ...] = ()
+    unmended: tuple[tuple[bytes, str], ...] = ()
+    root: str = ""
 
     def masks(self) -> dict[bytes, str]:
         """What must not be shown wherever it turns up, and what stands in its place."""
@@ -310,5 +358,7 @@ class Report:
         if self.interrupted:
             return 130
         if any(finding.blocks for finding in self.findings):
+            return 1
+        if self.command == "gitignore" and any(gap.blocks for gap in self.uncovered):
             return 1
         return 0 if self.complete else 3

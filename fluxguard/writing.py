@@ -37,6 +37,26 @@ def whole(path: str, write: Callable[[TextIO], object]) -> None:
         raise
 
 
+def exactly(path: str, data: bytes, mode: int | None) -> None:
+    """Puts `data` in the place of a file, whole or not at all. Raises OSError, and then leaves nothing behind.
+
+    mode: the permissions that it gets; None for those of any new file.
+    """
+    temporary = f"{path}.{secrets.token_hex(6)}.tmp"
+    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0), 0o666)
+    try:
+        with os.fdopen(fd, "wb") as stream:
+            if mode is not None:
+                os.fchmod(fd, mode)
+            stream.write(data)
+            stream.flush()
+            os.fsync(fd)
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+
+
 def _is_planted(link: str) -> bool:
     """Whether a link lies in a repository: below a folder with a `.git` in it."""
     folder = os.path.realpath(os.path.dirname(link) or ".")

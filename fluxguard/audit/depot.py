@@ -198,13 +198,21 @@ class Depot:
         folder = os.path.dirname(self.store.path)
         for name, wrong in plain.obstacles(folder, folder):
             raise Damaged(f"git would have to make it, and was not started here: {name}: {wrong}")
+        reader = objects.read([id], folder)
         try:
-            found = next(objects.read([id], folder))
+            found = next(reader)
         except GitError as error:
             raise Damaged(error.what) from None
         if found.kind == "missing":
             raise Damaged("git can't read it")
-        return found.kind, found.size, found.pieces()
+        return found.kind, found.size, _to_the_end(found, reader)
+
+
+def _to_the_end(found: objects.Opened, reader: Iterator[objects.Opened]) -> Iterator[bytes]:
+    """The pieces of an object; then git is let go of, which would else be left behind."""
+    yield from found.pieces()
+    for _ in reader:
+        pass
 
 
 def _inflated(pack: Pack, entry: int) -> Iterator[bytes]:

@@ -274,18 +274,17 @@ def _save_env(secret: Any) -> None:
 
 def _cover(path: Any) -> None:
     """Before a key is written there, git must be told to leave it alone. Raises: FluxguardError where it would not."""
-    import subprocess
+    from fluxguard.gitignore.ensure import ensure
 
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    asked = subprocess.run(
-        ["git", "-C", str(path.parent), "check-ignore", "-q", "--", path.name],
-        capture_output=True,
-        check=False,
-    )
-    if asked.returncode == 1:
+    done = ensure(str(path))
+    if done.state == "added":
+        files = ", ".join(_safe(name.decode("utf-8", "replace")) for name in done.files)
+        print(f"fluxguard: {files} now covers {_safe(str(path))}; commit it.", file=sys.stderr)
+    if not done.safe:
         raise FluxguardError(
-            f"{path} would be committed by the next `git add .`: .gitignore does not cover it.",
-            "Run: fluxguard gitignore --fix   and try again; the key was not lost: fluxguard apikeys resume --save-env",
+            f"{path} would be committed: {done.why}.",
+            "Mend that; the key was not lost: fluxguard apikeys resume --save-env",
         )
 
 

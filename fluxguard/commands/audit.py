@@ -10,12 +10,13 @@ from dataclasses import replace
 from fluxguard.commands import bypass, output
 from fluxguard.commands.progress import Progress
 from fluxguard.config import Config, load_config
-from fluxguard.errors import GitError, UsageError
+from fluxguard.errors import FluxguardError, GitError, UsageError
+from fluxguard.model import Report, Uncovered
 from fluxguard.repo import gitdir
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from fluxguard.audit.several import Targets
+    from fluxguard.audit.several import Configure, Targets
 
 HELP = "look for keys in everything that repositories hold"
 _PREFIX = re.compile(r"(?:fg1:)?([0-9a-fA-F]{8,64})\Z")
@@ -53,7 +54,10 @@ def run(args: argparse.Namespace) -> int:
 
     with Progress(args.quiet, args.no_color) as progress:
         report = audit_each(wanted, configure, progress.watch, args.full, explain)
-    return output.emit(replace(report, notes=(*report.notes, *_bypasses(wanted))), args)
+    report = replace(report, notes=(*report.notes, *_bypasses(wanted)))
+    if not report.interrupted:
+        report = _with_gaps(report, wanted, configure)
+    return output.emit(report, args)
 
 
 def _bypasses(wanted: Targets) -> Iterator[str]:
@@ -64,6 +68,29 @@ def _bypasses(wanted: Targets) -> Iterator[str]:
         except GitError:
             continue
         yield from (f"{'' if wanted.alone else target.name + ': '}{text}" for text in bypass.told(common))
+
+
+def _with_gaps(report: Report, wanted: Targets, configure: Configure) -> Report:
+    """The report with what .gitignore leaves open in each repository: information, which changes no exit code."""
+    from fluxguard.gitignore.check import Place, gaps
+    from fluxguard.repo import gitdir
+
+    found: list[Uncovered] = []
+    notes = list(report.notes)
+    for target in wanted.each:
+        name = "" if wanted.alone else target.name
+        if target.problem:
+            continue
+        try:
+            located = gitdir.locate(target.name)
+            open_ = gaps(Place(located, located.tree or None), configure(target.tree))
+            found += (replace(gap, repository=name) for gap in open_)
+        except (FluxguardError, OSError) as error:
+            what = error.what if isinstance(error, FluxguardError) else "a file could not be read"
+            notes.append(
+                f"What .gitignore covers{' in ' + name if name else ''} could not be found out: {what}"
+            )
+    return replace(report, uncovered=tuple(found), notes=tuple(notes))
 
 
 def _fingerprint(text: str) -> str:

@@ -68,7 +68,8 @@ def _tell(stage: Stage) -> None:
         "A commit that is refused",
         "Somebody pastes the key into a source file. The hook reads exactly what would be committed.",
     )
-    stage.shows("git config core.hooksPath .../hooks && git add settings.py && git commit -m 'Add settings'")
+    stage.runs("install")
+    stage.shows("git add settings.py && git commit -m 'Add settings'")
     stage.leak()
     stage.git("commit", "-q", "-m", "Add settings", good=(1,), show=True)
 
@@ -76,10 +77,10 @@ def _tell(stage: Stage) -> None:
         "A leak that got through",
         "--no-verify runs no hook. The key is pushed, and removed again the next day. It is still in the history.",
     )
-    stage.shows("git commit --no-verify -m 'Add settings' && git push")
+    stage.shows("git commit --no-verify -m 'Add settings' && git push --no-verify")
     stage.git("commit", "-q", "--no-verify", "-m", "Add settings")
     stage.removed()
-    stage.git("push", "-q", "origin", "HEAD")
+    stage.git("push", "-q", "--no-verify", "origin", "HEAD")
 
     stage.chapter("The audit", "Everything that the repository holds, each leak traced to who brought it.")
     stage.runs("audit", good=(1,))
@@ -224,7 +225,6 @@ class Stage:
         (self.work / "shop.py").write_text("print('hello')\n")
         self.git("add", ".")
         self.git("commit", "-q", "-m", "A shop")
-        self.git("config", "core.hooksPath", _hooks())
         (self.work / ".fluxloop").mkdir()
 
     def leak(self) -> None:
@@ -255,14 +255,6 @@ def _ours(*words: str) -> list[str]:
 
 def _short(word: str, folder: Path) -> str:
     return word.replace(f"{folder}/", "")
-
-
-def _hooks() -> Path:
-    """The hook scripts, installed or in a checkout."""
-    import fluxguard
-
-    package = Path(fluxguard.__file__).parent
-    return next(path for path in (package / "hooks", package.parent / "hooks") if path.is_dir())
 
 
 def _free_port() -> int:

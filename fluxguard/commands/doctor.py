@@ -27,6 +27,7 @@ from fluxguard.guard.place import Place
 from fluxguard.repo import layout
 from fluxguard.repo import run as git
 from fluxguard.reports import text
+from fluxguard.words import count
 
 HELP = "what is installed, which hooks run, what is missing"
 NEEDED = ("pre-commit", "commit-msg")  # without the others, some ways to commit are not covered
@@ -101,6 +102,7 @@ def _checks() -> Iterator[Check]:
         return
     yield Check("repository", "ok", root)
     yield _configuration(root)
+    yield _gitignore(root)
     yield from _hooks(root)
     yield from _bypasses(root)
 
@@ -222,6 +224,28 @@ def _configuration(root: str) -> Check:
         return Check("configuration", "bad", error.what, error.hint)
     known = f", {len(config.baseline)} in the baseline" if config.baseline else ""
     return Check("configuration", "ok", f"from {', '.join(config.sources) or settings.BASELINE}{known}")
+
+
+def _gitignore(root: str) -> Check:
+    from fluxguard.gitignore.check import Place, gaps
+    from fluxguard.repo import gitdir
+
+    try:
+        found = gaps(Place(gitdir.locate(root), root), load_config(root))
+    except FluxguardError as error:
+        return Check("gitignore", "warn", error.what, error.hint)
+    paths = sum(len(gap.paths) for gap in found if gap.blocks)
+    held = sum(len(gap.paths) for gap in found if gap.blocks and gap.kind in ("tracked", "staged"))
+    if not paths:
+        return Check("gitignore", "ok", ".gitignore covers every path that has to be covered")
+    what = f".gitignore leaves {count(paths, 'required path')} open" if paths > held else ""
+    tracked = f"git tracks {count(held, 'secret file')}" if held else ""
+    mend = (
+        f"fluxguard gitignore --fix {shlex.quote(root)}"
+        if paths > held
+        else f"fluxguard gitignore {shlex.quote(root)}"
+    )
+    return Check("gitignore", "warn", ", and ".join(filter(None, (what, tracked))), mend)
 
 
 def _hooks(root: str) -> Iterator[Check]:

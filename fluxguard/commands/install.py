@@ -8,13 +8,14 @@ import shutil
 import sys
 from collections.abc import Iterator
 
-from fluxguard import display
+from fluxguard import ci, display
+from fluxguard.commands import recipes
 from fluxguard.errors import ExitCode, FluxguardError, UsageError
 from fluxguard.guard import managers, place, plan, script, template
 from fluxguard.guard.managers import Manager
 from fluxguard.guard.place import Place
 from fluxguard.guard.plan import Step
-from fluxguard.repo import seen
+from fluxguard.repo import gitdir, seen
 from fluxguard.reports import text
 from fluxguard.reports.text import Line
 
@@ -46,6 +47,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
                         help="also where husky, lefthook or the pre-commit framework manage the hooks")  # fmt: skip
     parser.add_argument("--reference-transaction", action="store_true",
                         help="also the hook that sees every change of a ref, --no-verify or not; see docs/hooks.md")  # fmt: skip
+    parser.add_argument(
+        "--ci", choices=ci.SYSTEMS, help="write the recipe for a CI system instead; see docs/ci.md"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -53,6 +57,8 @@ def run(args: argparse.Namespace) -> int:
     if args.everywhere:
         return _into_template(args)
     where = place.of(args.repo)
+    if args.ci:
+        return recipes.put(args.ci, _top(args.repo), args.plan)
     if os.path.realpath(where.folder) == os.path.realpath(script.shipped()):
         text.write_lines(
             [("green", "core.hooksPath leads to fluxguard's own scripts: there is nothing to install.")],
@@ -74,6 +80,16 @@ def run(args: argparse.Namespace) -> int:
     lines += _managed(manager) if manager else _next(where, args)
     text.write_lines(lines, sys.stdout)
     return ExitCode.FOUND if manager is not None and manager.lacks else ExitCode.CLEAN
+
+
+def _top(repo: str) -> str:
+    """The top of the working tree. Raises UsageError where there is none."""
+    located = gitdir.locate(repo)
+    if not located.tree:
+        raise UsageError(
+            "This repository is bare: a recipe is a file in a working tree.", "Run it in a clone."
+        )
+    return located.tree
 
 
 def _kinds(args: argparse.Namespace, where: Place) -> tuple[str, ...]:

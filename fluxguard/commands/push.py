@@ -9,7 +9,7 @@ import time
 from fluxguard.commands import catchup
 from fluxguard.commands.configured import configured
 from fluxguard.errors import UsageError
-from fluxguard.repo import layout, outgoing
+from fluxguard.repo import banned, layout, outgoing
 from fluxguard.words import count, size
 
 TYPE_CHECKING = False
@@ -33,6 +33,10 @@ def check(words: Sequence[str]) -> int:
     if not any(update.new for update in updates):
         return 0  # nothing, or only deletions
     listing = outgoing.lacked_by_remote(updates, remote, url)
+    banned.refuse(
+        layout.common_dir() or os.environ.get("GIT_DIR", "."),
+        [update.new for update in updates if update.new],
+    )
     from fluxguard import push  # git is at work by now
 
     config = configured(layout.root())

@@ -20,7 +20,7 @@ from fluxguard.commands.push import standard_input
 from fluxguard.config import Config, baseline_of, load_config
 from fluxguard.errors import FluxguardError, UsageError
 from fluxguard.model import Report
-from fluxguard.repo import objects, outgoing, run
+from fluxguard.repo import banned, layout, objects, outgoing, run
 from fluxguard.repo.outgoing import Update
 
 TIMEOUT = 4.0  # seconds; GitHub Enterprise gives all its pre-receive hooks together five
@@ -62,6 +62,10 @@ def _check(command: str, updates: list[Update]) -> int:
     started = time.perf_counter()
     if not any(update.new for update in updates):
         return 0
+    banned.refuse(
+        layout.common_dir() or os.environ.get("GIT_DIR", "."),
+        [update.new for update in updates if update.new],
+    )
     terms = terms_of(run.try_output("config", "-z", "--get-regexp", r"^fluxguard\.") or b"")
     with _Deadline(terms.timeout):
         report = _looked(command, updates, terms, started)

@@ -230,6 +230,7 @@ def _go(args: argparse.Namespace, incident: Any, api: Any) -> int:
         screen.ending(incident, state)
         return ExitCode.CLEAN if state == "closed" else ExitCode.INCOMPLETE
     finally:
+        screen.close()
         journal.close()
         api.close()
 
@@ -376,11 +377,12 @@ def _abort(args: argparse.Namespace) -> int:
 
 
 class _Screen:
-    """What a person watches, or one JSON object a line."""
+    """What a person watches: on a terminal each step with its live state, in a pipe plain lines; or one JSON object a line."""
 
     def __init__(self, args: argparse.Namespace) -> None:
         self.json = args.format == "json"
         self.console: Any = None
+        self._live: Any = None
         if not self.json:
             from rich.console import Console
 
@@ -391,24 +393,46 @@ class _Screen:
     def heading(self, incident: Any) -> None:
         if not self.json:
             self.console.print(
-                f"[bold]Incident {incident.id}[/]  key {incident.masked}  {_plain(incident.repository)}"
+                f"[bold]Incident {incident.id}[/]: key {incident.masked} in {_plain(incident.repository)}"
             )
 
     def show(self, event: Any) -> None:
         if self.json:
             print(json.dumps(event.to_json(), sort_keys=True), flush=True)
-            return
-        if event.state == "started":
-            self.console.print(f"[cyan]…[/] {event.title}")
+        elif event.state == "started":
+            self._begin(event.title)
         elif event.state == "said":
-            self.console.print(f"    [dim]{_plain(event.data['text'])}[/]")
-        elif event.state == "done":
-            for line in _told(event.step, event.data):
-                self.console.print(f"  [green]✓[/] {_plain(line)}")
+            self._say(event.title, event.data["text"])
+        else:
+            self._end(event)
+
+    def _begin(self, title: str) -> None:
+        if self.console.is_terminal:
+            self._live = self.console.status(f"[bold]{title}[/]", spinner="dots")
+            self._live.start()
+        else:
+            self.console.print(title)
+
+    def _say(self, title: str, text: str) -> None:
+        if self._live is not None:
+            self._live.update(f"[bold]{title}[/] [dim]{_plain(text)}[/]")
+        else:
+            self.console.print(f"    {_plain(text)}")
+
+    def _end(self, event: Any) -> None:
+        if self._live is not None:
+            self._live.stop()
+            self._live = None
+            sign = {"done": "[green]✓[/]", "waiting": "[yellow]⧗[/]"}.get(event.state, "[red]✗[/]")
+            self.console.print(f"{sign} [bold]{event.title}[/]")
+        if event.state == "done":
+            lines = _told(event.step, event.data)
         elif event.state == "waiting":
-            self.console.print(f"  [yellow]⧗ {_plain(event.data['reason'])} {event.data['until']}[/]")
-        elif event.state == "failed":
-            self.console.print(f"  [red]✗ {_plain(event.data['what'])}[/]")
+            lines = [f"waiting: {event.data['reason']} {event.data['until']}".rstrip()]
+        else:
+            lines = [f"failed: {event.data['what']}"]
+        for line in lines:
+            self.console.print(f"    {_plain(line)}")
 
     def ending(self, incident: Any, state: str) -> None:
         if self.json:
@@ -419,6 +443,11 @@ class _Screen:
             )
         else:
             self.console.print(f"\nNot finished. Go on with: fluxguard respond resume {incident.id}")
+
+    def close(self) -> None:
+        """The cursor comes back, whatever happened."""
+        if self._live is not None:
+            self._live.stop()
 
 
 def _plain(text: str) -> str:

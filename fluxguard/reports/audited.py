@@ -61,6 +61,10 @@ def lines(report: Report, advice: bool) -> Iterator[Line]:
     yield from _suppressed(suppressed, names)
     yield from unread(report, names)
     yield from certificates(report, names, brief=not report.findings and report.complete)
+    if report.uncovered:
+        from fluxguard.reports import gaps
+
+        yield from gaps.summary(report)
     for text in (*report.stale, *report.notes):
         yield from wrapped(f"Note: {names(text)}", style=GREY)
     if advice:

@@ -16,9 +16,10 @@ from fluxguard.model import (
     Story,
     Suppression,
     Trace,
+    Uncovered,
     Unread,
 )
-from fluxguard.reports import remains
+from fluxguard.reports import gaps, remains
 from fluxguard.reports.names import Names
 
 SCHEMA = "fluxguard.report/1"
@@ -46,7 +47,7 @@ def document(report: Report) -> dict[str, Any]:
         },
         "findings": [_finding(finding, names) for finding in report.findings],
         "skipped": [_unread(unread, names) for unread in report.skipped],
-        "uncovered": [],
+        "uncovered": [_uncovered(gap, report, names) for gap in report.uncovered],
         "certificates": [_certificate(certificate, names) for certificate in report.certificates],
         "stale_suppressions": [names(text) for text in report.stale],
         "notes": [names(text) for text in report.notes],
@@ -64,6 +65,14 @@ def document(report: Report) -> dict[str, Any]:
             }
             for id, said in report.mentions.items()
         }
+    if report.command == "gitignore":
+        made["proposed"] = [
+            {**_name(one.file, "file", names), "lines": names.all(one.lines), "written": one.written}
+            for one in report.proposed
+        ]
+        made["unmended"] = [
+            {**_name(path, "path", names), "reason": names(why)} for path, why in report.unmended
+        ]
     if report.story is not None:
         made["story"] = _story(report, report.story, names)
     return made
@@ -181,6 +190,26 @@ def _event(event: Event, names: Names) -> dict[str, Any]:
         **(_name(event.source, "moved_from", names) if event.source else {}),
         "refs": [names(name) for name in event.names],
         **_repository(event.repository, names),
+    }
+
+
+def _uncovered(gap: Uncovered, report: Report, names: Names) -> dict[str, Any]:
+    file, line, pattern = gap.by or (b"", 0, b"")
+    by = {**_name(file, "file", names), "line": line or None, "pattern": names(pattern) if pattern else None}
+    return {
+        "kind": gap.kind,
+        "level": gap.level,
+        "entry": gap.entry,
+        "reason": names(gap.reason),
+        "paths": [_name(path, "path", names) for path in gap.paths],
+        "by": by if gap.by else None,
+        "covered": gap.covered,
+        "personal": gap.personal,
+        "accepted": None if gap.accepted is None else names(gap.accepted),
+        "lines": names.all(gap.lines),
+        "commands": [names(command) for command in gaps.commands(gap, report, names)],
+        "tree": names(gap.tree) if gap.tree else None,
+        **_repository(gap.repository, names),
     }
 
 

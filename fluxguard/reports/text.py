@@ -72,6 +72,10 @@ def _of(report: Report, advice: bool) -> Iterator[Line]:
         from fluxguard.reports import pushed
 
         return pushed.lines(report, advice)
+    if report.command == "gitignore":
+        from fluxguard.reports import gaps
+
+        return gaps.lines(report, advice)
     if report.command != "audit":
         return _lines(report, advice)
     from fluxguard.reports import audited, told

@@ -41,8 +41,10 @@ def test_a_fresh_repository_is_mended_by_the_commands_that_it_prints(run: Run, r
         "pre-merge-commit": "warn",
     }
     assert "does not guard every commit here yet: 2 things do not work" in run("doctor", cwd=repo.path).out
+    (repo.path / ".git" / "hooks").mkdir(exist_ok=True)
     for name in ("pre-commit", "commit-msg", "pre-merge-commit", "pre-applypatch", "pre-push"):
         subprocess.run(shlex.split(checks[name]["mend"]), check=True, cwd="/", env=repo.env)
+    assert run(*shlex.split(checks["gitignore"]["mend"])[1:], cwd=repo.path).code == 0
     code, checks = states(run, repo.path)
     assert code == 0
     assert {check["state"] for check in checks.values() if check["name"] != "speed"} == {"ok"}

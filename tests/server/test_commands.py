@@ -84,15 +84,26 @@ def test_save_env_writes_a_private_file_and_shows_nothing(server: Server, work: 
     assert next(key for key in listed(server, work) if key["name"] == "CI/CD Pipeline")["confirmed_at"]
 
 
-def test_save_env_refuses_where_git_would_commit_it_and_loses_no_key(server: Server, work: Path) -> None:
-    (work / ".gitignore").write_text("")
+def test_save_env_has_gitignore_cover_the_file_first(server: Server, work: Path) -> None:
+    (work / ".gitignore").write_text("*.log\n")
+    done = created(server, work, "--save-env")
+    assert "now covers" in done.stderr
+    ignored = subprocess.run(["git", "-C", work, "check-ignore", "-q", ".fluxloop/.env"], check=False)
+    assert ignored.returncode == 0
+    assert (work / ".gitignore").read_text().startswith("*.log\n")
+
+
+def test_save_env_refuses_where_git_has_the_file_and_loses_no_key(server: Server, work: Path) -> None:
+    (work / ".fluxloop" / ".env").write_text("OTHER=1\n")
+    subprocess.run(["git", "-C", work, "add", "-f", ".fluxloop/.env"], check=True)
     done = created(server, work, "--save-env", code=3)
-    assert "fluxguard gitignore --fix" in done.stderr
-    assert not (work / ".fluxloop" / ".env").exists()
-    (work / ".gitignore").write_text(".env\n")
+    assert "git rm --cached" in done.stderr
+    assert (work / ".fluxloop" / ".env").read_text() == "OTHER=1\n"
+    subprocess.run(["git", "-C", work, "rm", "-q", "--cached", ".fluxloop/.env"], check=True)
     done = server.command("apikeys", "resume", "--save-env", cwd=work)
     assert done.returncode == 0, done.stderr
     assert KEY.search((work / ".fluxloop" / ".env").read_text())
+    (work / ".fluxloop" / ".env").unlink()
     assert [key["name"] for key in listed(server, work)].count("CI/CD Pipeline") == 1
 
 
