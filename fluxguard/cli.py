@@ -35,13 +35,31 @@ def program() -> int:
     times that. Where somebody asked to be called at the end (coverage does), the end is the ordinary one.
     """
     ready = _signal.getsignal(_signal.SIGINT) == _signal.SIG_DFL
+    for name in ("SIGTERM", "SIGHUP"):
+        number = getattr(_signal, name, None)
+        if number is not None and _signal.getsignal(number) == _signal.SIG_DFL:
+            _signal.signal(number, _end)
     code = main(ready=ready)
+    _stop_all()  # a git that was still at work when an interruption or an error ended us
     if ready:
         _signal.signal(_signal.SIGINT, _signal.SIG_DFL)
     if "atexit" not in sys.modules:
         _flush()
         os._exit(code)
     return code
+
+
+def _end(number: int, frame: object) -> None:
+    """A signal ends us as it would anyhow, but takes along the processes that we started."""
+    _stop_all()
+    _signal.signal(number, _signal.SIG_DFL)
+    os.kill(os.getpid(), number)
+
+
+def _stop_all() -> None:
+    run = sys.modules.get("fluxguard.repo.run")
+    if run is not None:
+        run.stop_all()
 
 
 def _flush() -> None:

@@ -13,6 +13,8 @@ import signal
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
+from fluxguard.repo import run
+
 _NUMBER = 4
 _MOST_TURNS = (
     1_000  # what fits into the smallest pipe; of more tasks than that, a process takes several in turn
@@ -57,6 +59,7 @@ class Crew:
                 os.close(reader)
                 _labour(self._work, queue, step, self._tasks, writer)
             os.close(writer)
+            run.STARTED.add(pid)
             self._pipes[pid] = (reader, bytearray())
         os.close(queue)
 
@@ -108,6 +111,7 @@ class Crew:
             except ProcessLookupError:
                 pass
             os.waitpid(pid, 0)
+            run.STARTED.discard(pid)
         self._pipes.clear()
 
 
@@ -127,6 +131,8 @@ def _labour(work: Work, queue: int, step: int, end: int, writer: int) -> None:
     """The life of one process; never returns."""
     try:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # the one that started us is told, and ends us
+        for ending in (signal.SIGTERM, signal.SIGHUP):
+            signal.signal(ending, signal.SIG_DFL)
         while number := os.read(queue, _NUMBER):
             first = int.from_bytes(number, "big")
             for task in range(first, min(first + step, end)):

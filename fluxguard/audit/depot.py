@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from fluxguard.errors import GitError
-from fluxguard.repo import objects, store
-from fluxguard.repo.forest import IN_MEMORY, TOO_LARGE, Forest
+from fluxguard.repo import objects, plain, store
+from fluxguard.repo.forest import IN_MEMORY, TOO_LARGE, TOO_MUCH, Forest, allowed
 from fluxguard.repo.inflate import Damaged
 from fluxguard.repo.links import EMPTY, Present
 from fluxguard.repo.pack import KINDS, DamagedPack, Pack, read_ids
@@ -22,6 +22,7 @@ from fluxguard.repo.store import Store, TooLarge
 
 ALL = tuple(KINDS)
 Bytes = npt.NDArray[np.uint8]
+_SLOWER = 4  # how much longer git takes over a large object than we do over as many bytes of small ones
 _PREFIX = 8  # bytes of an id, by which two objects are told apart here
 
 
@@ -127,6 +128,7 @@ class Depot:
         self.store = store
         self.packs: list[Opened] = []
         self.problems = list(store.problems)
+        self._made: dict[str, dict[str, int]] = {}  # of each pack, the sizes of what git was asked to make
         for path in store.packs:
             name = f"{self.store.name}/pack/{os.path.basename(path)}"
             opened = Opened(name, path, store.width, recall(path, store.width))
@@ -184,12 +186,19 @@ class Depot:
             if opened.pack.base[entry] < 0:
                 size = int(opened.pack.size[entry])
                 return KINDS[int(opened.pack.kind[entry])], size, _inflated(opened.pack, entry)
-            return self._by_git(id)
+            made = self._made.setdefault(opened.path, {})
+            if id not in made and sum(made.values()) > allowed(len(opened.pack.map)) // _SLOWER:
+                raise Damaged(TOO_MUCH)
+            kind, made[id], pieces = self._by_git(id)
+            return kind, made[id], pieces
         return store.open_loose(self.store, id)
 
     def _by_git(self, id: str) -> tuple[str, int, Iterator[bytes]]:
         """A large object that is kept as a delta: git makes it from its base, in its own memory."""
-        reader = objects.read([id], os.path.dirname(self.store.path))
+        folder = os.path.dirname(self.store.path)
+        for name, wrong in plain.obstacles(folder, folder):
+            raise Damaged(f"git would have to make it, and was not started here: {name}: {wrong}")
+        reader = objects.read([id], folder)
         try:
             found = next(reader)
         except GitError as error:

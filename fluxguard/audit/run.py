@@ -43,6 +43,7 @@ from fluxguard.repo.forest import TOO_MUCH
 from fluxguard.repo.gitdir import GitDir
 from fluxguard.repo.graph import parse_commit
 from fluxguard.repo.inflate import Damaged
+from fluxguard.repo.pack import TOO_DEEP
 from fluxguard.repo.store import TooLarge
 from fluxguard.sources import metadata
 from fluxguard.sources.windows import windows
@@ -352,7 +353,7 @@ class _Whole:
     def _named_beside(self) -> None:
         """Refs and indexes name objects as well, and so do reflogs: git removes none that an entry of one names."""
         logged = {id: b"the reflog of " + name for name, id in reversed(self._around.logs)}
-        named = logged | {ref.id: ref.name for ref in reversed(self._around.refs)}
+        named = logged | {ref.id: ref.name for ref in reversed(self._around.refs) if _is_kept(ref.name)}
         named |= {id: b"the index, for " + paths[0] for id, paths in self._around.indexed.items() if id}
         for id in self._depots.absent(set(named) - set(self._found.lost), self._sifting.present):
             if not self._cut.covers(id):
@@ -367,7 +368,7 @@ class _Whole:
         """A copy of an object can't be read: that counts where there is no other copy, or if it is certain."""
         if certain or reason == TOO_MUCH or not self._readable(id):
             self._unread[number].add(id)
-            said = reason if certain or reason == TOO_MUCH else f"{reason}; {_BRING}"
+            said = reason if certain or reason in (TOO_MUCH, TOO_DEEP) else f"{reason}; {_BRING}"
             self.skipped.append(Skipped(f"object {id}".encode(), said, id))
 
     def _readable(self, id: str) -> bool:
@@ -604,6 +605,12 @@ def _kinds(depot: Depot, known: Mapping[str, str], until: float) -> dict[str, st
             except (Damaged, TooLarge):
                 continue
     return found
+
+
+def _is_kept(ref: bytes) -> bool:
+    """Whether git keeps what a ref names. What ORIG_HEAD, MERGE_HEAD and their like name, `git gc` may remove."""
+    name = ref.rpartition(b":")[2]
+    return b"/" in name or name == b"HEAD"
 
 
 def _fields(trace: Trace) -> tuple[Any, ...]:

@@ -61,7 +61,7 @@ class Surroundings:
         if member.path == member.common:
             scan.run(metadata.store_files(member.objects, member.name, config.largest))
         scan.run(self._index(member))
-        self.logs += list(_log_entries(member, prefix))
+        self.logs += list(_log_entries(listed, member, prefix))
 
     def _index(self, member: GitDir) -> Iterator[Chunk | Skipped]:
         for item in metadata.index_names(member):
@@ -105,14 +105,14 @@ def _store_of(folder: str) -> str:
         return ""
 
 
-def _log_entries(member: GitDir, prefix: bytes) -> Iterator[tuple[bytes, str]]:
-    """The ids in the reflogs, each with the log's name."""
-    start = os.path.join(member.path, "logs")
-    for folder, _, names in os.walk(start):
-        for name in sorted(names):
-            path = os.path.join(folder, name)
-            shown = prefix + os.fsencode(os.path.relpath(path, start))
-            for match in _LINE.finditer(refs.small_file(path, _LARGEST_LOG)):
+def _log_entries(
+    listed: Iterable[tuple[bytes, bytes]], member: GitDir, prefix: bytes
+) -> Iterator[tuple[bytes, str]]:
+    """The ids in the reflogs, each with the log's name. listed: git's files, the name to open and to show."""
+    start = os.fsencode(member.name) + b"/logs/"
+    for path, shown in listed:
+        if shown.startswith(start):
+            for match in _LINE.finditer(refs.small_file(os.fsdecode(path), _LARGEST_LOG)):
                 for id in match.groups():
                     if id.strip(b"0"):
-                        yield shown, id.decode()
+                        yield prefix + shown.removeprefix(start), id.decode()

@@ -124,6 +124,12 @@ def _is_chance(member: Closed, layer: Layer) -> bool:
     return inside_text and len(layer.data) < _SHORTEST_PACKED and not member.reason.startswith("encrypted")
 
 
+def _is_shown_by(wide: layers.Wide, match: Match) -> bool:
+    """Whether a match in the bytes themselves is in step with the decoded text, which shows it better."""
+    inner = match.via[len(match.text.via) :]
+    return bool(inner) and inner[0][:6] == wide.text.via[-1][:6] and wide.in_step(match.start)
+
+
 class _Visit:
     """The walk through one content and all that is packed in it."""
 
@@ -155,14 +161,17 @@ class _Visit:
 
     def text(self, text: Text, depth: int = 0) -> None:
         """A text in which a person can look: the content itself, or what came out of a container."""
-        marked = layers.marked(text)
-        if marked is None:
-            encoding = layers.looks_wide(text.data) if self._triggers.kinds(text.data) & triggers.WIDE else ""
-            if encoding:
-                decoded = text.data.decode(encoding, "replace").encode("utf-8", "replace")
-                marked = Text(decoded, (*text.via, encoding))
-        if marked is not None:
-            text = marked
+        wide = layers.marked(text)
+        if wide is None and self._triggers.kinds(text.data) & triggers.WIDE:
+            wide = layers.looks_wide(text)
+        if wide is not None:
+            self._walk(wide.text, depth)
+        before = len(self.matches)
+        self._walk(text, depth)
+        if wide is not None:  # other bytes may stand among the wide ones: what another program appended, say
+            self.matches[before:] = [one for one in self.matches[before:] if not _is_shown_by(wide, one)]
+
+    def _walk(self, text: Text, depth: int) -> None:
         pending: deque[Layer] = deque()
         self._queue([Layer.of(text, depth)], pending, text)
         while pending:

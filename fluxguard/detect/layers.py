@@ -737,6 +737,7 @@ _WIDE = (
     ("utf-32", 4, re.compile(rb"(?:[\t\n\r\x20-\x7e]\0\0\0){8,}")),
     ("utf-16", 2, re.compile(rb"(?:[\t\n\r\x20-\x7e]\0){8,}")),
 )
+_PRINTED = bytes(range(0x20, 0x7F)) + b"\t\n\r"
 _MARKS = (
     (b"\xff\xfe\0\0", "utf-32-le"),
     (b"\0\0\xfe\xff", "utf-32-be"),
@@ -745,36 +746,79 @@ _MARKS = (
 )
 
 
-def marked(text: Text) -> Text | None:
+@dataclass(frozen=True, slots=True)
+class Wide:
+    """A content that is UTF-16 or UTF-32, or begins so. text: decoded. first: where the first character's own byte lies. size: bytes from one to the next."""
+
+    text: Text
+    first: int
+    size: int
+
+    def in_step(self, offset: int) -> bool:
+        """Whether the character whose own byte lies at this offset of the content is one of the text's."""
+        return (offset - self.first) % self.size == 0
+
+
+def _decoded(text: Text, name: str, mark: int) -> Wide:
+    data = text.data[mark:].decode(name, "replace").encode("utf-8", "replace")
+    size = int(name[4:6]) // 8
+    return Wide(Text(data, (*text.via, name)), mark + (size - 1 if name.endswith("be") else 0), size)
+
+
+def marked(text: Text) -> Wide | None:
     """The text behind a byte-order mark of UTF-16 or UTF-32, as UTF-8; None where there is no mark."""
     for mark, name in _MARKS:
         if text.data.startswith(mark):
-            decoded = text.data[len(mark) :].decode(name, "replace")
-            return Text(decoded.encode("utf-8", "replace"), (*text.via, name))
+            return _decoded(text, name, len(mark))
+    return None
+
+
+def looks_wide(text: Text) -> Wide | None:
+    """The same of content that is nearly all UTF-16 or UTF-32 without a mark."""
+    for name, size, pattern in _WIDE:
+        for shift in (0, size - 1):
+            run = pattern.match(text.data, shift)
+            if run and len(run[0]) >= 0.9 * len(text.data) - size:
+                return _decoded(text, f"{name}-{'be' if shift else 'le'}", 0)
     return None
 
 
 def wide(layer: Layer) -> Iterator[Layer]:
     """Runs of ASCII in UTF-16 or UTF-32 without a mark, of either byte order.
 
-    The big-endian form of a run is the little-endian one moved by a byte, so one pattern serves both.
+    The big-endian form of a run is the little-endian one moved by a byte, so one pattern serves both. Its last character
+    has no zero behind it.
     """
     for name, size, pattern in _WIDE:
         for run in pattern.finditer(layer.data):
             if b"flux" in run[0][::size] or b"FLUX" in run[0][::size]:
-                order = "be" if run.start() % size else "le"
-                yield layer.inside(run[0][::size], f"{name}-{order}", _wide_way(run.start(), size))
+                big_endian = _is_big_endian(layer.data, run.start(), size)
+                last = _last(layer.data, run.end(), big_endian)
+                order = "be" if big_endian or last.isalnum() else "le"
+                yield layer.inside(run[0][::size] + last, f"{name}-{order}", _wide_way(run.start(), size))
+
+
+def _is_big_endian(data: bytes, start: int, size: int) -> bool:
+    """Whether zeros stand in front of the characters of a run, the first of which is at `start`.
+
+    Behind plain ASCII nothing tells: its last character begins the run then.
+    """
+    before = data[max(0, start - size) : start]
+    if not before.endswith(bytes(size - 1)):
+        return False
+    return start % size == size - 1 or before[:1] in _PRINTED
+
+
+def _last(data: bytes, end: int, big_endian: bool) -> bytes:
+    """The character behind a run's last zero, if it belongs to the run: the zeros may stand between its characters alone.
+
+    Where that is not sure, it does if a word ends with it: what follows little-endian text is hardly one letter of ASCII.
+    """
+    last, behind = data[end : end + 1], data[end + 1 : end + 2]
+    if last in _PRINTED and (big_endian or (behind in _PRINTED and not behind.isalnum())):
+        return last
+    return b""
 
 
 def _wide_way(start: int, size: int) -> Callable[[int], int]:
     return lambda offset: start + offset * size
-
-
-def looks_wide(data: bytes) -> str:
-    """The encoding of content that is all UTF-16 or UTF-32 without a mark, or ""."""
-    for name, size, pattern in _WIDE:
-        for shift in (0, size - 1):
-            run = pattern.match(data, shift)
-            if run and len(run[0]) >= 0.9 * len(data) - size:
-                return f"{name}-{'be' if shift else 'le'}"
-    return ""

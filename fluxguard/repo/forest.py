@@ -19,6 +19,10 @@ from fluxguard.repo.inflate import TRUSTED, Damaged, decompress, error, inflate
 from fluxguard.repo.pack import Pack, release
 
 TOO_MUCH = "more is made of the deltas around it than can be read in reasonable time"
+_LEAST_MADE = (
+    4 << 30
+)  # bytes of contents that a walk may make of its entries, however few bytes those have ...
+_PER_BYTE = 10_000  # ... and so many for each of theirs: a hundred times what histories of text come to
 IN_MEMORY = 32 << 20  # bytes; larger objects, and what is made from them, are left to be read in pieces
 TOO_LARGE = "it is too large to be held in memory"
 _RELEASE = 160 << 20  # bytes of the pack in memory, after which its pages are given back
@@ -36,6 +40,11 @@ _DERIVED, _LAST, _BASE, _AT_ONCE, _GIVE_BACK = 1, 2, 4, 8, 16
 Ints = npt.NDArray[np.int64]
 Bytes = npt.NDArray[np.uint8]
 Step = tuple[int, bytes, bytes | None]
+
+
+def allowed(packed: int) -> int:
+    """How many bytes may be made of so many packed ones, before that counts as meant to exhaust us."""
+    return min(_MOST_MADE, max(_LEAST_MADE, _PER_BYTE * packed))
 
 
 class TooLarge(Exception):
@@ -82,6 +91,7 @@ class _Course:
                 ends = (level.starts + level.counts)[level.counts > 0] - 1
                 self.what[place[ends]] |= np.uint8(_LAST)
         packed = pack.end[self.entries] - pack.begin[self.entries]
+        self.packed = int(packed.sum())
         self.what[(packed < TRUSTED) & (pack.size[self.entries] <= IN_MEMORY)] |= np.uint8(_AT_ONCE)
         turns = np.cumsum(packed + _AROUND) // _RELEASE
         self.what[np.flatnonzero(np.diff(turns))] |= np.uint8(_GIVE_BACK)
@@ -161,13 +171,14 @@ class Forest:
         course = self._course(np.array(roots, dtype=np.int64))
         bases: list[bytes] = []  # what the next entries are made from, the nearest last
         made_in_all = 0
+        most = allowed(course.packed)
         steps = course.steps(self._pack)
         for entry, start, stop, size, what in steps:
             base = None
             if what & _DERIVED:
                 base = bases.pop() if what & _LAST else bases[-1]
             try:
-                if made_in_all > _MOST_MADE:
+                if made_in_all > most:
                     raise _TooMuch
                 if what & _AT_ONCE:
                     data = decompress(view[start:stop], 15, size or 1)

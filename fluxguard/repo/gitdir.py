@@ -6,13 +6,18 @@ Read from the files themselves (gitrepository-layout(5)), so that it also works 
 from __future__ import annotations
 
 import os
+import re
+import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from fluxguard.errors import BrokenRepository
+from fluxguard.repo.plain import small_file
 
 _MOST_NESTED = 64
 _LARGEST_POINTER = 1 << 16
+_LARGEST_LIST = 4 << 20
+_REGISTERED = re.compile(rb"(?im)^[ \t]*path[ \t]*=[ \t]*\"?([^\"\0\r\n]+)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,12 +107,13 @@ def _pointed(file: str, prefix: bytes) -> str:
     try:
         fd = os.open(file, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
         try:
-            text = os.read(fd, _LARGEST_POINTER)
+            is_file = stat.S_ISREG(os.fstat(fd).st_mode)
+            text = os.read(fd, _LARGEST_POINTER) if is_file else b""
         finally:
             os.close(fd)
     except OSError as error:
         raise BrokenRepository(f"{file} can't be read: {error.strerror}.", "Check its permissions.") from None
-    if not text.startswith(prefix) or not text.strip():
+    if not text.startswith(prefix) or not text.strip() or b"\0" in text:
         raise BrokenRepository(f"{file} does not name a git directory.", "Mend it with: git worktree repair")
     return os.path.realpath(
         os.path.join(os.path.dirname(file), os.fsdecode(text[len(prefix) :].rstrip(b"\r\n")))
@@ -123,7 +129,36 @@ def family(repository: GitDir) -> list[GitDir]:
         name = os.path.relpath(folder, repository.common)
         members.append(GitDir(folder, folder, "", name))
         members += _worktrees(folder)
+    for folder, name in _embedded(main.tree, ""):
+        members.append(GitDir(folder, folder, "", name))
+        members += _worktrees(folder)
     return members
+
+
+def _embedded(tree: str, lead: str, depth: int = 0) -> Iterator[tuple[str, str]]:
+    """Submodules that keep their git directory in the working tree, as git before 1.7.8 made all: its folder, and its name.
+
+    What is registered lies in the working tree itself, or it is none.
+    """
+    if not tree or depth > _MOST_NESTED:
+        return
+    listed = small_file(os.path.join(tree, ".gitmodules"), _LARGEST_LIST)
+    for path in sorted({os.fsdecode(match[1].rstrip()) for match in _REGISTERED.finditer(listed)}):
+        inner = os.path.join(tree, path)
+        folder = os.path.join(inner, ".git")
+        if _lies_in(folder, tree) and os.path.isdir(folder) and _is_git_dir(folder):
+            yield folder, f"{lead}{path}/.git"
+            yield from _embedded(inner, f"{lead}{path}/", depth + 1)
+
+
+def _lies_in(path: str, folder: str) -> bool:
+    """Whether a path is inside a folder, with no link on the way and no way out."""
+    rest = os.path.relpath(path, folder)
+    return (
+        path != folder
+        and not rest.startswith("..")
+        and os.path.realpath(path) == os.path.join(os.path.realpath(folder), rest)
+    )
 
 
 def _main_tree(repository: GitDir) -> str:

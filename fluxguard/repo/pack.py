@@ -20,6 +20,10 @@ COMMIT, TREE, BLOB, TAG = 1, 2, 3, 4
 OFS_DELTA, REF_DELTA = 6, 7
 KINDS = {COMMIT: "commit", TREE: "tree", BLOB: "blob", TAG: "tag"}
 DEEPEST = 8191  # steps of a chain of deltas; git itself writes 4,095 at the most
+TOO_DEEP = (
+    f"its chain of deltas is longer than {DEEPEST:,}, or a circle; "
+    "if git can read it, have it write a shorter one: git repack -adf"
+)
 _HEADER = 12
 _LONGEST = 9  # bytes of a size or a distance; longer ones are lies
 _HEAD = 2 * _LONGEST + 2
@@ -298,6 +302,6 @@ class _Reader:
             if np.array_equal(further, ahead):
                 break
             ahead = further
-        self._fail(base[ahead] >= 0, f"its chain of deltas is longer than {DEEPEST:,}, or a circle")
+        self._fail(base[ahead] >= 0, TOO_DEEP)
         self._fail(~self._good[ahead], "the object that it is a delta of is damaged")
         return np.where(self._good, kinds[ahead], 0).astype(np.uint8), np.where(self._good, base, -1)

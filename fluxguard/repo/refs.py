@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import re
-import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from fluxguard.errors import GitError
-from fluxguard.repo import run
+from fluxguard.repo import plain, run
 from fluxguard.repo.gitdir import GitDir
+from fluxguard.repo.plain import small_file as small_file
 
 _ID = re.compile(rb"[0-9a-f]{40}(?:[0-9a-f]{24})?\Z")
 _NAMED = re.compile(rb"ref: ?[^\0-\x1f]{1,4096}\Z")
@@ -34,9 +34,10 @@ def read(repository: GitDir) -> tuple[list[Ref], Problems]:
     Where git refuses (an owner that it distrusts, a broken configuration), the loose and packed refs are read from
     their files instead; refs in a reftable can't be read that way.
     """
-    packed = os.path.join(repository.common, "packed-refs")
-    if os.path.lexists(packed) and not os.path.isfile(packed):  # git would wait for a pipe
-        return list(_from_files(repository.common)), [(b"packed-refs", "it is no plain file")]
+    odd = plain.obstacles(repository.path, repository.common)
+    if odd:
+        found = [*_from_files(repository.common), *heads(repository)]
+        return found, [(os.fsencode(name), f"{wrong}: git was not started here") for name, wrong in odd]
     reftable = _has_reftable(repository.common)
     problems: Problems = [] if reftable else list(_damaged(repository))
     try:
@@ -110,6 +111,8 @@ def _from_files(common: str) -> Iterator[Ref]:
 
 
 def _loose(folder: str, name: bytes, depth: int) -> Iterator[tuple[bytes, str]]:
+    if plain.leads_away(folder):
+        return
     try:
         entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
     except OSError:
@@ -121,16 +124,3 @@ def _loose(folder: str, name: bytes, depth: int) -> Iterator[tuple[bytes, str]]:
                 yield from _loose(entry.path, inner, depth + 1)
         else:
             yield inner, entry.path
-
-
-def small_file(path: str, limit: int = 1 << 16) -> bytes:
-    """The first `limit` bytes of a plain file; nothing where it can't be read. Never waits on a pipe or drains a device."""
-    try:
-        fd = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
-    except OSError:
-        return b""
-    try:
-        with os.fdopen(fd, "rb") as stream:
-            return stream.read(limit) if stat.S_ISREG(os.fstat(fd).st_mode) else b""
-    except OSError:
-        return b""

@@ -14,6 +14,7 @@ from fluxguard.errors import GitError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import select
+    from collections.abc import Callable
 
 # A repository's configuration may name programs (a file-system monitor, hooks, a pager) and may fetch
 # missing objects by itself. None of it may happen while we look.
@@ -62,6 +63,7 @@ _LOCAL = (
     "GIT_QUARANTINE_PATH",
     "GIT_CONFIG",
 )
+STARTED: set[int] = set()  # processes of ours that are to end when we do
 SILENCE = 120.0  # seconds without a byte from git before it counts as hung
 
 
@@ -190,6 +192,7 @@ class Running:
         while True:
             pid, status = os.waitpid(self._pid, os.WNOHANG)
             if pid:
+                STARTED.discard(pid)
                 return status
             if time.monotonic() > deadline:
                 raise self._hung()
@@ -203,6 +206,15 @@ class Running:
         try:
             os.kill(self._pid, signal.SIGKILL)
         except ProcessLookupError:
+            pass
+
+
+def stop_all() -> None:
+    """Ends every process that was started here: the last thing that is done before a signal ends us."""
+    for pid in STARTED:
+        try:
+            os.kill(pid, 9)
+        except OSError:
             pass
 
 
@@ -221,10 +233,42 @@ def start(
         os.close(source)
 
 
+# Everybody on the machine can read a command line, and the name of a folder may hold a key: git is given a descriptor.
+_HERE = "/proc/self/fd/3"
+_BY_DESCRIPTOR = os.path.isdir("/proc/self/fd")
+
+
+def _folder(cwd: str) -> int:
+    """A descriptor of a folder, other than the one that git gets; -1 where it can't be opened."""
+    flags = os.O_DIRECTORY | os.O_CLOEXEC | (getattr(os, "O_PATH", 0) if _BY_DESCRIPTOR else 0)
+    try:
+        fd = os.open(cwd, flags)
+    except (OSError, ValueError):
+        return -1
+    if fd == 3:  # duplicated onto itself it would be closed when git starts
+        fd = os.dup(fd)
+        os.close(3)
+    return fd
+
+
+def _in_folder(here: int, begin: Callable[[], int]) -> int:
+    """Starts a process, where descriptors have no names in that folder: we step into it for the moment."""
+    if here < 0 or _BY_DESCRIPTOR:
+        return begin()
+    back = os.open(".", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fchdir(here)
+        return begin()
+    finally:
+        os.fchdir(back)
+        os.close(back)
+
+
 def _spawn(arguments: tuple[str, ...], cwd: str | None, source: int, isolated: bool) -> Running:
     argv = ["git"]
-    if cwd is not None:
-        argv += ["-C", cwd]
+    here = _folder(cwd) if cwd is not None else -1
+    if cwd is not None and (here < 0 or _BY_DESCRIPTOR):
+        argv += ["-C", _HERE if here >= 0 else os.devnull]  # git says itself that it can't go there
     for setting in _SAFE_CONFIG:
         argv += ["-c", setting]
     argv += arguments
@@ -235,8 +279,12 @@ def _spawn(arguments: tuple[str, ...], cwd: str | None, source: int, isolated: b
         (os.POSIX_SPAWN_DUP2, writer, 1),
         (os.POSIX_SPAWN_DUP2, errors, 2),
     ]
+    if here >= 0:
+        actions.append((os.POSIX_SPAWN_DUP2, here, 3))
     try:
-        pid = os.posix_spawnp("git", argv, environment(isolated), file_actions=actions)
+        pid = _in_folder(
+            here, lambda: os.posix_spawnp("git", argv, environment(isolated), file_actions=actions)
+        )
     except OSError as error:
         os.close(reader)
         os.close(errors)
@@ -245,7 +293,25 @@ def _spawn(arguments: tuple[str, ...], cwd: str | None, source: int, isolated: b
         ) from None
     finally:
         os.close(writer)
+        if here >= 0:
+            os.close(here)
+    STARTED.add(pid)
+    if isolated:
+        _bound(pid)
     return Running(arguments, pid, reader, errors)
+
+
+MEMORY = 4 << 30  # bytes that a git may have of its own when it looks through somebody's repository
+
+
+def _bound(pid: int) -> None:
+    """Bounds the memory of a process, where the system can do that to one that runs."""
+    try:
+        from resource import RLIMIT_DATA, prlimit
+
+        prlimit(pid, RLIMIT_DATA, (MEMORY, MEMORY))
+    except (ImportError, OSError, ValueError):
+        pass
 
 
 def output(

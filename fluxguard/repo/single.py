@@ -12,7 +12,7 @@ import zlib
 from fluxguard.repo import delta as deltas
 from fluxguard.repo.forest import IN_MEMORY, TOO_LARGE
 from fluxguard.repo.inflate import Damaged
-from fluxguard.repo.pack import DEEPEST, KINDS, OFS_DELTA, REF_DELTA
+from fluxguard.repo.pack import DEEPEST, KINDS, OFS_DELTA, REF_DELTA, TOO_DEEP
 
 _FAN = 256 * 4
 _LONGEST = 9  # bytes of a size or a distance
@@ -52,7 +52,7 @@ class Single:
                 break
             pending.append((begin, size))
             if len(pending) > DEEPEST:
-                raise Damaged(f"its chain of deltas is longer than {DEEPEST:,}, or a circle")
+                raise Damaged(TOO_DEEP)
             at = base
         if kind not in KINDS:
             raise Damaged("its type is unknown")

@@ -148,7 +148,11 @@ def _loose(store: Store, folder: str, start: str) -> None:
 
 def _packs(store: Store) -> None:
     folder = os.path.join(store.path, "pack")
-    names = {entry.name for entry in _listed(folder, store)}
+    entries = _listed(folder, store)
+    names = {entry.name for entry in entries if not entry.is_dir(follow_symlinks=False)}
+    for entry in entries:
+        if entry.name not in names:
+            _strays(store, os.path.join("pack", entry.name), 0)
     for name in sorted(names):
         where = f"{store.name}/pack/{name}"
         stem, _, kind = name.rpartition(".")

@@ -392,7 +392,7 @@ def _certificate(certificate: Certificate, names: Names, report: Report) -> Iter
     inside = f" ({kinds})" if kinds else ""
     yield from wrapped(f"{lead}{certificate.read:,} of {count(total, 'object')} read{inside}", 2, style)
     yield GREY, f"  {certificate.digest}"
-    yield GREY, f"  {recompute(certificate, report.target == '.')}"
+    yield GREY, f"  {names(recompute(certificate, report.target == '.'))}"
 
 
 def recompute(certificate: Certificate, here: bool) -> str:

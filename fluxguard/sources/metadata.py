@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+import stat
 import zlib
 from collections.abc import Iterable, Iterator
 
 from fluxguard.chunk import WHOLE, Chunk, Origin, Skipped
 from fluxguard.errors import GitError
-from fluxguard.repo import links, run
+from fluxguard.repo import links, plain, run
 from fluxguard.repo.gitdir import GitDir
 from fluxguard.repo.refs import Ref
-from fluxguard.repo.store import Store
+from fluxguard.repo.store import Store, id_width
 from fluxguard.sources import worktree
+
+_REBUILD = "make it anew: rm .git/index && git reset   (what was staged has to be added again)"
+_MOST_HOOKS = 1_000
+_MOST_LINKED = 16  # folders, each in the other
 
 
 def ref_names(refs: Iterable[Ref]) -> Iterator[Chunk]:
@@ -26,7 +32,7 @@ def names(repository: GitDir) -> tuple[list[tuple[bytes, bytes]], list[Skipped]]
     skipped: list[Skipped] = []
     shown = os.fsencode(repository.name) + b"/"
     start = os.fsencode(repository.path)
-    found = sorted(_below(repository.path, skipped))
+    found = sorted(_below(repository.path, skipped, repository.tree))
     return [(os.path.join(start, name), shown + name) for name in found], skipped
 
 
@@ -34,11 +40,28 @@ def files(repository: GitDir, listed: Iterable[tuple[bytes, bytes]], limit: int)
     """What stands in the files that `names` lists. Reflogs are `reflog`, objects of LFS `lfs-object`, all else `git-file`."""
     inside = len(os.fsencode(repository.name)) + 1
     for name, shown in listed:
-        kind = _kind(shown[inside:])
-        for item in worktree.contents([(name, shown)], limit):
+        yield from _content(name, shown, limit, _kind(shown[inside:]))
+
+
+def _content(name: bytes, shown: bytes, limit: int, kind: str = "git-file") -> Iterator[Chunk | Skipped]:
+    """What stands in one of git's files. A link is read, and so is the file it leads to, for git follows it."""
+    where = os.path.realpath(name) if os.path.islink(name) else name
+    wrong = plain.complaint(os.fsdecode(where))
+    if wrong and not os.path.isdir(where) and not _is_socket(where):
+        yield Skipped(shown, f"{wrong}: it was not read")
+    for one in dict.fromkeys((name, where)):
+        for item in worktree.contents([(one, shown)], limit):
             if isinstance(item, Chunk):
                 item.origin = Origin(kind, item.origin.path)
             yield item
+
+
+def _is_socket(name: bytes) -> bool:
+    """A socket, as the file system monitor of git has one, holds nothing."""
+    try:
+        return stat.S_ISSOCK(os.stat(name).st_mode)
+    except OSError:
+        return False
 
 
 def _kind(name: bytes) -> str:
@@ -49,7 +72,7 @@ def _kind(name: bytes) -> str:
     return "git-file"
 
 
-def _below(folder: str, skipped: list[Skipped]) -> Iterator[bytes]:
+def _below(folder: str, skipped: list[Skipped], tree: str = "") -> Iterator[bytes]:
     """Names of files, relative. Other git directories inside it (worktrees, modules) are members of their own."""
     start = os.fsencode(folder)
     pending = [b""]
@@ -68,8 +91,52 @@ def _below(folder: str, skipped: list[Skipped]) -> Iterator[bytes]:
             name = os.path.join(relative, entry.name)
             if not entry.is_dir(follow_symlinks=False):
                 yield name
+                if entry.is_symlink() and entry.is_dir() and name != b"objects":
+                    yield from _linked(name, start, os.fsencode(tree), pending, skipped)
             elif not _is_elsewhere(name, entry.path):
                 pending.append(name)
+
+
+def _linked(
+    name: bytes, start: bytes, tree: bytes, pending: list[bytes], skipped: list[Skipped]
+) -> Iterator[bytes]:
+    """A link to a folder: one that is shared with another git directory is gone into, as git does.
+
+    Hooks may be anywhere; of their folder the files themselves are read. What lies in the working tree is read with that.
+    """
+    path = os.path.join(start, name)
+    real = os.path.realpath(path) + b"/"
+    own = os.path.realpath(start) + b"/"
+    if (
+        own.startswith(real)
+        or real.startswith(own)
+        or (tree and real.startswith(os.path.realpath(tree) + b"/"))
+    ):
+        return  # it has its own turn, or is in a circle
+    if not plain.leads_away(os.fsdecode(path)) and name.count(b"/") < _MOST_LINKED:
+        pending.append(name)
+    elif name == b"hooks" and len(files := _files(path)) < _MOST_HOOKS:
+        yield from (os.path.join(name, inner) for inner in files)
+        inside = (os.path.join(path, inner) for inner in _folders(path))
+        skipped += [Skipped(one, plain.AWAY) for one in inside]
+    else:
+        skipped.append(Skipped(path, plain.AWAY))
+
+
+def _files(folder: bytes) -> list[bytes]:
+    """The names of the files in a folder; none where it can't be read."""
+    return [entry.name for entry in _entries(folder) if not entry.is_dir()]
+
+
+def _folders(folder: bytes) -> list[bytes]:
+    return sorted(entry.name for entry in _entries(folder) if entry.is_dir())
+
+
+def _entries(folder: bytes) -> list[os.DirEntry[bytes]]:
+    try:
+        return list(os.scandir(folder))
+    except OSError:
+        return []
 
 
 def _is_elsewhere(name: bytes, path: bytes) -> bool:
@@ -86,10 +153,7 @@ def store_files(objects: str, name: str, limit: int) -> Iterator[Chunk | Skipped
     skipped: list[Skipped] = []
     for inner in sorted(_below(folder, skipped)) if os.path.isdir(folder) else ():
         shown = os.fsencode(name) + b"/objects/info/" + inner
-        for item in worktree.contents([(os.path.join(os.fsencode(folder), inner), shown)], limit):
-            if isinstance(item, Chunk):
-                item.origin = Origin("git-file", item.origin.path)
-            yield item
+        yield from _content(os.path.join(os.fsencode(folder), inner), shown, limit)
     yield from skipped
 
 
@@ -106,10 +170,7 @@ def strays(store: Store, unseen: Iterable[str], limit: int) -> Iterator[Chunk | 
         yield Chunk(name, Origin("git-file", shown + name))
         if os.path.basename(name).startswith(b"tmp_obj_"):
             yield Chunk(_begun(path), Origin("git-file", shown + name))
-        for item in worktree.contents([(path, shown + name)], limit):
-            if isinstance(item, Chunk):
-                item.origin = Origin("git-file", item.origin.path)
-            yield item
+        yield from _content(path, shown + name, limit)
 
 
 def _begun(path: bytes) -> bytes:
@@ -122,14 +183,46 @@ def _begun(path: bytes) -> bytes:
         return b""
 
 
+def _damaged_indexes(repository: GitDir) -> Iterator[Skipped]:
+    """Indexes whose checksum is wrong: git reads them all the same, and what was cut off is not missed."""
+    names = [os.fsdecode(name) for name in _files(os.fsencode(repository.path))]
+    for name in ("index", *sorted(name for name in names if name.startswith("sharedindex."))):
+        if not _is_sound(os.path.join(repository.path, name), id_width(repository.common)):
+            where = os.path.join(repository.name, name)
+            yield Skipped(os.fsencode(where), "its checksum is wrong: it was cut off or changed; " + _REBUILD)
+
+
+def _is_sound(path: str, width: int) -> bool:
+    """Whether a file ends with the checksum of what is before it; zeros stand for none (`index.skipHash`)."""
+    digest = (hashlib.sha256 if width == 32 else hashlib.sha1)(usedforsecurity=False)
+    try:
+        with open(path, "rb") as stream:
+            left = os.fstat(stream.fileno()).st_size - width
+            while left > 0 and (piece := stream.read(min(left, worktree.PIECE))):
+                digest.update(piece)
+                left -= len(piece)
+            last = stream.read(width)
+    except OSError:
+        return True  # whoever lists it says so
+    return left == 0 and last in (digest.digest(), bytes(width))
+
+
 def index_names(repository: GitDir) -> Iterator[Chunk | Skipped]:
     """The paths in a git directory's index, in any version of its format."""
     if not os.path.lexists(repository.index):
         return
     shown = os.fsencode(repository.name) + b"/index"
+    for name, wrong in plain.obstacles(repository.path, repository.common):
+        said = wrong if name == "index" else f"{name}: {wrong}"
+        yield Skipped(shown, f"git, which would list it, was not started here: {said}")
+        return
+    yield from _damaged_indexes(repository)
     try:
         raw = run.output(
-            "--git-dir", repository.path, "ls-files", "--stage", "-z", "--full-name", isolated=True
+            *("--git-dir=.", "--work-tree=."),  # wherever its configuration says that the working tree is
+            *("ls-files", "--stage", "-z", "--full-name"),
+            cwd=repository.path,
+            isolated=True,
         )
     except GitError as error:
         yield Skipped(shown, f"the index can't be read: {error.what} {error.hint}".strip())

@@ -20,6 +20,7 @@ from packing import BLOB, COMMIT, OFS_DELTA, REF_DELTA, TAG, TREE, Copy, Item
 
 from fluxguard.audit import run
 from fluxguard.config import Config
+from fluxguard.repo import forest
 
 MEMORY = 3 << 30  # bytes of address space; the libraries take one of them
 PACK = b"PACK\0\0\0\2"
@@ -564,3 +565,30 @@ def test_thousands_of_packs(bare: Path, audit: Audit, mint: Mint) -> None:
         packing.install(bare, pack, index=packing.index_of(pack, [(id_of(data), places[0])]))
     audit(bare, 0)
     assert certified(bare) == 1_500
+
+
+# --- more than anybody can read ----------------------------------------------------------------------------------
+
+
+def swollen(bare: Path, base: int, copies: int, number: int) -> None:
+    """A pack of a few kB with `number` objects, each of them `copies` times a base of so many bytes."""
+    head = (Copy(0, 1 << 16),) * (base >> 16)
+    items = [Item(BLOB, bytes(1 << 16)), Item(BLOB, bytes(base), 0, head)]
+    for one in range(number):
+        last = Copy(0, one + 1)
+        whole = (*(Copy(at, min(base - at, 0xFFFFFF)) for at in range(0, base, 0xFFFFFF)),) * copies
+        items.append(Item(BLOB, bytes(base * copies + one + 1), 1, (*whole, last)))
+    packing.install(bare, packing.write(items))
+
+
+@pytest.mark.parametrize(("copies", "number"), [(4, 40), (16, 12)], ids=["in memory", "made by git"])
+def test_what_is_made_of_a_few_bytes_has_a_limit(
+    copies: int, number: int, bare: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    swollen(bare, 4 << 20, copies, number)
+    whole = run.audit(str(bare), Config())
+    assert not whole.skipped
+    monkeypatch.setattr(forest, "_LEAST_MADE", 256 << 20)
+    few = run.audit(str(bare), Config(), full=True)
+    assert {one.reason for one in few.skipped} == {forest.TOO_MUCH}
+    assert few.certificates[0].read < whole.certificates[0].read

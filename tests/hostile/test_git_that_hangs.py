@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 
 import pytest
-from conftest import Repo
+from conftest import COMMAND, Repo
 
 PROGRAM = """
 import sys
@@ -60,3 +62,43 @@ def hung(
         timeout=120,
     )
     return done, time.monotonic() - started
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+@pytest.mark.parametrize("arguments", [["audit"], ["scan"], ["hook", "pre-commit"]])
+def test_a_signal_ends_git_too(
+    repo: Repo, tmp_path: Path, number: signal.Signals, arguments: list[str]
+) -> None:
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    (folder / "git").write_text(f"#!/bin/sh\necho $$ >> {tmp_path}/begun\nexec sleep 600\n")
+    (folder / "git").chmod(0o755)
+    env = {**repo.env, "PATH": f"{folder}:{repo.env['PATH']}"}
+    with subprocess.Popen([COMMAND, *arguments], cwd=repo.path, env=env, stderr=subprocess.DEVNULL) as ours:
+        begun = _written(tmp_path / "begun")
+        ours.send_signal(number)
+        assert ours.wait(20) == (130 if number == signal.SIGINT else -number)
+    for pid in begun:
+        assert _ends(pid)
+
+
+def _written(path: Path) -> list[int]:
+    """The numbers in a file, once there are any and no more come."""
+    for _ in range(200):
+        time.sleep(0.1)
+        if path.exists() and path.stat().st_size and time.time() - path.stat().st_mtime > 0.3:
+            return [*map(int, path.read_text().split())]
+    raise AssertionError("git was not started")
+
+
+def _ends(pid: int) -> bool:
+    """Whether a process is gone, or goes in a moment; one that waits to be reaped is gone."""
+    for _ in range(50):
+        try:
+            os.kill(pid, 0)
+            if ") Z " in Path(f"/proc/{pid}/stat").read_text():
+                return True
+        except OSError:
+            return True
+        time.sleep(0.1)
+    return False
