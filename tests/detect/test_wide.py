@@ -9,8 +9,9 @@ import pytest
 from fluxguard.detect.engine import Detector, Match
 from fluxguard.detect.ruleset import built_in
 
-KEY = "_".join(["flux", "prod", "q8Wm2Zt6Yb1Nc4Vx9Kd3Lp7R"])
-SHORT = "_".join(["flux", "prod", "q8Wm2Zt6Yb1Nc4Vx"])
+WHOLE = "q8Wm2Zt6Yb1Nc4Vx9Kd3Lp7R"
+KEY = "{}_{}_{}".format("flux", "prod", WHOLE)
+SHORT = "{}_{}_{}".format("flux", "prod", WHOLE[:16])
 DETECTOR = Detector(built_in())
 LE, BE = "utf-16-le", "utf-16-be"
 
