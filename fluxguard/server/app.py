@@ -28,6 +28,7 @@ from fluxguard.server.pages.console import FOLDER, SignInFirst, render, sign_in_
 from fluxguard.server.platform import Platform
 from fluxguard.server.problems import MEDIA, Problem
 
+NO_SNIFF = (b"x-content-type-options", b"nosniff")
 FLUSH = 1.0  # seconds between writings of what was counted
 log = logging.getLogger("fluxguard.server")
 
@@ -42,7 +43,7 @@ def create_app(platform: Platform) -> FastAPI:
         redoc_url=None,
     )
     app.state.platform = platform
-    for router in (keys.router, audit.router, machines.router, resources.router, leaks.router, vendor.router):
+    for router in (resources.router, machines.router, keys.router, audit.router, leaks.router, vendor.router):
         app.include_router(router)
     for pages in (signing.router, console_keys.router, others.router):
         app.include_router(pages)
@@ -93,11 +94,9 @@ class Envelope:
 
         async def sending(message: Message) -> None:
             if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
-                headers["X-Request-Id"] = state["request_id"]
-                headers["X-Content-Type-Options"] = "nosniff"
+                message["headers"] = [*message["headers"], (b"x-request-id", state["request_id"].encode()), NO_SNIFF]
                 for name, value in (state.get("rate") or {}).items():
-                    headers.setdefault(name, value)
+                    MutableHeaders(scope=message).setdefault(name, value)
             await send(message)
 
         await self.app(scope, receive, sending)

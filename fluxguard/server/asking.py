@@ -23,12 +23,12 @@ LOGIN = "fluxlogin_"  # what a login token begins with
 MANAGERS = frozenset({"owner", "admin", "member"})
 
 
-def platform_of(request: Request) -> Platform:
+async def platform_of(request: Request) -> Platform:  # `async`, for FastAPI would send a plain function to a thread
     platform: Platform = request.app.state.platform
     return platform
 
 
-def gate_of(request: Request) -> Gate:
+async def gate_of(request: Request) -> Gate:
     gate: Gate = request.app.state.gate
     return gate
 
@@ -137,10 +137,12 @@ async def admitted(request: Request, permission: str, operation: str, project: s
     """Lets a metered request in. A person's login token has no quota. Raises: Problem."""
     value = bearer(request)
     if value.startswith(LOGIN):
-        who = await off_loop(platform_of(request), lambda: _person(platform_of(request), value, request))
+        platform: Platform = request.app.state.platform
+        who = await off_loop(platform, lambda: _person(platform, value, request))
         return Guest(who.actor.workspace, who.actor, None)
-    gate, visit = gate_of(request), Visit(address_of(request), agent_of(request), operation, project)
-    caller = await off_loop(gate.platform, lambda: gate.admit(value, visit, permission))
+    gate: Gate = request.app.state.gate
+    visit = Visit(address_of(request), agent_of(request), operation, project)
+    caller = await gate.admit(value, visit, permission)
     request.state.rate = caller.headers
     actor = Actor(
         f"key:{caller.id}", caller.workspace, visit.address, visit.user_agent, request.state.request_id

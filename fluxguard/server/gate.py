@@ -6,22 +6,26 @@ told later (how often, from where) is gathered in memory and written each second
 
 from __future__ import annotations
 
+import asyncio
 import json
 import sqlite3
 import threading
+import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
+from starlette.concurrency import run_in_threadpool
 
 from fluxguard import wire
 from fluxguard.server import life, problems
 from fluxguard.server.platform import Platform
 from fluxguard.server.settings import HOUR
 from fluxguard.server.tables import keys, refusals, uses
+from fluxguard.server.together import Together
 from fluxguard.server.trail import Actor
 
 MINUTE = 60_000
@@ -30,14 +34,20 @@ COLUMNS = (
     "id", "workspace_id", "name", "state", "permissions", "scope", "hourly_limit", "expires_at", "confirmed_at",
     "pending_until", "ends_at", "ended_at", "quarantine",
 )  # fmt: skip
-FIND = f"SELECT {', '.join(COLUMNS)} FROM keys WHERE lookup = ?"  # noqa: S608
-# One row a key: the hour (in milliseconds, as settings.HOUR) begins with its first request.
+FIND = f"SELECT {', '.join(COLUMNS)} FROM keys WHERE lookup = :lookup"  # noqa: S608
+# One row a key: the hour (in milliseconds, as settings.HOUR) begins with its first request. A clock that is set back neither
+# gives a fresh hour nor makes the one that is running longer.
 COUNT = """
-    INSERT INTO windows (key_id, start, n) VALUES (?, ?, 1) ON CONFLICT (key_id) DO UPDATE SET
-        n = CASE WHEN excluded.start - windows.start >= 3600000 THEN 1 ELSE windows.n + 1 END,
-        start = CASE WHEN excluded.start - windows.start >= 3600000 THEN excluded.start ELSE windows.start END
+    INSERT INTO windows (key_id, start, n) VALUES (:key, :now, :more) ON CONFLICT (key_id) DO UPDATE SET
+        n = CASE WHEN excluded.start - windows.start >= 3600000 THEN excluded.n ELSE windows.n + excluded.n END,
+        start = CASE WHEN excluded.start - windows.start >= 3600000 OR excluded.start < windows.start
+            THEN excluded.start ELSE windows.start END
     RETURNING n, start
 """
+PATIENCE = 5.0  # seconds that counting waits for another writer
+PAUSE = 0.0005  # between two tries; SQLite's own handler would sleep up to a tenth of a second
+MOST_KEPT = 100_000  # counts that are kept in memory while the database can't be written
+LONG_LOG = 8000  # pages of the write-ahead log from which a checkpoint waits for its end
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,53 +97,135 @@ class Book(Protocol):
 
     def find(self, lookup: bytes) -> Mapping[str, Any] | None: ...
 
-    def count(self, key_id: str, now: int) -> tuple[int, int]: ...
+    def count(self, key_ids: Sequence[str], now: int) -> list[tuple[int, int]]:
+        """One request more for each; a key may be named more than once. Returns for each the number, and when its hour began."""
+
+    async def count_soon(self, key_ids: Sequence[str], now: int) -> list[tuple[int, int]]: ...
+
+    def tidy(self) -> None: ...
 
     def close(self) -> None: ...
 
 
+class Busy(Exception):
+    """Another process writes."""
+
+
 class SqliteBook:
-    """On the embedded database: one connection for all, straight to the driver.
+    """On the embedded database: straight to the driver, one connection that reads and one that counts.
 
     `synchronous=NORMAL` is enough for a counter: a crash of the machine may forget the last requests of an hour, never a change.
+    Checkpoints are no business of a request: `tidy` makes them.
     """
 
     def __init__(self, path: str) -> None:
-        self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=5)
-        self._connection.execute("PRAGMA synchronous=NORMAL")
-        self._lock = threading.Lock()
+        self._reading, self._counting = _raw(path, 5), _raw(path, 0)
+        self._tidying = _raw(path, 5)
+        self._read_lock, self._count_lock = threading.Lock(), threading.Lock()
 
     def find(self, lookup: bytes) -> Mapping[str, Any] | None:
-        with self._lock:
-            row = self._connection.execute(FIND, (lookup,)).fetchone()
+        with self._read_lock:
+            row = self._reading.execute(FIND, {"lookup": lookup}).fetchone()
         return None if row is None else dict(zip(COLUMNS, row, strict=True))
 
-    def count(self, key_id: str, now: int) -> tuple[int, int]:
-        with self._lock:
-            n, start = self._connection.execute(COUNT, (key_id, now)).fetchone()
-        return n, start
+    def count(self, key_ids: Sequence[str], now: int) -> list[tuple[int, int]]:
+        end = time.monotonic() + PATIENCE
+        while True:
+            try:
+                return self._try(key_ids, now)
+            except Busy:
+                if time.monotonic() > end:
+                    raise problems.busy() from None
+                time.sleep(PAUSE)
+
+    async def count_soon(self, key_ids: Sequence[str], now: int) -> list[tuple[int, int]]:
+        """As `count`, on the event loop, which has other things to do while another process writes."""
+        end = time.monotonic() + PATIENCE
+        while True:
+            try:
+                return self._try(key_ids, now)
+            except Busy:
+                if time.monotonic() > end:
+                    raise problems.busy() from None
+                await asyncio.sleep(PAUSE)
+
+    def _try(self, key_ids: Sequence[str], now: int) -> list[tuple[int, int]]:
+        with self._count_lock:
+            run = self._counting.execute
+            counts = Counter(key_ids)
+            try:
+                if len(counts) == 1:
+                    return _numbered(key_ids, {key_ids[0]: _row(run, key_ids[0], now, len(key_ids))})
+                run("BEGIN IMMEDIATE")
+                totals = {key: _row(run, key, now, more) for key, more in counts.items()}
+                run("COMMIT")
+                return _numbered(key_ids, totals)
+            except sqlite3.OperationalError as error:
+                if self._counting.in_transaction:
+                    run("ROLLBACK")
+                if error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+                    raise Busy from None
+                raise
+
+    def tidy(self) -> None:
+        """Carries the write-ahead log over into the database; where the log grew long under load, to its very end."""
+        _, pages, _ = self._tidying.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+        if pages > LONG_LOG:
+            self._tidying.execute("PRAGMA wal_checkpoint(RESTART)").fetchone()
 
     def close(self) -> None:
-        self._connection.close()
+        for connection in (self._reading, self._counting, self._tidying):
+            connection.close()
+
+
+def _raw(path: str, timeout: float) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=timeout)
+    connection.execute("PRAGMA synchronous=NORMAL")
+    connection.execute("PRAGMA wal_autocheckpoint=0")
+    return connection
+
+
+def _row(run: Callable[..., sqlite3.Cursor], key: str, now: int, more: int) -> tuple[int, int]:
+    n, start = run(COUNT, {"key": key, "now": now, "more": more}).fetchall()[0]
+    return n, start
+
+
+def _numbered(key_ids: Sequence[str], totals: Mapping[str, tuple[int, int]]) -> list[tuple[int, int]]:
+    """Each request's own number, where several of one key were counted at once: the first to come has the lowest."""
+    left = Counter(key_ids)
+    numbers = []
+    for key in key_ids:
+        left[key] -= 1
+        n, start = totals[key]
+        numbers.append((n - left[key], start))
+    return numbers
 
 
 class SharedBook:
-    """On PostgreSQL, through the engine's pool."""
+    """On PostgreSQL, through the engine's pool; in threads, for each statement travels."""
 
     def __init__(self, engine: sa.Engine) -> None:
         self._engine = engine
-        self._count = sa.text(COUNT.replace("(?, ?, 1)", "(:key, :now, 1)"))
+        self._find, self._count = sa.text(FIND), sa.text(COUNT)
 
     def find(self, lookup: bytes) -> Mapping[str, Any] | None:
-        query = sa.select(*(keys.c[name] for name in COLUMNS)).where(keys.c.lookup == lookup)
         with self._engine.connect() as connection:
-            row = connection.execute(query).mappings().first()
+            row = connection.execute(self._find, {"lookup": lookup}).mappings().first()
         return None if row is None else dict(row)
 
-    def count(self, key_id: str, now: int) -> tuple[int, int]:
+    def count(self, key_ids: Sequence[str], now: int) -> list[tuple[int, int]]:
+        totals = {}
         with self._engine.begin() as connection:
-            row = connection.execute(self._count, {"key": key_id, "now": now}).one()
-        return row[0], row[1]
+            for key, more in sorted(Counter(key_ids).items()):  # in one order everywhere, or two would wait for each other
+                n, start = connection.execute(self._count, {"key": key, "now": now, "more": more}).one()
+                totals[key] = n, start
+        return _numbered(key_ids, totals)
+
+    async def count_soon(self, key_ids: Sequence[str], now: int) -> list[tuple[int, int]]:
+        return await run_in_threadpool(self.count, key_ids, now)
+
+    def tidy(self) -> None:
+        """PostgreSQL does that by itself."""
 
     def close(self) -> None:
         """The engine is not ours."""
@@ -152,6 +244,7 @@ class Gate:
         self._last: dict[str, tuple[int, tuple[str, str, str, str]]] = {}
         self._refusals: Counter[tuple[int, str, str, str]] = Counter()
         self._lock = threading.Lock()
+        self._counts = Together(self._count_these)
 
     def recognise(self, key: str, address: str, user_agent: str, *, peek: bool = False) -> Caller:
         """The key behind a request. peek: asking is no use, so nothing about the key changes.
@@ -181,12 +274,13 @@ class Gate:
             self._contained(row, now, address, user_agent)
         return _caller(row)
 
-    def admit(self, key: str, visit: Visit, permission: str) -> Caller:
+    async def admit(self, key: str, visit: Visit, permission: str) -> Caller:
         """The whole way of a metered request: recognised, counted, allowed, noted down.
 
         Raises: Problem 401, 403, 404 for a project out of scope, 429.
         """
-        caller = self.count(self.recognise(key, visit.address, visit.user_agent), visit)
+        caller = await self._recognised(key, visit)
+        caller = self._judged(caller, visit, *await self._counts.ask(caller.id))
         try:
             caller.must(permission, visit.project or None)
         except problems.Problem as problem:
@@ -196,10 +290,20 @@ class Gate:
         self.note(caller, visit)
         return caller
 
+    async def _recognised(self, key: str, visit: Visit) -> Caller:
+        if self.platform.settings.embedded:
+            return self.recognise(key, visit.address, visit.user_agent)
+        return await run_in_threadpool(self.recognise, key, visit.address, visit.user_agent)
+
+    async def _count_these(self, key_ids: Sequence[str]) -> list[tuple[int, int]]:
+        return await self.book.count_soon(key_ids, self.platform.now())
+
     def count(self, caller: Caller, visit: Visit) -> Caller:
         """Counts one request against the hour's quota. Raises: Problem 429 when it is used up."""
+        return self._judged(caller, visit, *self.book.count([caller.id], self.platform.now())[0])
+
+    def _judged(self, caller: Caller, visit: Visit, n: int, start: int) -> Caller:
         now = self.platform.now()
-        n, start = self.book.count(caller.id, now)
         reset = max(1, -(-(start + HOUR - now) // 1000))
         counted = replace(caller, used=n, reset=reset)
         if n > caller.limit:
@@ -245,15 +349,30 @@ class Gate:
             self._refusals[now // MINUTE, address[:64], key_id, reason] += 1
 
     def flush(self) -> None:
-        """Writes what was gathered. Called each second, and at the end."""
+        """Writes what was gathered. Called each second, and at the end. What can't be written now is kept for the next time."""
         with self._lock:
             gathered, self._uses = self._uses, Counter()
             last, self._last = self._last, {}
             refused, self._refusals = self._refusals, Counter()
+        try:
+            self._write(gathered, last, refused)
+        except Exception:
+            with self._lock:
+                if len(self._uses) + len(gathered) + len(refused) < MOST_KEPT:
+                    self._uses.update(gathered)
+                    self._refusals.update(refused)
+                    self._last = {**last, **self._last}
+            raise
+        self.book.tidy()
+
+    def _write(
+        self, gathered: Counter[tuple[str, int, str, str, str, str]],
+        last: Mapping[str, tuple[int, tuple[str, str, str, str]]], refused: Counter[tuple[int, str, str, str]],
+    ) -> None:  # fmt: skip
         if not (gathered or refused):
             return
-        with self.platform.store.write() as connection:
-            insert = sqlite.insert if self.platform.settings.embedded else postgresql.insert
+        insert = sqlite.insert if self.platform.settings.embedded else postgresql.insert
+        with self.platform.store.write(durable=False) as connection:
             for table, names, counts in (
                 (uses, ("key_id", "minute", "operation", "project_id", "address", "user_agent"), gathered),
                 (refusals, ("minute", "address", "key_id", "reason"), refused),
@@ -265,19 +384,17 @@ class Gate:
                     index_elements=[table.c[name] for name in names],
                     set_={"n": table.c.n + adding.excluded.n},
                 )
-                connection.execute(
-                    adding, [{**dict(zip(names, what, strict=True)), "n": n} for what, n in counts.items()]
-                )
+                rows = [{**dict(zip(names, what, strict=True)), "n": n} for what, n in sorted(counts.items())]
+                connection.execute(adding, rows)
             if last:
                 moving = (
                     keys.update()
                     .where(keys.c.id == sa.bindparam("the_key"))
                     .values(last_used_at=sa.bindparam("moment"), last_used=sa.bindparam("how"))
                 )
-                connection.execute(
-                    moving,
-                    [{"the_key": key, "moment": at, "how": _told(how)} for key, (at, how) in last.items()],
-                )
+                connection.execute(moving, [
+                    {"the_key": key, "moment": at, "how": _told(how)} for key, (at, how) in sorted(last.items())
+                ])  # fmt: skip
 
     def close(self) -> None:
         self.flush()
