@@ -56,12 +56,16 @@ class Target:
 
 def main() -> None:
     """Measures and prints."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--seconds", type=int, default=5, help="of load in each round (default: 5)")
     parser.add_argument("--rounds", type=int, default=5, help="of each in turn (default: 5)")
     parser.add_argument("--connections", type=int, default=16, help="of wrk (default: 16)")
     parser.add_argument("--workers", type=int, default=2, help="processes of each server (default: 2)")
-    parser.add_argument("--keys", type=int, default=1_000_000, help="of the large database (default: 1,000,000)")
+    parser.add_argument(
+        "--keys", type=int, default=1_000_000, help="of the large database (default: 1,000,000)"
+    )
     parser.add_argument("--only", choices=("sqlite", "postgresql", "lookup"), help="one part")
     args = parser.parse_args()
     if shutil.which("wrk") is None:
@@ -81,7 +85,9 @@ def against_bare(title: str, folder: Path, database: str, args: argparse.Namespa
     """Our metered route and the bare framework's, in turn."""
     with platform(folder, database, args.workers) as ours, bare(folder, ours, args.workers) as theirs:
         series = measure({"fluxguard": ours, "bare FastAPI": theirs}, args)
-    print(table(f"GET /api/scenarios, {title}, {args.workers} workers, {args.connections} connections", series))
+    print(
+        table(f"GET /api/scenarios, {title}, {args.workers} workers, {args.connections} connections", series)
+    )
 
 
 def measure(targets: Mapping[str, Target], args: argparse.Namespace) -> dict[str, Series]:
@@ -147,8 +153,12 @@ def table(title: str, series: Mapping[str, Series]) -> str:
         f"  {'':<16}{'requests/s':>12}{'best':>8}{'p50 ms':>9}{'p99 ms':>9}{'cpu us':>9}{'x time':>9}{'x cpu':>8}",
     ]
     for name, mine in series.items():
-        slower = statistics.median(theirs / ours for ours, theirs in zip(mine.rate, reference.rate, strict=True))
-        dearer = statistics.median(ours / theirs for ours, theirs in zip(mine.cpu, reference.cpu, strict=True))
+        slower = statistics.median(
+            theirs / ours for ours, theirs in zip(mine.rate, reference.rate, strict=True)
+        )
+        dearer = statistics.median(
+            ours / theirs for ours, theirs in zip(mine.cpu, reference.cpu, strict=True)
+        )
         lines.append(
             f"  {name:<16}{statistics.median(mine.rate):>12,.0f}{max(mine.rate):>8,.0f}{statistics.median(mine.p50):>9.1f}"
             f"{statistics.median(mine.p99):>9.1f}{statistics.median(mine.cpu) * 1e6:>9.0f}{slower:>9.2f}{dearer:>8.2f}"
@@ -162,12 +172,26 @@ def platform(folder: Path, database: str, workers: int) -> Iterator[Target]:
     env, key = founded(folder, database)
     port = free_port()
     extra = ["--database", database] if database else []
-    command = [sys.executable, "-m", "fluxguard", "serve", "--port", str(port), "--workers", str(workers), *extra]
+    command = [
+        sys.executable,
+        "-m",
+        "fluxguard",
+        "serve",
+        "--port",
+        str(port),
+        "--workers",
+        str(workers),
+        *extra,
+    ]
     with running(command, env, folder, f"http://127.0.0.1:{port}/readyz") as process:
         base = f"http://127.0.0.1:{port}"
         project = ask(f"{base}/api/projects", key, {"name": "bench"})["id"]
         for number in range(3):
-            wish = {"project_id": project, "name": f"Scenario {number}", "config_snapshot": {"personas": ["a", "b"]}}
+            wish = {
+                "project_id": project,
+                "name": f"Scenario {number}",
+                "config_snapshot": {"personas": ["a", "b"]},
+            }
             ask(f"{base}/api/scenarios", key, wish)
         script = folder / "header.lua"
         script.touch(0o600)
@@ -180,13 +204,27 @@ def platform(folder: Path, database: str, workers: int) -> Iterator[Target]:
 def founded(folder: Path, database: str) -> tuple[dict[str, str], str]:
     """A platform with its first key, whose quota is raised. Returns the server's environment and the key."""
     folder.mkdir(parents=True)
-    env = {**os.environ, "FLUXGUARD_SERVER_DIR": str(folder / "server"), "HOME": str(folder), "PYTHONPATH": str(HERE.parent)}
+    env = {
+        **os.environ,
+        "FLUXGUARD_SERVER_DIR": str(folder / "server"),
+        "HOME": str(folder),
+        "PYTHONPATH": str(HERE.parent),
+    }
     extra = ["--database", database] if database else []
-    command = [sys.executable, "-m", "fluxguard", "serve", "init", "--owner", "bench@example.org", "--password-stdin"]
+    command = [
+        sys.executable,
+        "-m",
+        "fluxguard",
+        "serve",
+        "init",
+        "--owner",
+        "bench@example.org",
+        "--password-stdin",
+    ]
     done = subprocess.run(
         [*command, "--format", "json", *extra], input=PASSWORD, capture_output=True, env=env, check=True
     )
-    raised = f"UPDATE keys SET hourly_limit = {LIMIT}"  # noqa: S608
+    raised = f"UPDATE keys SET hourly_limit = {LIMIT}"
     if database:
         import psycopg
 
@@ -210,14 +248,16 @@ def bare(folder: Path, ours: Target, workers: int) -> Iterator[Target]:
 
 
 @contextlib.contextmanager
-def running(command: list[str], env: Mapping[str, str], folder: Path, ready: str) -> Iterator[subprocess.Popen[bytes]]:
+def running(
+    command: list[str], env: Mapping[str, str], folder: Path, ready: str
+) -> Iterator[subprocess.Popen[bytes]]:
     """A server in a process group of its own, from when it answers until it is told to stop."""
     with (folder / "server.log").open("ab") as log:
         process = subprocess.Popen(command, env=dict(env), stdout=log, stderr=log, start_new_session=True)
     try:
         for _ in range(300):
             with contextlib.suppress(OSError):
-                urllib.request.urlopen(ready, timeout=2).close()  # noqa: S310
+                urllib.request.urlopen(ready, timeout=2).close()
                 break
             time.sleep(0.1)
         else:
@@ -236,7 +276,7 @@ def ask(url: str, key: str, body: object = None) -> dict[str, str]:
     """A request's JSON."""
     data = None if body is None else json.dumps(body).encode()
     headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
-    with urllib.request.urlopen(urllib.request.Request(url, data, headers), timeout=30) as answer:  # noqa: S310
+    with urllib.request.urlopen(urllib.request.Request(url, data, headers), timeout=30) as answer:
         return json.load(answer)  # type: ignore[no-any-return]
 
 
@@ -294,7 +334,7 @@ def filled(folder: Path, number: int) -> tuple[object, list[bytes]]:
         model = dict(zip(names, cursor.fetchone(), strict=True))
         with connection:
             connection.executemany(
-                f"INSERT INTO keys ({', '.join(names)}) VALUES ({', '.join('?' * len(names))})",  # noqa: S608
+                f"INSERT INTO keys ({', '.join(names)}) VALUES ({', '.join('?' * len(names))})",
                 (
                     tuple({**model, "id": f"key_{n:020x}", "lookup": secrets.token_bytes(32),
                            "fingerprint": f"fg1:{secrets.token_hex(32)}"}[name] for name in names)

@@ -11,8 +11,8 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
-from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
+from starlette.routing import Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -52,6 +52,7 @@ def create_app(platform: Platform) -> FastAPI:
     app.add_exception_handler(Problem, _problem)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)
+    app.router.routes.insert(0, Route("/api/scenarios", resources.list_scenarios_at_once, methods=["GET"]))
     app.add_middleware(Envelope)
     describe(app)
     return app
@@ -74,7 +75,7 @@ async def _write_counts(gate: Gate) -> None:
     while True:
         await asyncio.sleep(FLUSH)
         try:
-            await asyncio.to_thread(gate.flush)
+            await gate.flush_soon()
         except Exception:
             log.error("what was counted in the last second could not be written")
 
@@ -94,9 +95,13 @@ class Envelope:
 
         async def sending(message: Message) -> None:
             if message["type"] == "http.response.start":
-                message["headers"] = [*message["headers"], (b"x-request-id", state["request_id"].encode()), NO_SNIFF]
+                message["headers"] = [
+                    *message["headers"],
+                    (b"x-request-id", state["request_id"].encode()),
+                    NO_SNIFF,
+                ]
                 for name, value in (state.get("rate") or {}).items():
-                    MutableHeaders(scope=message).setdefault(name, value)
+                    message["headers"].append((name.lower().encode(), value.encode()))
             await send(message)
 
         await self.app(scope, receive, sending)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from typing import Annotated, TypeVar
 
 import sqlalchemy as sa
@@ -23,7 +25,9 @@ LOGIN = "fluxlogin_"  # what a login token begins with
 MANAGERS = frozenset({"owner", "admin", "member"})
 
 
-async def platform_of(request: Request) -> Platform:  # `async`, for FastAPI would send a plain function to a thread
+async def platform_of(
+    request: Request,
+) -> Platform:  # `async`, for FastAPI would send a plain function to a thread
     platform: Platform = request.app.state.platform
     return platform
 
@@ -120,8 +124,17 @@ def person(request: Request, user_id: str, role: str, workspace: str) -> Princip
 Principals = Annotated[Principal, Depends(principal)]
 
 
+_NUMBERS = itertools.count()
+
+
 def request_id() -> str:
-    return "req_" + secrets.token_hex(8)
+    """A name for a request, which is no secret: random for the process, then counted."""
+    return f"req_{_process()}{next(_NUMBERS):08x}"
+
+
+@cache
+def _process() -> str:
+    return secrets.token_hex(6)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,22 +12,22 @@ import sqlite3
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 from starlette.concurrency import run_in_threadpool
 
 from fluxguard import wire
 from fluxguard.server import life, problems
 from fluxguard.server.platform import Platform
 from fluxguard.server.settings import HOUR
-from fluxguard.server.tables import keys, refusals, uses
 from fluxguard.server.together import Together
 from fluxguard.server.trail import Actor
 
+T = TypeVar("T")
 MINUTE = 60_000
 FIRST_USE = frozenset({"pending", "active", "grace"})
 COLUMNS = (
@@ -47,7 +47,15 @@ COUNT = """
 PATIENCE = 5.0  # seconds that counting waits for another writer
 PAUSE = 0.0005  # between two tries; SQLite's own handler would sleep up to a tenth of a second
 MOST_KEPT = 100_000  # counts that are kept in memory while the database can't be written
-LONG_LOG = 8000  # pages of the write-ahead log from which a checkpoint waits for its end
+LONG_LOG = 2000  # pages of the write-ahead log from which a checkpoint waits for its end
+
+
+def _adding(table: str, names: Sequence[str]) -> str:
+    """SQL that adds to a count, whether it stands there yet or not."""
+    return (
+        f"INSERT INTO {table} ({', '.join(names)}, n) VALUES ({', '.join(f':{name}' for name in names)}, :n) "  # noqa: S608
+        f"ON CONFLICT ({', '.join(names)}) DO UPDATE SET n = {table}.n + excluded.n"
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +100,34 @@ class Caller:
             raise problems.not_found()
 
 
+USED = _adding("uses", ("key_id", "minute", "operation", "project_id", "address", "user_agent"))
+REFUSED = _adding("refusals", ("minute", "address", "key_id", "reason"))
+LAST_USED = "UPDATE keys SET last_used_at = :moment, last_used = :how WHERE id = :key"
+Notes = Sequence[tuple[str, Sequence[Mapping[str, Any]]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Gathered:
+    """What is told later: how often keys were used and refused, and how each was used last."""
+
+    uses: Counter[tuple[str, int, str, str, str, str]]
+    last: dict[str, tuple[int, tuple[str, str, str, str]]]
+    refusals: Counter[tuple[int, str, str, str]]
+
+
+def _notes(gathered: Gathered) -> Notes:
+    """As statements, their rows in one order everywhere: two processes would wait for each other otherwise."""
+    used = ("key_id", "minute", "operation", "project_id", "address", "user_agent")
+    refused = ("minute", "address", "key_id", "reason")
+    return (
+        (USED, [{**dict(zip(used, what, strict=True)), "n": n} for what, n in sorted(gathered.uses.items())]),
+        (REFUSED, [{**dict(zip(refused, what, strict=True)), "n": n} for what, n in sorted(gathered.refusals.items())]),
+        (LAST_USED, [
+            {"key": key, "moment": at, "how": _told(how)} for key, (at, how) in sorted(gathered.last.items())
+        ]),
+    )  # fmt: skip
+
+
 class Book(Protocol):
     """The two statements of the hot path on one kind of database."""
 
@@ -101,6 +137,11 @@ class Book(Protocol):
         """One request more for each; a key may be named more than once. Returns for each the number, and when its hour began."""
 
     async def count_soon(self, key_ids: Sequence[str], now: int) -> list[tuple[int, int]]: ...
+
+    def write(self, notes: Notes) -> None:
+        """Several statements, each for several rows, in one transaction."""
+
+    async def write_soon(self, notes: Notes) -> None: ...
 
     def tidy(self) -> None: ...
 
@@ -129,41 +170,44 @@ class SqliteBook:
         return None if row is None else dict(zip(COLUMNS, row, strict=True))
 
     def count(self, key_ids: Sequence[str], now: int) -> list[tuple[int, int]]:
-        end = time.monotonic() + PATIENCE
-        while True:
-            try:
-                return self._try(key_ids, now)
-            except Busy:
-                if time.monotonic() > end:
-                    raise problems.busy() from None
-                time.sleep(PAUSE)
+        return _patiently(lambda: self._try_counting(key_ids, now))
 
     async def count_soon(self, key_ids: Sequence[str], now: int) -> list[tuple[int, int]]:
-        """As `count`, on the event loop, which has other things to do while another process writes."""
-        end = time.monotonic() + PATIENCE
-        while True:
-            try:
-                return self._try(key_ids, now)
-            except Busy:
-                if time.monotonic() > end:
-                    raise problems.busy() from None
-                await asyncio.sleep(PAUSE)
+        return await _patiently_soon(lambda: self._try_counting(key_ids, now))
 
-    def _try(self, key_ids: Sequence[str], now: int) -> list[tuple[int, int]]:
+    def write(self, notes: Notes) -> None:
+        _patiently(lambda: self._try_writing(notes))
+
+    async def write_soon(self, notes: Notes) -> None:
+        await _patiently_soon(lambda: self._try_writing(notes))
+
+    def _try_writing(self, notes: Notes) -> None:
+        if any(rows for _, rows in notes):
+            with self._transaction() as connection:
+                for sql, rows in notes:
+                    connection.executemany(sql, rows)
+
+    def _try_counting(self, key_ids: Sequence[str], now: int) -> list[tuple[int, int]]:
+        counts = Counter(key_ids)
+        with self._transaction(len(counts) > 1) as connection:
+            totals = {key: _row(connection.execute, key, now, more) for key, more in counts.items()}
+        return _numbered(key_ids, totals)
+
+    @contextmanager
+    def _transaction(self, several: bool = True) -> Iterator[sqlite3.Connection]:
+        """Raises: Busy where another process writes. several: False for one statement, which is a transaction by itself."""
         with self._count_lock:
-            run = self._counting.execute
-            counts = Counter(key_ids)
             try:
-                if len(counts) == 1:
-                    return _numbered(key_ids, {key_ids[0]: _row(run, key_ids[0], now, len(key_ids))})
-                run("BEGIN IMMEDIATE")
-                totals = {key: _row(run, key, now, more) for key, more in counts.items()}
-                run("COMMIT")
-                return _numbered(key_ids, totals)
-            except sqlite3.OperationalError as error:
+                if several:
+                    self._counting.execute("BEGIN IMMEDIATE")
+                yield self._counting
+                if several:
+                    self._counting.execute("COMMIT")
+            except BaseException as error:
                 if self._counting.in_transaction:
-                    run("ROLLBACK")
-                if error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+                    self._counting.execute("ROLLBACK")
+                code = error.sqlite_errorcode & 0xFF if isinstance(error, sqlite3.OperationalError) else 0
+                if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
                     raise Busy from None
                 raise
 
@@ -176,6 +220,30 @@ class SqliteBook:
     def close(self) -> None:
         for connection in (self._reading, self._counting, self._tidying):
             connection.close()
+
+
+def _patiently(work: Callable[[], T]) -> T:
+    """Tries until no other process writes. Raises: Problem 503."""
+    end = time.monotonic() + PATIENCE
+    while True:
+        try:
+            return work()
+        except Busy:
+            if time.monotonic() > end:
+                raise problems.busy() from None
+            time.sleep(PAUSE)
+
+
+async def _patiently_soon(work: Callable[[], T]) -> T:
+    """As `_patiently`, on the event loop, which has other things to do meanwhile."""
+    end = time.monotonic() + PATIENCE
+    while True:
+        try:
+            return work()
+        except Busy:
+            if time.monotonic() > end:
+                raise problems.busy() from None
+            await asyncio.sleep(PAUSE)
 
 
 def _raw(path: str, timeout: float) -> sqlite3.Connection:
@@ -216,13 +284,25 @@ class SharedBook:
     def count(self, key_ids: Sequence[str], now: int) -> list[tuple[int, int]]:
         totals = {}
         with self._engine.begin() as connection:
-            for key, more in sorted(Counter(key_ids).items()):  # in one order everywhere, or two would wait for each other
+            for key, more in sorted(
+                Counter(key_ids).items()
+            ):  # in one order everywhere, or two would wait for each other
                 n, start = connection.execute(self._count, {"key": key, "now": now, "more": more}).one()
                 totals[key] = n, start
         return _numbered(key_ids, totals)
 
     async def count_soon(self, key_ids: Sequence[str], now: int) -> list[tuple[int, int]]:
         return await run_in_threadpool(self.count, key_ids, now)
+
+    def write(self, notes: Notes) -> None:
+        if any(rows for _, rows in notes):
+            with self._engine.begin() as connection:
+                for sql, rows in notes:
+                    if rows:
+                        connection.execute(sa.text(sql), list(rows))
+
+    async def write_soon(self, notes: Notes) -> None:
+        await run_in_threadpool(self.write, notes)
 
     def tidy(self) -> None:
         """PostgreSQL does that by itself."""
@@ -305,7 +385,16 @@ class Gate:
     def _judged(self, caller: Caller, visit: Visit, n: int, start: int) -> Caller:
         now = self.platform.now()
         reset = max(1, -(-(start + HOUR - now) // 1000))
-        counted = replace(caller, used=n, reset=reset)
+        counted = Caller(
+            caller.id,
+            caller.workspace,
+            caller.name,
+            caller.permissions,
+            caller.projects,
+            caller.limit,
+            n,
+            reset,
+        )
         if n > caller.limit:
             self._refuse(now, visit.address, caller.id, "quota")
             problem = problems.limited(caller.limit, n, reset)
@@ -349,52 +438,36 @@ class Gate:
             self._refusals[now // MINUTE, address[:64], key_id, reason] += 1
 
     def flush(self) -> None:
-        """Writes what was gathered. Called each second, and at the end. What can't be written now is kept for the next time."""
-        with self._lock:
-            gathered, self._uses = self._uses, Counter()
-            last, self._last = self._last, {}
-            refused, self._refusals = self._refusals, Counter()
+        """Writes what was gathered. What can't be written now is kept for the next time."""
+        gathered = self._taken()
         try:
-            self._write(gathered, last, refused)
+            self.book.write(_notes(gathered))
         except Exception:
-            with self._lock:
-                if len(self._uses) + len(gathered) + len(refused) < MOST_KEPT:
-                    self._uses.update(gathered)
-                    self._refusals.update(refused)
-                    self._last = {**last, **self._last}
+            self._put_back(gathered)
             raise
-        self.book.tidy()
 
-    def _write(
-        self, gathered: Counter[tuple[str, int, str, str, str, str]],
-        last: Mapping[str, tuple[int, tuple[str, str, str, str]]], refused: Counter[tuple[int, str, str, str]],
-    ) -> None:  # fmt: skip
-        if not (gathered or refused):
-            return
-        insert = sqlite.insert if self.platform.settings.embedded else postgresql.insert
-        with self.platform.store.write(durable=False) as connection:
-            for table, names, counts in (
-                (uses, ("key_id", "minute", "operation", "project_id", "address", "user_agent"), gathered),
-                (refusals, ("minute", "address", "key_id", "reason"), refused),
-            ):
-                if not counts:
-                    continue
-                adding = insert(table)
-                adding = adding.on_conflict_do_update(
-                    index_elements=[table.c[name] for name in names],
-                    set_={"n": table.c.n + adding.excluded.n},
-                )
-                rows = [{**dict(zip(names, what, strict=True)), "n": n} for what, n in sorted(counts.items())]
-                connection.execute(adding, rows)
-            if last:
-                moving = (
-                    keys.update()
-                    .where(keys.c.id == sa.bindparam("the_key"))
-                    .values(last_used_at=sa.bindparam("moment"), last_used=sa.bindparam("how"))
-                )
-                connection.execute(moving, [
-                    {"the_key": key, "moment": at, "how": _told(how)} for key, (at, how) in sorted(last.items())
-                ])  # fmt: skip
+    async def flush_soon(self) -> None:
+        """As `flush`, each second. On the embedded database in the loop: a thread would hold the write lock while it waits for its turn."""
+        gathered = self._taken()
+        try:
+            await self.book.write_soon(_notes(gathered))
+        except Exception:
+            self._put_back(gathered)
+            raise
+        await run_in_threadpool(self.book.tidy)
+
+    def _taken(self) -> Gathered:
+        with self._lock:
+            gathered = Gathered(self._uses, self._last, self._refusals)
+            self._uses, self._last, self._refusals = Counter(), {}, Counter()
+        return gathered
+
+    def _put_back(self, gathered: Gathered) -> None:
+        with self._lock:
+            if len(self._uses) + len(gathered.uses) + len(gathered.refusals) < MOST_KEPT:
+                self._uses.update(gathered.uses)
+                self._refusals.update(gathered.refusals)
+                self._last = {**gathered.last, **self._last}
 
     def close(self) -> None:
         self.flush()

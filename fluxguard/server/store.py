@@ -41,10 +41,9 @@ class Store:
         return self.settings.embedded
 
     @contextmanager
-    def write(self, durable: bool = True) -> Iterator[Connection]:
+    def write(self) -> Iterator[Connection]:
         """A transaction that changes something: committed and on disk when the block ends, or nothing happened.
 
-        durable: False for counts, which a crash of the machine may take: nobody waits for the disk while others wait to write.
         SQLite knows one writer at a time; within a process they queue here, and not in its busy handler.
         """
         if not self.embedded:
@@ -52,7 +51,6 @@ class Store:
                 yield connection
             return
         with self._one_writer, self.engine.connect() as connection:
-            connection.exec_driver_sql(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
             connection.exec_driver_sql("BEGIN IMMEDIATE")
             try:
                 yield connection
