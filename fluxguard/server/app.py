@@ -14,13 +14,12 @@ from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
 from starlette.routing import Route
 from starlette.staticfiles import StaticFiles
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 import fluxguard
 from fluxguard.server import problems
 from fluxguard.server.api import audit, keys, leaks, machines, resources, vendor
-from fluxguard.server.asking import request_id
 from fluxguard.server.description import describe
+from fluxguard.server.envelope import Envelope
 from fluxguard.server.gate import Gate
 from fluxguard.server.pages import keys as console_keys
 from fluxguard.server.pages import others, signing
@@ -28,7 +27,6 @@ from fluxguard.server.pages.console import FOLDER, SignInFirst, render, sign_in_
 from fluxguard.server.platform import Platform
 from fluxguard.server.problems import MEDIA, Problem
 
-NO_SNIFF = (b"x-content-type-options", b"nosniff")
 FLUSH = 1.0  # seconds between writings of what was counted
 log = logging.getLogger("fluxguard.server")
 
@@ -39,6 +37,7 @@ def create_app(platform: Platform) -> FastAPI:
         title="fluxguard key platform",
         version=fluxguard.__version__,
         lifespan=_lifespan,
+        redirect_slashes=False,  # the way there would be made of whatever Host says
         docs_url=None,
         redoc_url=None,
     )
@@ -78,33 +77,6 @@ async def _write_counts(gate: Gate) -> None:
             await gate.flush_soon()
         except Exception:
             log.error("what was counted in the last second could not be written")
-
-
-class Envelope:
-    """What every answer carries: a request id, the rate limit where there is one, and headers that browsers obey."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self.app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self.app(scope, receive, send)
-            return
-        state = scope.setdefault("state", {})
-        state["request_id"] = request_id()
-
-        async def sending(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                message["headers"] = [
-                    *message["headers"],
-                    (b"x-request-id", state["request_id"].encode()),
-                    NO_SNIFF,
-                ]
-                for name, value in (state.get("rate") or {}).items():
-                    message["headers"].append((name.lower().encode(), value.encode()))
-            await send(message)
-
-        await self.app(scope, receive, sending)
 
 
 async def _problem(request: Request, error: Exception) -> Response:

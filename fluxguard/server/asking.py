@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import ipaddress
 import itertools
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from typing import Annotated, TypeVar
 
 import sqlalchemy as sa
@@ -39,7 +40,16 @@ async def gate_of(request: Request) -> Gate:
 
 def address_of(request: Request) -> str:
     """Where a request comes from. Behind a proxy that the settings trust, uvicorn has put the client's address here."""
-    return request.client.host if request.client else ""
+    return _address(request.client.host) if request.client else ""
+
+
+@lru_cache(4096)
+def _address(text: str) -> str:
+    """An IP address, or nothing: what a proxy hands on may be anything that a stranger wrote."""
+    try:
+        return str(ipaddress.ip_address(text))
+    except ValueError:
+        return ""
 
 
 def agent_of(request: Request) -> str:

@@ -47,7 +47,8 @@ COUNT = """
 PATIENCE = 5.0  # seconds that counting waits for another writer
 PAUSE = 0.0005  # between two tries; SQLite's own handler would sleep up to a tenth of a second
 MOST_KEPT = 100_000  # counts that are kept in memory while the database can't be written
-LONG_LOG = 2000  # pages of the write-ahead log from which a checkpoint waits for its end
+TIDYING = 10.0  # seconds between checkpoints
+LONG_LOG = 20_000  # pages of the write-ahead log from which a checkpoint waits for its end
 
 
 def _adding(table: str, names: Sequence[str]) -> str:
@@ -80,6 +81,7 @@ class Caller:
     limit: int = 0
     used: int = 0
     reset: int = 0
+    quarantined: bool = False
 
     @property
     def headers(self) -> dict[str, str]:
@@ -325,6 +327,7 @@ class Gate:
         self._refusals: Counter[tuple[int, str, str, str]] = Counter()
         self._lock = threading.Lock()
         self._counts = Together(self._count_these)
+        self._tidied = time.monotonic()
 
     def recognise(self, key: str, address: str, user_agent: str, *, peek: bool = False) -> Caller:
         """The key behind a request. peek: asking is no use, so nothing about the key changes.
@@ -386,15 +389,9 @@ class Gate:
         now = self.platform.now()
         reset = max(1, -(-(start + HOUR - now) // 1000))
         counted = Caller(
-            caller.id,
-            caller.workspace,
-            caller.name,
-            caller.permissions,
-            caller.projects,
-            caller.limit,
-            n,
-            reset,
-        )
+            caller.id, caller.workspace, caller.name, caller.permissions, caller.projects, caller.limit, n, reset,
+            caller.quarantined,
+        )  # fmt: skip
         if n > caller.limit:
             self._refuse(now, visit.address, caller.id, "quota")
             problem = problems.limited(caller.limit, n, reset)
@@ -454,7 +451,9 @@ class Gate:
         except Exception:
             self._put_back(gathered)
             raise
-        await run_in_threadpool(self.book.tidy)
+        if time.monotonic() - self._tidied > TIDYING:
+            self._tidied = time.monotonic()
+            await run_in_threadpool(self.book.tidy)
 
     def _taken(self) -> Gathered:
         with self._lock:
@@ -481,7 +480,7 @@ def _caller(row: Mapping[str, Any]) -> Caller:
     scope: str = row["scope"]
     return Caller(
         row["id"], row["workspace_id"], row["name"], permissions, None if scope == "all" else frozenset(scope.split()),
-        row["hourly_limit"],
+        row["hourly_limit"], quarantined=row["quarantine"] is not None,
     )  # fmt: skip
 
 

@@ -320,7 +320,14 @@ def _may(guest: Guest, project_id: str) -> bool:
 
 
 def _kept(data: dict[str, Any]) -> str:
-    text = json.dumps(data, ensure_ascii=False)
+    """As it is kept: JSON that every reader takes back. Raises: Problem 422 for what is none (NaN), 413."""
+    try:
+        text = json.dumps(data, ensure_ascii=False, allow_nan=False)
+        text.encode()
+    except (ValueError, RecursionError):
+        raise problems.invalid(
+            "This can't be kept as JSON: a number that is none, or half a character, stands in it."
+        ) from None
     if len(text) > LARGEST:
         raise problems.Problem(413, "too-large", "Too large", "This is more than 4 MiB of JSON.")
     return text
