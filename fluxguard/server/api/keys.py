@@ -243,6 +243,10 @@ def _minting(
 ) -> JSONResponse:
     """Whatever mints in place of another key: once for an idempotency key, which it has to have."""
     who.must_manage()
+    if (
+        who.caller is not None and f"/{who.caller.id}/" not in route
+    ):  # itself it may replace: that is how a leak ends
+        _must_not_be_contained(who)
     if key is None:
         raise problems.Problem(
             400, "idempotency-key-required", "Idempotency key required",
