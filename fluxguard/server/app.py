@@ -11,16 +11,15 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
-from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
+from starlette.routing import Route
 from starlette.staticfiles import StaticFiles
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 import fluxguard
 from fluxguard.server import problems
 from fluxguard.server.api import audit, keys, leaks, machines, resources, vendor
-from fluxguard.server.asking import request_id
 from fluxguard.server.description import describe
+from fluxguard.server.envelope import Envelope
 from fluxguard.server.gate import Gate
 from fluxguard.server.pages import keys as console_keys
 from fluxguard.server.pages import others, signing
@@ -38,11 +37,12 @@ def create_app(platform: Platform) -> FastAPI:
         title="fluxguard key platform",
         version=fluxguard.__version__,
         lifespan=_lifespan,
+        redirect_slashes=False,  # the way there would be made of whatever Host says
         docs_url=None,
         redoc_url=None,
     )
     app.state.platform = platform
-    for router in (keys.router, audit.router, machines.router, resources.router, leaks.router, vendor.router):
+    for router in (resources.router, machines.router, keys.router, audit.router, leaks.router, vendor.router):
         app.include_router(router)
     for pages in (signing.router, console_keys.router, others.router):
         app.include_router(pages)
@@ -51,6 +51,7 @@ def create_app(platform: Platform) -> FastAPI:
     app.add_exception_handler(Problem, _problem)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)
+    app.router.routes.insert(0, Route("/api/scenarios", resources.list_scenarios_at_once, methods=["GET"]))
     app.add_middleware(Envelope)
     describe(app)
     return app
@@ -73,34 +74,9 @@ async def _write_counts(gate: Gate) -> None:
     while True:
         await asyncio.sleep(FLUSH)
         try:
-            await asyncio.to_thread(gate.flush)
+            await gate.flush_soon()
         except Exception:
             log.error("what was counted in the last second could not be written")
-
-
-class Envelope:
-    """What every answer carries: a request id, the rate limit where there is one, and headers that browsers obey."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self.app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self.app(scope, receive, send)
-            return
-        state = scope.setdefault("state", {})
-        state["request_id"] = request_id()
-
-        async def sending(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
-                headers["X-Request-Id"] = state["request_id"]
-                headers["X-Content-Type-Options"] = "nosniff"
-                for name, value in (state.get("rate") or {}).items():
-                    headers.setdefault(name, value)
-            await send(message)
-
-        await self.app(scope, receive, sending)
 
 
 async def _problem(request: Request, error: Exception) -> Response:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import ipaddress
+import itertools
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache, lru_cache
 from typing import Annotated, TypeVar
 
 import sqlalchemy as sa
@@ -23,19 +26,30 @@ LOGIN = "fluxlogin_"  # what a login token begins with
 MANAGERS = frozenset({"owner", "admin", "member"})
 
 
-def platform_of(request: Request) -> Platform:
+async def platform_of(
+    request: Request,
+) -> Platform:  # `async`, for FastAPI would send a plain function to a thread
     platform: Platform = request.app.state.platform
     return platform
 
 
-def gate_of(request: Request) -> Gate:
+async def gate_of(request: Request) -> Gate:
     gate: Gate = request.app.state.gate
     return gate
 
 
 def address_of(request: Request) -> str:
     """Where a request comes from. Behind a proxy that the settings trust, uvicorn has put the client's address here."""
-    return request.client.host if request.client else ""
+    return _address(request.client.host) if request.client else ""
+
+
+@lru_cache(4096)
+def _address(text: str) -> str:
+    """An IP address, or nothing: what a proxy hands on may be anything that a stranger wrote."""
+    try:
+        return str(ipaddress.ip_address(text))
+    except ValueError:
+        return ""
 
 
 def agent_of(request: Request) -> str:
@@ -120,8 +134,17 @@ def person(request: Request, user_id: str, role: str, workspace: str) -> Princip
 Principals = Annotated[Principal, Depends(principal)]
 
 
+_NUMBERS = itertools.count()
+
+
 def request_id() -> str:
-    return "req_" + secrets.token_hex(8)
+    """A name for a request, which is no secret: random for the process, then counted."""
+    return f"req_{_process()}{next(_NUMBERS):08x}"
+
+
+@cache
+def _process() -> str:
+    return secrets.token_hex(6)
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,10 +160,12 @@ async def admitted(request: Request, permission: str, operation: str, project: s
     """Lets a metered request in. A person's login token has no quota. Raises: Problem."""
     value = bearer(request)
     if value.startswith(LOGIN):
-        who = await off_loop(platform_of(request), lambda: _person(platform_of(request), value, request))
+        platform: Platform = request.app.state.platform
+        who = await off_loop(platform, lambda: _person(platform, value, request))
         return Guest(who.actor.workspace, who.actor, None)
-    gate, visit = gate_of(request), Visit(address_of(request), agent_of(request), operation, project)
-    caller = await off_loop(gate.platform, lambda: gate.admit(value, visit, permission))
+    gate: Gate = request.app.state.gate
+    visit = Visit(address_of(request), agent_of(request), operation, project)
+    caller = await gate.admit(value, visit, permission)
     request.state.rate = caller.headers
     actor = Actor(
         f"key:{caller.id}", caller.workspace, visit.address, visit.user_agent, request.state.request_id

@@ -6,38 +6,57 @@ told later (how often, from where) is gathered in memory and written each second
 
 from __future__ import annotations
 
+import asyncio
 import json
 import sqlite3
 import threading
+import time
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
+from starlette.concurrency import run_in_threadpool
 
 from fluxguard import wire
 from fluxguard.server import life, problems
 from fluxguard.server.platform import Platform
 from fluxguard.server.settings import HOUR
-from fluxguard.server.tables import keys, refusals, uses
+from fluxguard.server.together import Together
 from fluxguard.server.trail import Actor
 
+T = TypeVar("T")
 MINUTE = 60_000
 FIRST_USE = frozenset({"pending", "active", "grace"})
 COLUMNS = (
     "id", "workspace_id", "name", "state", "permissions", "scope", "hourly_limit", "expires_at", "confirmed_at",
     "pending_until", "ends_at", "ended_at", "quarantine",
 )  # fmt: skip
-FIND = f"SELECT {', '.join(COLUMNS)} FROM keys WHERE lookup = ?"  # noqa: S608
-# One row a key: the hour (in milliseconds, as settings.HOUR) begins with its first request.
+FIND = f"SELECT {', '.join(COLUMNS)} FROM keys WHERE lookup = :lookup"  # noqa: S608
+# One row a key: the hour (in milliseconds, as settings.HOUR) begins with its first request. A clock that is set back neither
+# gives a fresh hour nor makes the one that is running longer.
 COUNT = """
-    INSERT INTO windows (key_id, start, n) VALUES (?, ?, 1) ON CONFLICT (key_id) DO UPDATE SET
-        n = CASE WHEN excluded.start - windows.start >= 3600000 THEN 1 ELSE windows.n + 1 END,
-        start = CASE WHEN excluded.start - windows.start >= 3600000 THEN excluded.start ELSE windows.start END
+    INSERT INTO windows (key_id, start, n) VALUES (:key, :now, :more) ON CONFLICT (key_id) DO UPDATE SET
+        n = CASE WHEN excluded.start - windows.start >= 3600000 THEN excluded.n ELSE windows.n + excluded.n END,
+        start = CASE WHEN excluded.start - windows.start >= 3600000 OR excluded.start < windows.start
+            THEN excluded.start ELSE windows.start END
     RETURNING n, start
 """
+PATIENCE = 5.0  # seconds that counting waits for another writer
+PAUSE = 0.0005  # between two tries; SQLite's own handler would sleep up to a tenth of a second
+MOST_KEPT = 100_000  # counts that are kept in memory while the database can't be written
+TIDYING = 10.0  # seconds between checkpoints
+LONG_LOG = 20_000  # pages of the write-ahead log from which a checkpoint waits for its end
+
+
+def _adding(table: str, names: Sequence[str]) -> str:
+    """SQL that adds to a count, whether it stands there yet or not."""
+    return (
+        f"INSERT INTO {table} ({', '.join(names)}, n) VALUES ({', '.join(f':{name}' for name in names)}, :n) "  # noqa: S608
+        f"ON CONFLICT ({', '.join(names)}) DO UPDATE SET n = {table}.n + excluded.n"
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +81,7 @@ class Caller:
     limit: int = 0
     used: int = 0
     reset: int = 0
+    quarantined: bool = False
 
     @property
     def headers(self) -> dict[str, str]:
@@ -82,58 +102,212 @@ class Caller:
             raise problems.not_found()
 
 
+USED = _adding("uses", ("key_id", "minute", "operation", "project_id", "address", "user_agent"))
+REFUSED = _adding("refusals", ("minute", "address", "key_id", "reason"))
+LAST_USED = "UPDATE keys SET last_used_at = :moment, last_used = :how WHERE id = :key"
+Notes = Sequence[tuple[str, Sequence[Mapping[str, Any]]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Gathered:
+    """What is told later: how often keys were used and refused, and how each was used last."""
+
+    uses: Counter[tuple[str, int, str, str, str, str]]
+    last: dict[str, tuple[int, tuple[str, str, str, str]]]
+    refusals: Counter[tuple[int, str, str, str]]
+
+
+def _notes(gathered: Gathered) -> Notes:
+    """As statements, their rows in one order everywhere: two processes would wait for each other otherwise."""
+    used = ("key_id", "minute", "operation", "project_id", "address", "user_agent")
+    refused = ("minute", "address", "key_id", "reason")
+    return (
+        (USED, [{**dict(zip(used, what, strict=True)), "n": n} for what, n in sorted(gathered.uses.items())]),
+        (REFUSED, [{**dict(zip(refused, what, strict=True)), "n": n} for what, n in sorted(gathered.refusals.items())]),
+        (LAST_USED, [
+            {"key": key, "moment": at, "how": _told(how)} for key, (at, how) in sorted(gathered.last.items())
+        ]),
+    )  # fmt: skip
+
+
 class Book(Protocol):
     """The two statements of the hot path on one kind of database."""
 
     def find(self, lookup: bytes) -> Mapping[str, Any] | None: ...
 
-    def count(self, key_id: str, now: int) -> tuple[int, int]: ...
+    def count(self, key_ids: Sequence[str], now: int) -> list[tuple[int, int]]:
+        """One request more for each; a key may be named more than once. Returns for each the number, and when its hour began."""
+
+    async def count_soon(self, key_ids: Sequence[str], now: int) -> list[tuple[int, int]]: ...
+
+    def write(self, notes: Notes) -> None:
+        """Several statements, each for several rows, in one transaction."""
+
+    async def write_soon(self, notes: Notes) -> None: ...
+
+    def tidy(self) -> None: ...
 
     def close(self) -> None: ...
 
 
+class Busy(Exception):
+    """Another process writes."""
+
+
 class SqliteBook:
-    """On the embedded database: one connection for all, straight to the driver.
+    """On the embedded database: straight to the driver, one connection that reads and one that counts.
 
     `synchronous=NORMAL` is enough for a counter: a crash of the machine may forget the last requests of an hour, never a change.
+    Checkpoints are no business of a request: `tidy` makes them.
     """
 
     def __init__(self, path: str) -> None:
-        self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=5)
-        self._connection.execute("PRAGMA synchronous=NORMAL")
-        self._lock = threading.Lock()
+        self._reading, self._counting = _raw(path, 5), _raw(path, 0)
+        self._tidying = _raw(path, 5)
+        self._read_lock, self._count_lock = threading.Lock(), threading.Lock()
 
     def find(self, lookup: bytes) -> Mapping[str, Any] | None:
-        with self._lock:
-            row = self._connection.execute(FIND, (lookup,)).fetchone()
+        with self._read_lock:
+            row = self._reading.execute(FIND, {"lookup": lookup}).fetchone()
         return None if row is None else dict(zip(COLUMNS, row, strict=True))
 
-    def count(self, key_id: str, now: int) -> tuple[int, int]:
-        with self._lock:
-            n, start = self._connection.execute(COUNT, (key_id, now)).fetchone()
-        return n, start
+    def count(self, key_ids: Sequence[str], now: int) -> list[tuple[int, int]]:
+        return _patiently(lambda: self._try_counting(key_ids, now))
+
+    async def count_soon(self, key_ids: Sequence[str], now: int) -> list[tuple[int, int]]:
+        return await _patiently_soon(lambda: self._try_counting(key_ids, now))
+
+    def write(self, notes: Notes) -> None:
+        _patiently(lambda: self._try_writing(notes))
+
+    async def write_soon(self, notes: Notes) -> None:
+        await _patiently_soon(lambda: self._try_writing(notes))
+
+    def _try_writing(self, notes: Notes) -> None:
+        if any(rows for _, rows in notes):
+            with self._transaction() as connection:
+                for sql, rows in notes:
+                    connection.executemany(sql, rows)
+
+    def _try_counting(self, key_ids: Sequence[str], now: int) -> list[tuple[int, int]]:
+        counts = Counter(key_ids)
+        with self._transaction(len(counts) > 1) as connection:
+            totals = {key: _row(connection.execute, key, now, more) for key, more in counts.items()}
+        return _numbered(key_ids, totals)
+
+    @contextmanager
+    def _transaction(self, several: bool = True) -> Iterator[sqlite3.Connection]:
+        """Raises: Busy where another process writes. several: False for one statement, which is a transaction by itself."""
+        with self._count_lock:
+            try:
+                if several:
+                    self._counting.execute("BEGIN IMMEDIATE")
+                yield self._counting
+                if several:
+                    self._counting.execute("COMMIT")
+            except BaseException as error:
+                if self._counting.in_transaction:
+                    self._counting.execute("ROLLBACK")
+                code = error.sqlite_errorcode & 0xFF if isinstance(error, sqlite3.OperationalError) else 0
+                if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+                    raise Busy from None
+                raise
+
+    def tidy(self) -> None:
+        """Carries the write-ahead log over into the database; where the log grew long under load, to its very end."""
+        _, pages, _ = self._tidying.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+        if pages > LONG_LOG:
+            self._tidying.execute("PRAGMA wal_checkpoint(RESTART)").fetchone()
 
     def close(self) -> None:
-        self._connection.close()
+        for connection in (self._reading, self._counting, self._tidying):
+            connection.close()
+
+
+def _patiently(work: Callable[[], T]) -> T:
+    """Tries until no other process writes. Raises: Problem 503."""
+    end = time.monotonic() + PATIENCE
+    while True:
+        try:
+            return work()
+        except Busy:
+            if time.monotonic() > end:
+                raise problems.busy() from None
+            time.sleep(PAUSE)
+
+
+async def _patiently_soon(work: Callable[[], T]) -> T:
+    """As `_patiently`, on the event loop, which has other things to do meanwhile."""
+    end = time.monotonic() + PATIENCE
+    while True:
+        try:
+            return work()
+        except Busy:
+            if time.monotonic() > end:
+                raise problems.busy() from None
+            await asyncio.sleep(PAUSE)
+
+
+def _raw(path: str, timeout: float) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=timeout)
+    connection.execute("PRAGMA synchronous=NORMAL")
+    connection.execute("PRAGMA wal_autocheckpoint=0")
+    return connection
+
+
+def _row(run: Callable[..., sqlite3.Cursor], key: str, now: int, more: int) -> tuple[int, int]:
+    n, start = run(COUNT, {"key": key, "now": now, "more": more}).fetchall()[0]
+    return n, start
+
+
+def _numbered(key_ids: Sequence[str], totals: Mapping[str, tuple[int, int]]) -> list[tuple[int, int]]:
+    """Each request's own number, where several of one key were counted at once: the first to come has the lowest."""
+    left = Counter(key_ids)
+    numbers = []
+    for key in key_ids:
+        left[key] -= 1
+        n, start = totals[key]
+        numbers.append((n - left[key], start))
+    return numbers
 
 
 class SharedBook:
-    """On PostgreSQL, through the engine's pool."""
+    """On PostgreSQL, through the engine's pool; in threads, for each statement travels."""
 
     def __init__(self, engine: sa.Engine) -> None:
         self._engine = engine
-        self._count = sa.text(COUNT.replace("(?, ?, 1)", "(:key, :now, 1)"))
+        self._find, self._count = sa.text(FIND), sa.text(COUNT)
 
     def find(self, lookup: bytes) -> Mapping[str, Any] | None:
-        query = sa.select(*(keys.c[name] for name in COLUMNS)).where(keys.c.lookup == lookup)
         with self._engine.connect() as connection:
-            row = connection.execute(query).mappings().first()
+            row = connection.execute(self._find, {"lookup": lookup}).mappings().first()
         return None if row is None else dict(row)
 
-    def count(self, key_id: str, now: int) -> tuple[int, int]:
+    def count(self, key_ids: Sequence[str], now: int) -> list[tuple[int, int]]:
+        totals = {}
         with self._engine.begin() as connection:
-            row = connection.execute(self._count, {"key": key_id, "now": now}).one()
-        return row[0], row[1]
+            for key, more in sorted(
+                Counter(key_ids).items()
+            ):  # in one order everywhere, or two would wait for each other
+                n, start = connection.execute(self._count, {"key": key, "now": now, "more": more}).one()
+                totals[key] = n, start
+        return _numbered(key_ids, totals)
+
+    async def count_soon(self, key_ids: Sequence[str], now: int) -> list[tuple[int, int]]:
+        return await run_in_threadpool(self.count, key_ids, now)
+
+    def write(self, notes: Notes) -> None:
+        if any(rows for _, rows in notes):
+            with self._engine.begin() as connection:
+                for sql, rows in notes:
+                    if rows:
+                        connection.execute(sa.text(sql), list(rows))
+
+    async def write_soon(self, notes: Notes) -> None:
+        await run_in_threadpool(self.write, notes)
+
+    def tidy(self) -> None:
+        """PostgreSQL does that by itself."""
 
     def close(self) -> None:
         """The engine is not ours."""
@@ -152,6 +326,8 @@ class Gate:
         self._last: dict[str, tuple[int, tuple[str, str, str, str]]] = {}
         self._refusals: Counter[tuple[int, str, str, str]] = Counter()
         self._lock = threading.Lock()
+        self._counts = Together(self._count_these)
+        self._tidied = time.monotonic()
 
     def recognise(self, key: str, address: str, user_agent: str, *, peek: bool = False) -> Caller:
         """The key behind a request. peek: asking is no use, so nothing about the key changes.
@@ -181,12 +357,13 @@ class Gate:
             self._contained(row, now, address, user_agent)
         return _caller(row)
 
-    def admit(self, key: str, visit: Visit, permission: str) -> Caller:
+    async def admit(self, key: str, visit: Visit, permission: str) -> Caller:
         """The whole way of a metered request: recognised, counted, allowed, noted down.
 
         Raises: Problem 401, 403, 404 for a project out of scope, 429.
         """
-        caller = self.count(self.recognise(key, visit.address, visit.user_agent), visit)
+        caller = await self._recognised(key, visit)
+        caller = self._judged(caller, visit, *await self._counts.ask(caller.id))
         try:
             caller.must(permission, visit.project or None)
         except problems.Problem as problem:
@@ -196,12 +373,25 @@ class Gate:
         self.note(caller, visit)
         return caller
 
+    async def _recognised(self, key: str, visit: Visit) -> Caller:
+        if self.platform.settings.embedded:
+            return self.recognise(key, visit.address, visit.user_agent)
+        return await run_in_threadpool(self.recognise, key, visit.address, visit.user_agent)
+
+    async def _count_these(self, key_ids: Sequence[str]) -> list[tuple[int, int]]:
+        return await self.book.count_soon(key_ids, self.platform.now())
+
     def count(self, caller: Caller, visit: Visit) -> Caller:
         """Counts one request against the hour's quota. Raises: Problem 429 when it is used up."""
+        return self._judged(caller, visit, *self.book.count([caller.id], self.platform.now())[0])
+
+    def _judged(self, caller: Caller, visit: Visit, n: int, start: int) -> Caller:
         now = self.platform.now()
-        n, start = self.book.count(caller.id, now)
         reset = max(1, -(-(start + HOUR - now) // 1000))
-        counted = replace(caller, used=n, reset=reset)
+        counted = Caller(
+            caller.id, caller.workspace, caller.name, caller.permissions, caller.projects, caller.limit, n, reset,
+            caller.quarantined,
+        )  # fmt: skip
         if n > caller.limit:
             self._refuse(now, visit.address, caller.id, "quota")
             problem = problems.limited(caller.limit, n, reset)
@@ -245,39 +435,38 @@ class Gate:
             self._refusals[now // MINUTE, address[:64], key_id, reason] += 1
 
     def flush(self) -> None:
-        """Writes what was gathered. Called each second, and at the end."""
+        """Writes what was gathered. What can't be written now is kept for the next time."""
+        gathered = self._taken()
+        try:
+            self.book.write(_notes(gathered))
+        except Exception:
+            self._put_back(gathered)
+            raise
+
+    async def flush_soon(self) -> None:
+        """As `flush`, each second. On the embedded database in the loop: a thread would hold the write lock while it waits for its turn."""
+        gathered = self._taken()
+        try:
+            await self.book.write_soon(_notes(gathered))
+        except Exception:
+            self._put_back(gathered)
+            raise
+        if time.monotonic() - self._tidied > TIDYING:
+            self._tidied = time.monotonic()
+            await run_in_threadpool(self.book.tidy)
+
+    def _taken(self) -> Gathered:
         with self._lock:
-            gathered, self._uses = self._uses, Counter()
-            last, self._last = self._last, {}
-            refused, self._refusals = self._refusals, Counter()
-        if not (gathered or refused):
-            return
-        with self.platform.store.write() as connection:
-            insert = sqlite.insert if self.platform.settings.embedded else postgresql.insert
-            for table, names, counts in (
-                (uses, ("key_id", "minute", "operation", "project_id", "address", "user_agent"), gathered),
-                (refusals, ("minute", "address", "key_id", "reason"), refused),
-            ):
-                if not counts:
-                    continue
-                adding = insert(table)
-                adding = adding.on_conflict_do_update(
-                    index_elements=[table.c[name] for name in names],
-                    set_={"n": table.c.n + adding.excluded.n},
-                )
-                connection.execute(
-                    adding, [{**dict(zip(names, what, strict=True)), "n": n} for what, n in counts.items()]
-                )
-            if last:
-                moving = (
-                    keys.update()
-                    .where(keys.c.id == sa.bindparam("the_key"))
-                    .values(last_used_at=sa.bindparam("moment"), last_used=sa.bindparam("how"))
-                )
-                connection.execute(
-                    moving,
-                    [{"the_key": key, "moment": at, "how": _told(how)} for key, (at, how) in last.items()],
-                )
+            gathered = Gathered(self._uses, self._last, self._refusals)
+            self._uses, self._last, self._refusals = Counter(), {}, Counter()
+        return gathered
+
+    def _put_back(self, gathered: Gathered) -> None:
+        with self._lock:
+            if len(self._uses) + len(gathered.uses) + len(gathered.refusals) < MOST_KEPT:
+                self._uses.update(gathered.uses)
+                self._refusals.update(gathered.refusals)
+                self._last = {**gathered.last, **self._last}
 
     def close(self) -> None:
         self.flush()
@@ -291,7 +480,7 @@ def _caller(row: Mapping[str, Any]) -> Caller:
     scope: str = row["scope"]
     return Caller(
         row["id"], row["workspace_id"], row["name"], permissions, None if scope == "all" else frozenset(scope.split()),
-        row["hourly_limit"],
+        row["hourly_limit"], quarantined=row["quarantine"] is not None,
     )  # fmt: skip
 
 

@@ -17,6 +17,7 @@ from fluxguard.server.trail import Actor
 from fluxguard.wire import ALIVE
 
 ACTIONS = ("notify", "quarantine", "revoke")
+MOST_OF_ONE_KEY = 100  # reports that are written down: whoever holds a key could fill the disk with places
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +76,9 @@ def report(connection: Connection, platform: Platform, leak: Leak) -> bool:
     )
     if connection.execute(known).first():
         return True
+    reports = sa.select(sa.func.count()).where(leaks.c.key_id == row["id"])
+    if (connection.execute(reports).scalar() or 0) >= MOST_OF_ONE_KEY:
+        return True
     now = platform.now()
     actor = Actor("system", row["workspace_id"], leak.address, leak.user_agent)
     done = _act(connection, platform, actor, row, leak)
@@ -108,6 +112,10 @@ def _act(connection: Connection, platform: Platform, actor: Actor, row: life.Row
     wanted = policy(connection, platform, row["workspace_id"])[row["environment"]]
     state = life.state_of(row, now)
     if wanted == "revoke" and (state in ALIVE or state == "pending"):
+        life.revoke(connection, platform, actor, row, f"reported as leaked by {leak.reporter[:100]}")
+        return "revoke"
+    if wanted == "quarantine" and state == "pending":
+        # Nobody has used it, so there is nobody to go on; its predecessor is still good.
         life.revoke(connection, platform, actor, row, f"reported as leaked by {leak.reporter[:100]}")
         return "revoke"
     if wanted == "quarantine" and state in ("active", "grace"):

@@ -18,7 +18,7 @@ from sqlalchemy.engine import Connection
 from fluxguard import wire
 from fluxguard.server import mint, problems, trail
 from fluxguard.server.platform import Platform
-from fluxguard.server.tables import keys, projects
+from fluxguard.server.tables import keys, projects, windows
 from fluxguard.server.trail import Actor
 from fluxguard.wire import ALIVE, Key
 
@@ -118,6 +118,8 @@ def create(
         "quarantine": None, "last_used_at": None, "last_used": None,
     }  # fmt: skip
     connection.execute(keys.insert().values(**row))
+    if predecessor:
+        _carry_over(connection, predecessor, row["id"])
     detail = {
         "name": wish.name, "environment": wish.environment, "masked": row["masked"], "scope": row["scope"],
         "permissions": row["permissions"], "expires_at": wire.to_text(wish.expires_at),
@@ -126,6 +128,12 @@ def create(
         detail["predecessor"] = predecessor
     trail.record(connection, platform.vault, now, actor, action, row["id"], detail)
     return row, secret
+
+
+def _carry_over(connection: Connection, old: str, new: str) -> None:
+    """A successor begins with the quota that its predecessor has used: a new key is no fresh hour."""
+    used = sa.select(sa.literal(new), windows.c.start, windows.c.n).where(windows.c.key_id == old)
+    connection.execute(windows.insert().from_select(["key_id", "start", "n"], used))
 
 
 def _check(connection: Connection, workspace: str, wish: Wish) -> None:

@@ -8,10 +8,11 @@ from fluxguard.server import problems
 from fluxguard.server.platform import Platform
 
 # The window begins with its first request.
-_COUNT = sa.text("""
+COUNT = sa.text("""
     INSERT INTO attempts (what, start, n) VALUES (:what, :now, 1) ON CONFLICT (what) DO UPDATE SET
         n = CASE WHEN excluded.start - attempts.start >= :window THEN 1 ELSE attempts.n + 1 END,
-        start = CASE WHEN excluded.start - attempts.start >= :window THEN excluded.start ELSE attempts.start END
+        start = CASE WHEN excluded.start - attempts.start >= :window OR excluded.start < attempts.start
+            THEN excluded.start ELSE attempts.start END
     RETURNING n, start
 """)
 
@@ -20,7 +21,7 @@ def at_most(platform: Platform, what: str, limit: int, window: int) -> None:
     """Counts one request. window: milliseconds. Raises: Problem 429."""
     now = platform.now()
     with platform.store.write() as connection:
-        n, start = connection.execute(_COUNT, {"what": what[:400], "now": now, "window": window}).one()
+        n, start = connection.execute(COUNT, {"what": what[:400], "now": now, "window": window}).one()
     if n > limit:
         seconds = max(1, -(-(start + window - now) // 1000))
         raise problems.Problem(

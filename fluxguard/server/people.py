@@ -18,6 +18,7 @@ from sqlalchemy.engine import Connection
 
 from fluxguard.errors import UsageError
 from fluxguard.server import mint, trail
+from fluxguard.server.limits import COUNT
 from fluxguard.server.platform import Platform
 from fluxguard.server.tables import attempts, sessions, tokens, users, workspaces
 from fluxguard.server.trail import Actor
@@ -158,15 +159,9 @@ def by_email(connection: Connection, email: str) -> Mapping[str, Any] | None:
 def may_try(connection: Connection, platform: Platform, names: tuple[str, ...]) -> bool:
     """Counts one try for each name (`email:…`, `address:…`), and says whether all of them have tries left."""
     now, allowed = platform.now(), True
-    for name in names:
-        row = connection.execute(sa.select(attempts).where(attempts.c.what == name[:400])).mappings().first()
-        if row is None:
-            connection.execute(attempts.insert().values(what=name[:400], start=now, n=1))
-        elif now - row["start"] >= TRY_WINDOW:
-            connection.execute(attempts.update().where(attempts.c.what == name[:400]).values(start=now, n=1))
-        else:
-            connection.execute(attempts.update().where(attempts.c.what == name[:400]).values(n=row["n"] + 1))
-            allowed = allowed and row["n"] < TRIES
+    for name in sorted(names):
+        n, _ = connection.execute(COUNT, {"what": name[:400], "now": now, "window": TRY_WINDOW}).one()
+        allowed = allowed and n <= TRIES
     return allowed
 
 

@@ -91,6 +91,14 @@ def invalid(detail: str, pointer: str = "", status: int = 422) -> Problem:
     return Problem(status, "validation-error", "Validation error", detail, errors=errors)
 
 
+def busy() -> Problem:
+    """The database can't be written or read just now: it is locked, full, or out of reach."""
+    return Problem(
+        503, "not-now", "Not now", "The platform's database can't be used just now. Try again in a moment.",
+        headers={"Retry-After": "5"},
+    )  # fmt: skip
+
+
 def limited(limit: int, used: int, seconds: int) -> Problem:
     """The quota of an hour is used up. seconds: until the next request may come."""
     minutes = -(-seconds // 60)

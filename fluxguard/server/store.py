@@ -7,6 +7,7 @@ default (`synchronous_commit=on`). https://www.sqlite.org/wal.html, https://www.
 from __future__ import annotations
 
 import os
+import sqlite3
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -32,7 +33,8 @@ class Store:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.engine = _engine(settings)
-        self._one_writer = threading.Lock()
+        self._one_writer, self._quick_lock = threading.Lock(), threading.Lock()
+        self._quick: sqlite3.Connection | None = None
 
     @property
     def embedded(self) -> bool:
@@ -69,7 +71,20 @@ class Store:
                 if self.embedded:
                     connection.exec_driver_sql("ROLLBACK")
 
+    def select(self, sql: str, **values: Any) -> list[tuple[Any, ...]]:
+        """The rows of one statement, by the shortest way. One statement sees the database at one moment. sql: `:name` for a value."""
+        if not self.embedded:
+            with self.engine.connect() as connection:
+                return [tuple(row) for row in connection.execute(sa.text(sql), values)]
+        with self._quick_lock:
+            if self._quick is None:
+                path = self.settings.database.removeprefix("sqlite:///")
+                self._quick = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=5)
+            return self._quick.execute(sql, values).fetchall()
+
     def close(self) -> None:
+        if self._quick is not None:
+            self._quick.close()
         self.engine.dispose()
 
 

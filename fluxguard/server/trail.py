@@ -96,6 +96,31 @@ def verify(connection: Connection, vault: Vault) -> Verdict:
     return Verdict(count, None, before.hex())
 
 
+def begun(connection: Connection) -> bool:
+    """Whether anything happened on this platform yet."""
+    return connection.execute(sa.select(audit.c.seq).limit(1)).first() is not None
+
+
+def kept_with(connection: Connection, vault: Vault) -> bool:
+    """Whether this secret made the trail: one record that proves itself is enough, for single ones may have been tampered with."""
+    seqs = [
+        seq
+        for order in (audit.c.seq, audit.c.seq.desc())
+        for seq in connection.execute(sa.select(audit.c.seq).order_by(order).limit(20)).scalars()
+    ]
+    return not seqs or any(_proves_itself(connection, vault, seq) for seq in dict.fromkeys(seqs))
+
+
+def _proves_itself(connection: Connection, vault: Vault, seq: int) -> bool:
+    rows = (
+        connection.execute(sa.select(audit).where(audit.c.seq.in_([seq - 1, seq])).order_by(audit.c.seq))
+        .mappings()
+        .all()
+    )
+    before = bytes(rows[0]["proof"]) if len(rows) == 2 else START
+    return vault.audit(_canonical(dict(rows[-1]), before)) == bytes(rows[-1]["proof"])
+
+
 def records(
     connection: Connection, workspace: str, *, target: str = "", actor: str = "", action: str = "", after: int = 0,
     limit: int = 100, newest_first: bool = False,

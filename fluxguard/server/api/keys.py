@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Header, Request
@@ -94,6 +95,7 @@ def create(
 ) -> JSONResponse:
     """Makes a key, and shows it this once."""
     who.must_manage()
+    _must_not_be_contained(who)
     box = sealing.public_key(body.reveal_to) if body.reveal_to else None
     wish = life.Wish(
         name=body.name, environment=body.environment, permissions=tuple(body.permissions), projects=_projects(body.scope),
@@ -150,6 +152,7 @@ def change(
 ) -> JSONResponse:
     """Changes what is named; the rest stays. `If-Match` with the ETag guards against somebody else's change between."""
     who.must_manage()
+    _must_not_be_contained(who)
     named = body.model_dump(exclude_unset=True)
     changes: dict[str, Any] = {
         name: named[name] for name in ("name", "description", "hourly_limit") if named.get(name) is not None
@@ -166,6 +169,7 @@ def change(
         must_match(row, if_match)
         wanted = {**row, **changes}
         must_not_exceed(who, frozenset(wanted["permissions"].split()), _scope(wanted["scope"]))
+        _must_not_widen_itself(who, row, wanted)
         row = life.update(connection, platform, who.actor, row, changes)
     return one(row, platform.now())
 
@@ -239,6 +243,10 @@ def _minting(
 ) -> JSONResponse:
     """Whatever mints in place of another key: once for an idempotency key, which it has to have."""
     who.must_manage()
+    if (
+        who.caller is not None and f"/{who.caller.id}/" not in route
+    ):  # itself it may replace: that is how a leak ends
+        _must_not_be_contained(who)
     if key is None:
         raise problems.Problem(
             400, "idempotency-key-required", "Idempotency key required",
@@ -275,6 +283,7 @@ def quarantine(key_id: str, platform: Platforms, who: Principals, body: Terms | 
     from fluxguard.server import usage
 
     who.must_manage()
+    _must_not_be_contained(who)
     body = body or Terms()
     until = _expiry(body.until, platform.now()) if body.until else None
     with platform.store.write() as connection:
@@ -292,6 +301,7 @@ def quarantine(key_id: str, platform: Platforms, who: Principals, body: Terms | 
 @router.post("/{key_id}/release")
 def release(key_id: str, platform: Platforms, who: Principals) -> JSONResponse:
     who.must_manage()
+    _must_not_be_contained(who)
     with platform.store.write() as connection:
         row = life.release(connection, platform, who.actor, found(connection, who, key_id, lock=True))
     return one(row, platform.now())
@@ -341,8 +351,12 @@ def found(connection: Connection, who: Principal, key_id: str, lock: bool = Fals
 
 
 def visible(who: Principal, row: life.Row) -> bool:
-    """A key that is confined to projects sees keys that are confined to the same, and itself."""
-    if who.projects is None or (who.caller is not None and who.caller.id == row["id"]):
+    """A key sees itself; one that manages keys sees the others, too: where it is confined to projects, those confined to the same."""
+    if who.caller is not None and who.caller.id == row["id"]:
+        return True
+    if who.caller is not None and "manage_keys" not in who.caller.permissions:
+        return False
+    if who.projects is None:
         return True
     scope = _scope(row["scope"])
     return scope is not None and set(scope) <= who.projects
@@ -359,6 +373,25 @@ def must_not_exceed(who: Principal, permissions: frozenset[str], projects: tuple
         raise problems.forbidden(
             "A key can't hand on projects that are not in its scope.", "privilege-escalation"
         )
+
+
+def _must_not_widen_itself(who: Principal, row: life.Row, wanted: Mapping[str, Any]) -> None:
+    """A key gives itself neither more time nor a higher limit. Raises: Problem 403."""
+    if who.caller is None or who.caller.id != row["id"]:
+        return
+    ends, now_ends = wanted["expires_at"], row["expires_at"]
+    longer = now_ends is not None and (ends is None or ends > now_ends)
+    if longer or wanted["hourly_limit"] > row["hourly_limit"]:
+        raise problems.forbidden(
+            "A key can't give itself more time or a higher limit. Rotate it, or ask a person.",
+            "privilege-escalation",
+        )
+
+
+def _must_not_be_contained(who: Principal) -> None:
+    """A key in quarantine decides about no quarantine and makes no other key: it may be in the wrong hands. Raises: Problem 403."""
+    if who.caller is not None and who.caller.quarantined:
+        raise problems.forbidden("This key is in quarantine; it can't do this.", "key-quarantined")
 
 
 def must_match(row: life.Row, if_match: str | None) -> None:

@@ -72,12 +72,18 @@ def liveness(body: Question, request: Request, platform: Platforms) -> dict[str,
     """For each prefix of a fingerprint (five hex digits) the keys that it may be about; each answer opens for its key alone."""
     limits.at_most(platform, f"liveness:{address_of(request)}", QUESTIONS, HOUR)
     now = platform.now()
-    wanted = sa.or_(*(keys.c.fingerprint.like(f"fg1:{prefix}%") for prefix in set(body.prefixes)))
+    wanted = sa.or_(*(_beginning(prefix) for prefix in set(body.prefixes)))
     with platform.store.read() as connection:
         rows = connection.execute(sa.select(keys).where(wanted)).mappings().all()
     return {
         "matches": [{"payload": sealing.locked(_status(dict(row), now), bytes(row["seal"]))} for row in rows]
     }
+
+
+def _beginning(prefix: str) -> sa.ColumnElement[bool]:
+    """Fingerprints that begin so, as a range: the index finds it, where LIKE would read a million rows."""
+    after = f"{int(prefix, 16) + 1:05x}" if prefix != "fffff" else "g"
+    return sa.and_(keys.c.fingerprint >= f"fg1:{prefix}", keys.c.fingerprint < f"fg1:{after}")
 
 
 def _status(row: life.Row, now: int) -> dict[str, Any]:
@@ -132,8 +138,10 @@ def _report(
             address_of(request),
             agent_of(request),
         )
-        with platform.store.write() as connection:
-            ours = leaking.report(connection, platform, leak)
+        ours = False
+        if wire.well_formed(item.token):
+            with platform.store.write() as connection:
+                ours = leaking.report(connection, platform, leak)
         digest = hashlib.sha256(item.token.encode("utf-8", "surrogatepass")).hexdigest()
         feedback.append({
             "token_hash": digest, "token_type": item.type, "label": "true_positive" if ours else "false_positive",

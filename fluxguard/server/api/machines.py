@@ -13,7 +13,7 @@ router = APIRouter(tags=["machines"])
 
 
 @router.get("/healthz")
-def health() -> dict[str, str]:
+async def health() -> dict[str, str]:
     """The process answers."""
     return {"status": "ok"}
 

@@ -128,7 +128,9 @@ def complete(body: Device, request: Request, platform: Platforms) -> dict[str, A
             return {"status": "expired"}
         if row["state"] != "approved":
             return {"status": row["state"]}
-        connection.execute(devices.update().where(devices.c.device == digest).values(state="used"))
+        mine = sa.and_(devices.c.device == digest, devices.c.state == "approved")
+        if not connection.execute(devices.update().where(mine).values(state="used")).rowcount:
+            return {"status": "expired"}  # the same code came twice at once: the other one has the tokens
         user = connection.execute(sa.select(users).where(users.c.id == row["user_id"])).mappings().one()
         if user["disabled_at"] is not None:
             return {"status": "denied"}
@@ -152,7 +154,9 @@ def refresh(body: Refresh, platform: Platforms) -> dict[str, Any]:
         row = connection.execute(query).mappings().first()
         if row is None or row["ended_at"] or row["disabled_at"] or now >= row["refresh_expires_at"]:
             raise problems.unauthenticated()
-        connection.execute(tokens.update().where(tokens.c.refresh == digest).values(ended_at=now))
+        mine = sa.and_(tokens.c.refresh == digest, tokens.c.ended_at.is_(None))
+        if not connection.execute(tokens.update().where(mine).values(ended_at=now)).rowcount:
+            raise problems.unauthenticated()
         user = {"id": row["user_id"], "email": row["email"]}
         return {"credential": _tokens(connection, platform, user, row["device"])}
 
@@ -181,8 +185,8 @@ def approve(
     if row is None:
         return False
     state = "approved" if allowed else "denied"
-    connection.execute(
-        devices.update().where(pending).values(state=state, user_id=user_id if allowed else None)
-    )
+    done = devices.update().where(pending).values(state=state, user_id=user_id if allowed else None)
+    if not connection.execute(done).rowcount:
+        return False
     trail.record(connection, platform.vault, now, actor, f"device.{state}", user_id, {"device": row["name"]})
     return True

@@ -1,0 +1,159 @@
+"""What every request and every answer goes through: limits on what is sent, a request id, and an end in words for whatever goes wrong."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import sqlite3
+import time
+import traceback
+from pathlib import Path
+
+import sqlalchemy as sa
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from fluxguard.server import problems
+from fluxguard.server.asking import request_id
+from fluxguard.server.problems import MEDIA, Problem
+
+LARGEST = 8 << 20  # bytes of a body for the API
+LARGEST_FORM = 256 << 10  # of a form
+SLOWEST = 60.0  # seconds in which a body has to be there
+NO_SNIFF = (b"x-content-type-options", b"nosniff")
+log = logging.getLogger("fluxguard.server")
+
+
+class Envelope:
+    """What every answer carries: a request id, the rate limit where there is one, and what keeps browsers from guessing.
+
+    Whatever goes wrong inside becomes a problem without a trace. The log says where, in our words: an error's own may hold what was sent.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        state = scope.setdefault("state", {})
+        state["request_id"] = request_id()
+        begun = False
+
+        async def sending(message: Message) -> None:
+            nonlocal begun
+            if message["type"] == "http.response.start":
+                begun = True
+                more = [(b"x-request-id", state["request_id"].encode()), NO_SNIFF]
+                more += [
+                    (name.lower().encode(), value.encode())
+                    for name, value in (state.get("rate") or {}).items()
+                ]
+                message["headers"] = [*message["headers"], *more]
+            await send(message)
+
+        try:
+            _must_be_readable(scope)
+            await self.app(scope, _limited(scope, receive), sending)
+        except Exception as error:
+            problem = _told(error)
+            if problem.status == 500:
+                log.error("%s failed: %s", state["request_id"], _where(error))
+            if begun:
+                raise ConnectionAbortedError("the answer broke off") from None
+            await _answer(problem, sending)
+
+
+def _must_be_readable(scope: Scope) -> None:
+    """Raises: Problem 400 for a NUL in path or query, which no name has and some databases refuse; 413 for what is announced too long."""
+    if "\0" in scope["path"] or b"%00" in scope["query_string"]:
+        raise problems.invalid("A NUL stands in the address.", status=400)
+    for name, value in scope["headers"]:
+        if name == b"content-length" and value.isdigit() and int(value[:20]) > _most(scope):
+            raise _too_large(scope)
+
+
+def _most(scope: Scope) -> int:
+    return LARGEST if scope["path"].startswith("/api") else LARGEST_FORM
+
+
+def _too_large(scope: Scope) -> Problem:
+    return Problem(
+        413, "too-large", "Too large", f"A request has at most {_most(scope):,} bytes.",
+        headers={"Connection": "close"},
+    )  # fmt: skip
+
+
+def _limited(scope: Scope, receive: Receive) -> Receive:
+    """Hands on the body as it comes, and no more of it, nor more slowly, than is allowed: whoever sends it need not be known yet."""
+    if scope["method"] in ("GET", "HEAD"):
+        return receive
+    size, over, end = 0, False, time.monotonic() + SLOWEST
+
+    async def receiving() -> Message:
+        nonlocal size, over
+        if over:
+            return await receive()
+        try:
+            message = await asyncio.wait_for(receive(), max(0.01, end - time.monotonic()))
+        except TimeoutError:
+            raise Problem(
+                408,
+                "too-slow",
+                "Too slow",
+                "The request did not come in time.",
+                headers={"Connection": "close"},
+            ) from None
+        over = not message.get("more_body", False)
+        size += len(message.get("body", b""))
+        if size > _most(scope):
+            raise _too_large(scope)
+        return message
+
+    return receiving
+
+
+def _told(error: Exception) -> Problem:
+    """An error as a problem, in words that repeat nothing."""
+    if isinstance(error, Problem):
+        return error
+    if isinstance(error, sa.exc.IntegrityError):
+        return problems.conflict(
+            "at-the-same-time", "Somebody else made the same at the same moment. Look, and try again."
+        )
+    if isinstance(error, sa.exc.DataError | OverflowError | UnicodeError):
+        return problems.invalid(
+            "The request holds a number that is too large, or characters that can't be kept."
+        )
+    if isinstance(
+        error,
+        sa.exc.OperationalError | sa.exc.InterfaceError | sa.exc.TimeoutError | sqlite3.OperationalError,
+    ):
+        log.error("the database can't be used: %s", _reason(error))
+        return problems.busy()
+    return Problem(
+        500, "defect", "A defect", "Something went wrong here. The request's id finds it in the server's log."
+    )
+
+
+def _reason(error: Exception) -> str:
+    """The driver's own first line, for the platform's keeper: that a disk is full, that a server is gone."""
+    words = str(getattr(error, "orig", error) or "").strip().splitlines()
+    return words[0][:200] if words else type(error).__name__
+
+
+def _where(error: Exception) -> str:
+    """The kind of an error and the lines that led to it, without its words."""
+    frames = traceback.extract_tb(error.__traceback__)[-6:]
+    return f"{type(error).__name__} at " + " < ".join(
+        f"{Path(one.filename).name}:{one.lineno}" for one in reversed(frames)
+    )
+
+
+async def _answer(problem: Problem, send: Send) -> None:
+    body = json.dumps(problem.to_json()).encode()
+    headers = [(b"content-type", MEDIA.encode()), (b"content-length", str(len(body)).encode())]
+    headers += [(name.lower().encode(), value.encode()) for name, value in problem.headers.items()]
+    await send({"type": "http.response.start", "status": problem.status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
