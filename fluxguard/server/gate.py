@@ -276,13 +276,10 @@ class SharedBook:
 
     def __init__(self, engine: sa.Engine) -> None:
         self._engine = engine
-        self._reading = engine.execution_options(
-            isolation_level="AUTOCOMMIT"
-        )  # one statement needs no BEGIN and ROLLBACK
         self._find, self._count = sa.text(FIND), sa.text(COUNT)
 
     def find(self, lookup: bytes) -> Mapping[str, Any] | None:
-        with self._reading.connect() as connection:
+        with self._engine.connect() as connection:
             row = connection.execute(self._find, {"lookup": lookup}).mappings().first()
         return None if row is None else dict(row)
 

@@ -74,7 +74,7 @@ class Store:
     def select(self, sql: str, **values: Any) -> list[tuple[Any, ...]]:
         """The rows of one statement, by the shortest way. One statement sees the database at one moment. sql: `:name` for a value."""
         if not self.embedded:
-            with self.engine.execution_options(isolation_level="AUTOCOMMIT").connect() as connection:
+            with self.engine.connect() as connection:
                 return [tuple(row) for row in connection.execute(sa.text(sql), values)]
         with self._quick_lock:
             if self._quick is None:
