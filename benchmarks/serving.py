@@ -329,6 +329,8 @@ def filled(folder: Path, number: int) -> tuple[object, list[bytes]]:
     founded(folder, "")
     path = folder / "server" / "platform.db"
     with contextlib.closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA cache_size = -500000")  # random look-ups go all over the index
+        connection.execute("PRAGMA synchronous = OFF")
         cursor = connection.execute("SELECT * FROM keys")
         names = [column[0] for column in cursor.description]
         model = dict(zip(names, cursor.fetchone(), strict=True))

@@ -40,9 +40,12 @@ class Envelope:
         state = scope.setdefault("state", {})
         state["request_id"] = request_id()
         begun = False
+        body = Body(scope, receive)
 
         async def sending(message: Message) -> None:
             nonlocal begun
+            if body.refused is not None and not begun:
+                return  # the framework calls it unreadable; we say below what it is
             if message["type"] == "http.response.start":
                 begun = True
                 more = [(b"x-request-id", state["request_id"].encode()), NO_SNIFF]
@@ -55,11 +58,14 @@ class Envelope:
 
         try:
             _must_be_readable(scope)
-            await self.app(scope, _limited(scope, receive), sending)
+            await self.app(scope, body.receive, sending)
+            if body.refused is not None and not begun:
+                raise body.refused
         except Exception as error:
             problem = _told(error)
             if problem.status == 500:
                 log.error("%s failed: %s", state["request_id"], _where(error))
+            body.refused = None
             if begun:
                 raise ConnectionAbortedError("the answer broke off") from None
             await _answer(problem, sending)
@@ -85,33 +91,39 @@ def _too_large(scope: Scope) -> Problem:
     )  # fmt: skip
 
 
-def _limited(scope: Scope, receive: Receive) -> Receive:
-    """Hands on the body as it comes, and no more of it, nor more slowly, than is allowed: whoever sends it need not be known yet."""
-    if scope["method"] in ("GET", "HEAD"):
-        return receive
-    size, over, end = 0, False, time.monotonic() + SLOWEST
+class Body:
+    """Hands on a body as it comes, and no more of it, nor more slowly, than is allowed: whoever sends it need not be known yet."""
 
-    async def receiving() -> Message:
-        nonlocal size, over
-        if over:
-            return await receive()
+    def __init__(self, scope: Scope, receive: Receive) -> None:
+        self.refused: Problem | None = None
+        self._scope, self._receive = scope, receive
+        self._size, self._over, self._end = 0, scope["method"] in ("GET", "HEAD"), 0.0
+
+    async def receive(self) -> Message:
+        """The next part. Raises: Problem 413, 408."""
+        if self._over:
+            return await self._receive()
+        now = time.monotonic()
+        self._end = self._end or now + SLOWEST
         try:
-            message = await asyncio.wait_for(receive(), max(0.01, end - time.monotonic()))
+            message = await asyncio.wait_for(self._receive(), max(0.01, self._end - now))
         except TimeoutError:
-            raise Problem(
-                408,
-                "too-slow",
-                "Too slow",
-                "The request did not come in time.",
-                headers={"Connection": "close"},
-            ) from None
-        over = not message.get("more_body", False)
-        size += len(message.get("body", b""))
-        if size > _most(scope):
-            raise _too_large(scope)
+            raise self._refuse(_too_slow()) from None
+        self._over = not message.get("more_body", False)
+        self._size += len(message.get("body", b""))
+        if self._size > _most(self._scope):
+            raise self._refuse(_too_large(self._scope))
         return message
 
-    return receiving
+    def _refuse(self, problem: Problem) -> Problem:
+        self.refused, self._over = problem, True
+        return problem
+
+
+def _too_slow() -> Problem:
+    return Problem(
+        408, "too-slow", "Too slow", "The request did not come in time.", headers={"Connection": "close"}
+    )
 
 
 def _told(error: Exception) -> Problem:

@@ -1,8 +1,8 @@
 """A key's life: made, changed, used for the first time, rotated, regenerated, quarantined, ended.
 
 Each function works in the transaction that it is given and writes its record of the audit trail there. What state a key is in
-is computed from what is stored and the clock: expiry, a rotation's deadline and a lapse need nobody to do anything, and a
-clock that is set back brings no ended key back.
+is computed from what is stored and the clock: expiry, a rotation's deadline and a lapse need nobody to do anything. A clock that is set
+back brings back no key that somebody ended; a deadline follows the clock.
 """
 
 from __future__ import annotations

