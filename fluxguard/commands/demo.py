@@ -76,10 +76,10 @@ def _tell(stage: Stage) -> None:
         "A leak that got through",
         "--no-verify runs no hook. The key is pushed, and removed again the next day. It is still in the history.",
     )
-    stage.shows("git commit --no-verify -m 'Add settings' && git push")
+    stage.shows("git commit --no-verify -m 'Add settings' && git push --no-verify")
     stage.git("commit", "-q", "--no-verify", "-m", "Add settings")
     stage.removed()
-    stage.git("push", "-q", "origin", "HEAD")
+    stage.git("push", "-q", "--no-verify", "origin", "HEAD")
 
     stage.chapter("The audit", "Everything that the repository holds, each leak traced to who brought it.")
     stage.runs("audit", good=(1,))
