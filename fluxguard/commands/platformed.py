@@ -14,6 +14,7 @@ from fluxguard.platform import address, credentials
 from fluxguard.platform.address import Address
 from fluxguard.platform.api import Api
 from fluxguard.platform.credentials import Credential
+from fluxguard.platform.errors import PlatformError, Unreachable
 
 FORMATS = ("text", "json")
 
@@ -58,14 +59,34 @@ def connect(flag: str | None) -> Api:
     return Api(found, known[0].secret)
 
 
-def connect_beside(flag: str | None, leaked: Secret) -> Api:
-    """The platform, asked with a key that is not the leaked one, where there is another: that one may know nothing, or die on the way."""
+def connect_beside(flag: str | None, *incident: Secret) -> Api:
+    """The platform, asked with a key that has no part in an incident and may handle keys, where there is one.
+
+    incident: the leaked key, then its successor. The leaked one dies on the way, and its successor stands in `.fluxloop/.env` before
+    what was saved. Where there is no other key, the successor asks before the leaked one.
+    """
     found = where(flag)
-    known = credentials.every(found.url, workspace(), os.environ)
-    others = [one for one in known if one.secret != leaked]
+    known = [one.secret for one in credentials.every(found.url, workspace(), os.environ)]
     if not known:
         return connect(flag)
-    return Api(found, (others or known)[0].secret)
+    others = [one for one in known if one not in incident]
+    if len(others) > 1 and not found.public:
+        others = sorted(others, key=lambda one: not _may_handle_keys(found, one))
+    own = [one for one in reversed(incident) if one in known]
+    return Api(found, [*others, *own][0])
+
+
+def _may_handle_keys(found: Address, secret: Secret) -> bool:
+    """Asked of the platform; no use of the key. One that can't be asked may, for all we know."""
+    api = Api(found, secret, sleep=lambda seconds: None)
+    try:
+        return "manage_keys" in api.me().permissions
+    except Unreachable:
+        return True
+    except PlatformError:
+        return False
+    finally:
+        api.close()
 
 
 def told(credential: Credential) -> str:

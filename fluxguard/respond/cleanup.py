@@ -50,6 +50,10 @@ class Rewrite:
         return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
 
 
+class Moved(FluxguardError):
+    """The remote has no longer what the mirror was made from."""
+
+
 def _environment() -> dict[str, str]:
     """For a git that may speak to the remote, with the user's own credentials, but asks nobody."""
     env = {
@@ -70,7 +74,8 @@ def _git(folder: Path, *arguments: str, data: bytes | None = None, good: tuple[i
     except (OSError, subprocess.TimeoutExpired):
         raise FluxguardError(f"git {arguments[0]} could not be run, or did not end.") from None
     if done.returncode not in good:
-        raise FluxguardError(
+        kind = Moved if b"stale info" in done.stderr or b"cannot lock ref" in done.stderr else FluxguardError
+        raise kind(
             f"git {arguments[0]} failed ({done.returncode}).",
             _hint(done.stderr) or f"Try it yourself in {folder}, then resume.",
         )
@@ -308,7 +313,7 @@ def push(
         elif now.get(name, "") == new:
             outcome[name] = "there"
         elif now.get(name, "") != old:
-            raise FluxguardError(
+            raise Moved(
                 f"{name.replace(key, '***')} has moved on the remote since the mirror was made.",
                 "Resume: it starts from what is there now.",
             )

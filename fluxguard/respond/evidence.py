@@ -27,7 +27,12 @@ ELSEWHERE = (
 
 def document(incident: Incident, records: Sequence[Record]) -> dict[str, Any]:
     """The report as JSON."""
-    done = {one.step: dict(one.data) for one in records if one.phase == "done"}
+    done: dict[str, dict[str, Any]] = {}
+    for one in records:
+        if one.phase == "done":
+            done[one.step] = dict(one.data)
+        elif one.phase == "stale":
+            done.pop(one.step, None)
     return {
         "schema": "fluxguard.incident/1", "incident": incident.id, "opened_at": incident.opened_at,
         "repository": incident.repository, "platform": incident.url,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fluxguard.errors import FluxguardError
-from fluxguard.respond.steps import STEPS, Run, Step, Waiting
+from fluxguard.respond.steps import STEPS, Overtaken, Run, Step, Waiting
 
 SCHEMA = "fluxguard.event/1"
 
@@ -54,12 +54,13 @@ def go_on(run: Run, watch: Watch, now: Callable[[], str]) -> str:
             tell(step, "waiting", {"reason": waiting.reason, "until": waiting.until})
             return "waiting"
         except FluxguardError as error:
+            for name in error.steps if isinstance(error, Overtaken) else ():
+                run.journal.add(name, "stale", what=error.what)
             run.journal.add(step.name, "failed", what=error.what, hint=error.hint)
             tell(step, "failed", {"what": error.what, "hint": error.hint})
             raise
         run.journal.add(step.name, "done", **data)
         tell(step, "done", data)
-    run.vault.burn()
     return "closed"
 
 
