@@ -59,28 +59,30 @@ def connect(flag: str | None) -> Api:
     return Api(found, known[0].secret)
 
 
-def connect_beside(flag: str | None, *incident: Secret) -> Api:
+def connect_beside(flag: str | None, leaked: Secret | None, successor: Secret | None = None) -> Api:
     """The platform, asked with a key that has no part in an incident and may handle keys, where there is one.
 
-    incident: the leaked key, then its successor. The leaked one dies on the way, and its successor stands in `.fluxloop/.env` before
-    what was saved. Where there is no other key, the successor asks before the leaked one.
+    The leaked one dies on the way, and its successor stands in `.fluxloop/.env` before what was saved. Where there is no other, the leaked one
+    asks while it is good: a successor that asks counts as arrived.
     """
     found = where(flag)
     known = [one.secret for one in credentials.every(found.url, workspace(), os.environ)]
-    if not known:
-        return connect(flag)
-    others = [one for one in known if one not in incident]
+    others = [one for one in known if one not in (leaked, successor)]
     if len(others) > 1 and not found.public:
-        others = sorted(others, key=lambda one: not _may_handle_keys(found, one))
-    own = [one for one in reversed(incident) if one in known]
-    return Api(found, [*others, *own][0])
+        others = sorted(others, key=lambda one: not _answers(found, one, "manage_keys"))
+    if others or not known:
+        return Api(found, others[0]) if others else connect(flag)
+    if successor is not None and (leaked is None or not _answers(found, leaked)):
+        return Api(found, successor)
+    return Api(found, known[0])
 
 
-def _may_handle_keys(found: Address, secret: Secret) -> bool:
-    """Asked of the platform; no use of the key. One that can't be asked may, for all we know."""
+def _answers(found: Address, secret: Secret, permission: str = "") -> bool:
+    """Whether the platform lets the key in, and with that permission; no use of the key. Where it can't be asked: yes, for all we know."""
     api = Api(found, secret, sleep=lambda seconds: None)
     try:
-        return "manage_keys" in api.me().permissions
+        permissions = api.me().permissions
+        return not permission or permission in permissions
     except Unreachable:
         return True
     except PlatformError:

@@ -162,10 +162,10 @@ def _environment_of(secret: Secret) -> str:
     return word if word in ("dev", "stg", "prod", "ci") else "unknown"
 
 
-def _api(args: argparse.Namespace, *incident: Secret | None) -> Any:
+def _api(args: argparse.Namespace, leaked: Secret | None, successor: Secret | None = None) -> Any:
     from fluxguard.commands.platformed import connect_beside
 
-    return connect_beside(args.api_url, *(one for one in incident if one is not None))
+    return connect_beside(args.api_url, leaked, successor)
 
 
 def _chosen(args: argparse.Namespace) -> Any:

@@ -58,6 +58,7 @@ def left(done: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """What is still to be done, in words."""
     places = done.get("distribute", {}).get("places", ())
     open_ = [f"{place['place']}: {place['why']}" for place in places if place.get("done") == "manual"]
+    open_ += [f"On this machine: {one}" for one in done.get("distribute", {}).get("unread", ())]
     if "rewrite" not in done:
         open_.append(
             "The history still holds the key; it is dead. To clean it: fluxguard respond start --clean-history --push"

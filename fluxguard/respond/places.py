@@ -32,7 +32,7 @@ class Place:
 def find(trees: list[Path], secret: Secret, home: Path) -> tuple[list[Place], list[str]]:
     """Files that hold the key, below working trees and in the home folder's FluxLoop folder; and what could not be read."""
     unread: list[str] = []
-    found = []
+    found: list[Place] = []
     for tree in trees:
         holding = [(path, count) for path in _files(tree, unread) if (count := _count(path, secret, unread))]
         kept = _kept_by_git(tree, [path for path, _ in holding])

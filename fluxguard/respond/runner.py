@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fluxguard.errors import FluxguardError
-from fluxguard.respond.steps import STEPS, Overtaken, Run, Step, Waiting
+from fluxguard.respond.steps import ITSELF, STEPS, Overtaken, Run, Step, Waiting
 
 SCHEMA = "fluxguard.event/1"
 
@@ -39,6 +39,8 @@ def go_on(run: Run, watch: Watch, now: Callable[[], str]) -> str:
     def tell(step: Step, state: str, data: Mapping[str, Any] | None = None) -> None:
         watch(Event(run.incident.id, step.name, step.title, state, now(), data or {}))
 
+    if run.vault.get("old") is not None and run.api.asks_with(run.old):
+        run.journal.add("run", "note", asks=ITSELF)
     for step in STEPS:
         if run.journal.outcome(step.name) is not None:
             continue

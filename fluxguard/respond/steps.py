@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import fluxguard
 from fluxguard import wire
 from fluxguard.audit import run as auditing
 from fluxguard.config import Config
@@ -219,6 +220,12 @@ def choose_strategy(run: Run) -> Data:
             "reason": f"{known['how']}: what it can't do, a person does on its page",
             "overlap": "0",
         }
+    if made.strategy in ("contain", "revoke-first") and run.api.asks_with(run.old):
+        return {
+            "strategy": "overlap", "overlap": "0",
+            "reason": f"{made.strategy} would be right ({made.reason}), but the leaked key is the only one here to ask with, and would shut "
+            "itself out; so it dies as soon as its successor is delivered. For the other, log in with another key: fluxguard auth login",
+        }  # fmt: skip
     return {"strategy": made.strategy, "reason": made.reason, "overlap": made.overlap}
 
 
@@ -387,6 +394,9 @@ def _saved_key(run: Run) -> list[Data]:
 
 def confirm(run: Run) -> Data:
     """The new key is where it is needed: it becomes active, and the old one gets its deadline, which the server holds."""
+    if run.api.asks_with(run.old) and run.vault.get("new") is not None:
+        run.api.close()
+        run.api = run.trial(run.api.address, run.new)  # it has the same rights, and lives on
     try:
         answer = run.api.confirm(str(run.known("reissue")["key_id"]))
     except PlatformError as error:
@@ -416,12 +426,12 @@ def drain(run: Run) -> Data:
         if not key.alive:
             return {"state": key.state, "why": "its deadline has come"}
         now = wire.to_moment(_now()) or 0
-        quiet = now - (key.last_used_at or 0)
+        quiet = now - (0 if _by_ourselves(run, key) else key.last_used_at or 0)
         if quiet >= QUIET:
             return {
                 "state": key.state,
                 "why": "nobody has used it"
-                if key.last_used_at is None
+                if key.last_used_at is None or _by_ourselves(run, key)
                 else f"nobody has used it for {quiet // 60_000} minutes",
             }
         if waited >= run.incident.wishes.wait:
@@ -432,6 +442,15 @@ def drain(run: Run) -> Data:
             )
         run.sleep(5)
         waited += 5
+
+
+ITSELF = "with the leaked key itself"
+
+
+def _by_ourselves(run: Run, key: wire.Key) -> bool:
+    """Whether the last use was ours, where this incident was asked about with the leaked key itself."""
+    asked = any(one.data.get("asks") == ITSELF for one in run.journal.records)
+    return asked and str(key.last_used.get("user_agent", "")) == f"fluxguard/{fluxguard.__version__}"
 
 
 def _now() -> str:
