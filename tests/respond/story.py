@@ -94,7 +94,7 @@ class Story:
         headers = {"Authorization": f"Bearer {key}", "User-Agent": agent}
         return httpx.get(f"{self.server.url}/api/scenarios", headers=headers, timeout=30).status_code
 
-    def keys(self) -> list[dict[str, Any]]:
+    def issued(self) -> list[dict[str, Any]]:
         """The leaked key and what was issued in its place."""
         found = self.server.ask("GET", "/api/v1/keys", 200)
         assert isinstance(found, list)
@@ -110,7 +110,7 @@ class Story:
     def alive(self) -> list[str]:
         """Ids of successors that open something, or would when first used."""
         good = ("active", "pending", "grace", "quarantined")
-        return [one["id"] for one in self.keys() if one["state"] in good and one["id"] != self.key_id]
+        return [one["id"] for one in self.issued() if one["state"] in good and one["id"] != self.key_id]
 
     @property
     def incident(self) -> Path:
@@ -118,7 +118,8 @@ class Story:
         return found
 
     def records(self) -> list[dict[str, Any]]:
-        return [json.loads(line) for line in (self.incident / "journal.jsonl").read_text().splitlines()]
+        whole, _, _ = (self.incident / "journal.jsonl").read_text().rpartition("\n")
+        return [json.loads(line) for line in whole.splitlines()]
 
     def outcome(self, step: str) -> dict[str, Any]:
         return next(

@@ -42,8 +42,8 @@ def test_a_response(leaked: Callable[..., Story], kind: str, asked: str, chosen:
     new = _after(story, before)
     assert stat.S_IMODE(path.stat().st_mode) == 0o640
     assert new not in story.repo.git("log", "-p", "--all").decode()
-    (one,) = (one for one in story.keys() if one["id"] != story.key_id)
-    old = next(one for one in story.keys() if one["id"] == story.key_id)
+    (one,) = (one for one in story.issued() if one["id"] != story.key_id)
+    old = next(one for one in story.issued() if one["id"] == story.key_id)
     for name in ("permissions", "scope", "environment", "hourly_limit"):
         assert one[name] == old[name]
 
@@ -76,8 +76,8 @@ def test_revoke_first_gives_no_longer_life(leaked: Callable[..., Story], expires
     story = leaked("dev", expires=expires, hourly_limit=77)
     story.repo.write(".env", f"K={story.key}\n")
     story.start("--strategy", "revoke-first", "--yes")
-    (new,) = (one for one in story.keys() if one["id"] != story.key_id)
-    (old,) = (one for one in story.keys() if one["id"] == story.key_id)
+    (new,) = (one for one in story.issued() if one["id"] != story.key_id)
+    (old,) = (one for one in story.issued() if one["id"] == story.key_id)
     assert new["hourly_limit"] == 77
     if expires == "never":
         assert new["expires_at"] is None
@@ -138,7 +138,7 @@ def test_the_plan_changes_nothing(story: Story) -> None:
     ]
     assert "Nothing was changed" in story.start("--plan").out
     assert path.read_text() == f"K={story.key}\n"
-    assert len(story.keys()) == 1
+    assert len(story.issued()) == 1
     assert story.answers(story.key) == 200
     assert story.repo.git("for-each-ref", cwd=story.remote) == refs
     assert not list((story.state / "incidents").glob("*/*"))
