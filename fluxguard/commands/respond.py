@@ -241,7 +241,8 @@ def _go(args: argparse.Namespace, incident: Any, api: Any) -> int:
         screen.heading(incident)
         state = runner.go_on(run, screen.show, incidents.now)
         screen.ending(incident, state)
-        return ExitCode.CLEAN if state == "closed" else ExitCode.INCOMPLETE
+        unread = any(run.known(name).get("unread") for name in ("distribute", "rewrite", "prove"))
+        return ExitCode.CLEAN if state == "closed" and not unread else ExitCode.INCOMPLETE
     finally:
         journal.close()
         api.close()
@@ -474,6 +475,7 @@ _TOLD: Mapping[str, Any] = {
                           "proved: " + "; ".join(d["read"].values()) if not d["left"] else f"{len(d['left'])} places still hold it: {'; '.join(d['left'][:3])}"],
     "push": lambda d: [f"{sum(one in ('pushed', 'there') for one in d['refs'].values())} refs pushed" + "".join(f"; {name}: {what}" for name, what in d["refs"].items() if what not in ("pushed", "there"))],
     "prove": lambda d: ["a new mirror of the remote: the key stands nowhere; " + "; ".join(d["read"].values())] if not d["left"] else [f"still there: {one}" for one in d["left"][:8]],
+    "own": lambda d: [f"{len(d['places'])} places: see the report" if d["places"] else "the key stands nowhere in it"],
     "prevent": lambda d: [f"{name}: {what}" for name, what in d.items()],
     "close": lambda d: ["the vault is burnt, the mirrors are gone"],
 }  # fmt: skip

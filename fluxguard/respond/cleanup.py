@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -18,11 +19,15 @@ from pathlib import Path
 from fluxguard.audit import run as auditing
 from fluxguard.config import Config
 from fluxguard.errors import FluxguardError
-from fluxguard.model import Finding, Secret
+from fluxguard.model import Finding, Secret, Unread
 from fluxguard.repo import run as git
 
 MOST_PASSES = 4
 FOREIGN = ("refs/pull/", "refs/merge-requests/", "refs/changes/", "refs/keep-around/", "refs/pipelines/")
+# In a commit a header, in a tag a line of its message.
+_SIGNATURE = re.compile(
+    rb"^(?:gpgsig(?:-sha256)? |-----BEGIN (?:PGP SIGNATURE|SSH SIGNATURE|SIGNED MESSAGE)-----)", re.MULTILINE
+)
 LONGEST = 6 * 3600  # seconds that one git may take
 
 
@@ -30,7 +35,8 @@ LONGEST = 6 * 3600  # seconds that one git may take
 class Rewrite:
     """What was rewritten. before, after: refs with their ids; counts: what was replaced, by kind; first: first changed commits.
 
-    unexpected: paths of tips that differ, and held no key. left: places that still hold it, in words. read: the audit's figures.
+    unexpected: paths of tips that differ, and held no key. left: places that still hold it, in words. unread: what could not be looked at.
+    read: the audit's figures. signatures: how many were stripped. notes: how many went to the commits' new ids. submodules: paths.
     """
 
     before: Mapping[str, str]
@@ -41,6 +47,9 @@ class Rewrite:
     left: tuple[str, ...] = ()
     read: Mapping[str, object] = field(default_factory=dict)
     signatures: int = 0
+    unread: tuple[str, ...] = ()
+    notes: int = 0
+    submodules: tuple[str, ...] = ()
 
     @property
     def changed(self) -> dict[str, tuple[str, str]]:
@@ -94,10 +103,18 @@ def _hint(said: bytes) -> str:
         ),
         (b"stale info", "Somebody pushed meanwhile: resume, and it starts from what is there now."),
         (
-            b"protected branch",
+            b"rotected branch",
             "The branch is protected against force-pushes: lift that for the moment, then resume.",
         ),
-        (b"denyNonFastForwards", "The remote forbids force-pushes: lift that for the moment, then resume."),
+        (
+            b"denying non-fast-forward",
+            "The remote forbids force-pushes: lift that for the moment, then resume.",
+        ),
+        (
+            b"denying ref deletion",
+            "The remote forbids that refs are deleted: lift that for the moment, then resume.",
+        ),
+        (b"hook declined", "A hook of the remote refused it: lift that for the moment, then resume."),
         (b"No space left", "The disk is full: make room, then resume."),
     ):
         if sign in said:
@@ -168,6 +185,7 @@ def rewrite(folder: Path, secret: Secret, say: Callable[[str], None]) -> Rewrite
     counts: dict[str, int] = {}
     whole: set[str] = set()
     banned: set[str] = set()
+    notes = 0
     for number in range(MOST_PASSES):
         say(f"pass {number + 1}: rewriting")
         for kind, count in _filtered(folder, secret, whole).items():
@@ -175,6 +193,7 @@ def rewrite(folder: Path, secret: Secret, say: Callable[[str], None]) -> Rewrite
         (folder / "config").write_bytes(config)  # git-filter-repo takes the remote away
         if number == 0:
             banned = _first_changed(folder)
+        notes = max(notes, _notes_moved(folder))
         _scrub(folder)
         say(f"pass {number + 1}: auditing everything that is left")
         report = auditing.audit(str(folder), Config(), full=True)
@@ -191,12 +210,23 @@ def rewrite(folder: Path, secret: Secret, say: Callable[[str], None]) -> Rewrite
         one.store: f"{one.read} of {sum(one.objects.values())} objects read, {one.digest}"
         for one in report.certificates
     }
-    left = [
-        *_places(found),
-        *(f"not read: {one.where.decode('utf-8', 'replace')}: {one.reason}" for one in report.skipped),
-    ]
-    unexpected = _unexpected(trees, _tips(folder), holding, secret)
-    return Rewrite(before, after, counts, tuple(sorted(banned)), unexpected, tuple(left), read, signatures)
+    now = _tips(folder)
+    unexpected = _unexpected(trees, now, holding, secret)
+    return Rewrite(
+        before, after, counts, tuple(sorted(banned)), unexpected, tuple(places_of(found)), read,
+        max(0, signatures - _signatures(folder)), tuple(unread_of(report.skipped, secret)), notes,
+        tuple(sorted({_told(path, secret) for files in now.values() for path, what in files.items() if what.startswith(b"160000")})),
+    )  # fmt: skip
+
+
+def unread_of(skipped: Iterable[Unread], secret: Secret) -> list[str]:
+    return [f"{_told(one.where, secret)}: {one.reason}" for one in skipped]
+
+
+def _told(name: bytes, secret: Secret) -> str:
+    from fluxguard import display
+
+    return display.path(name, {secret.reveal(): secret.masked})
 
 
 def _filtered(folder: Path, secret: Secret, whole: Iterable[str]) -> dict[str, int]:
@@ -219,13 +249,35 @@ def _first_changed(folder: Path) -> set[str]:
     path = folder / "filter-repo" / "first-changed-commits"
     if path.is_file():
         return set(path.read_text("ascii").split())
-    changed = {}
+    return set(_commit_map(folder))
+
+
+def _commit_map(folder: Path) -> dict[str, str]:
+    """Commits' old ids and their new ones, where they differ."""
     with (folder / "filter-repo" / "commit-map").open(encoding="ascii") as stream:
-        for line in list(stream)[1:]:
-            old, new = line.split()
-            if old != new:
-                changed[old] = new
-    return set(changed)
+        pairs = [line.split() for line in list(stream)[1:]]
+    return {old: new for old, new in pairs if old != new}
+
+
+def _notes_moved(folder: Path) -> int:
+    """Notes name commits by their ids, and the tool leaves them with the old ones: they are moved. Returns how many."""
+    moved, count = _commit_map(folder), 0
+    author = ("-c", "user.name=fluxguard", "-c", "user.email=fluxguard@localhost")
+    for name in refs(folder):
+        if not name.startswith("refs/notes/"):
+            continue
+        told = _git(folder, "notes", f"--ref={name}", "list", good=(0, 1)).split(b"\n")
+        held = [line.split(b" ")[1].decode() for line in told if b" " in line]
+        old = [one for one in held if set(moved.get(one, "")) - {"0"}]
+        if old:
+            pairs = "".join(f"{one} {moved[one]}\n" for one in old).encode()
+            _git(folder, *author, "notes", f"--ref={name}", "copy", "--force", "--stdin", data=pairs)
+            gone = "".join(f"{one}\n" for one in old).encode()
+            _git(
+                folder, *author, "notes", f"--ref={name}", "remove", "--ignore-missing", "--stdin", data=gone
+            )
+            count += len(old)
+    return count
 
 
 def _scrub(folder: Path) -> None:
@@ -277,15 +329,15 @@ def _unexpected(
 
 
 def _signatures(folder: Path) -> int:
-    """How many commits and tags are signed: a rewrite strips signatures."""
+    """How many signatures commits and tags have, of whatever kind: a rewrite strips them."""
     ids = _git(folder, "cat-file", "--batch-all-objects", "--batch-check=%(objecttype) %(objectname)").split(
         b"\n"
     )
     wanted = b"".join(line.split(b" ")[1] + b"\n" for line in ids if line.startswith((b"commit", b"tag")))
-    return _git(folder, "cat-file", "--batch", data=wanted).count(b"-----BEGIN PGP SIGNATURE-----")
+    return len(_SIGNATURE.findall(_git(folder, "cat-file", "--batch", data=wanted)))
 
 
-def _places(findings: Iterable[Finding]) -> list[str]:
+def places_of(findings: Iterable[Finding]) -> list[str]:
     from fluxguard import display
 
     places = []
@@ -369,7 +421,7 @@ def still_there(
         }
     )
     return (
-        _places(found) + [f"still reachable from {ref}" for ref in refs_of],
-        [f"{one.where.decode('utf-8', 'replace')}: {one.reason}" for one in report.skipped],
+        places_of(found) + [f"still reachable from {ref}" for ref in refs_of],
+        unread_of(report.skipped, secret),
         read,
     )

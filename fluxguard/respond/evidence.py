@@ -64,7 +64,13 @@ def left(done: Mapping[str, Mapping[str, Any]]) -> list[str]:
             "The history still holds the key; it is dead. To clean it: fluxguard respond start --clean-history --push"
         )
     open_ += [f"Still on the remote: {one}" for one in done.get("prove", {}).get("left", ())]
-    open_ += [f"Not looked at: {one}" for one in done.get("prove", {}).get("unread", ())]
+    open_ += [f"Not looked at: {one}" for one in done.get("prove", done.get("rewrite", {})).get("unread", ())]
+    open_ += [
+        f"Submodule {one} is a repository of its own, and was not looked at: fluxguard audit there"
+        for one in done.get("rewrite", {}).get("submodules", ())
+    ]
+    open_ += [f"In your own clone: {one}" for one in done.get("own", {}).get("places", ())]
+    open_ += [f"In your own clone, not looked at: {one}" for one in done.get("own", {}).get("unread", ())]
     open_ += [
         f"{name} was not rewritten: {what}"
         for name, what in done.get("push", {}).get("refs", {}).items()
@@ -137,6 +143,8 @@ def _history(steps: Mapping[str, Any]) -> Iterator[str]:
     yield "## The history"
     yield ""
     yield f"- Replaced: {', '.join(f'{count} {kind}' for kind, count in done['counts'].items()) or 'nothing'}."
+    if done.get("notes"):
+        yield f"- Notes moved to the new ids of their commits: {done['notes']}."
     yield f"- Refs that changed: {len(done['changed'])} of {done['refs_before']}."
     yield f"- In the rewritten mirror: {'the key stands nowhere' if not done['left'] else '; '.join(map(_text, done['left']))}. {'; '.join(done['read'].values())}."
     proof = steps.get("prove")

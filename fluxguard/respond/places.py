@@ -40,13 +40,14 @@ def find(trees: list[Path], secret: Secret, home: Path) -> tuple[list[Place], li
             real = path.resolve()
             if real not in {one.path for one in found}:
                 found.append(Place(real, count, path in kept or (real != path and _in_git(real, tree))))
-    for path in (
-        home / ".fluxloop" / ".env",
-        home / ".fluxloop" / "credentials",
-        home / ".fluxloop" / "config.yaml",
-    ):
-        if path.is_file() and (count := _count(path, secret, unread)):
-            found.append(Place(path, count, False))
+    own = (home / ".fluxloop" / name for name in (".env", "credentials", "config.yaml"))
+    found += [
+        Place(path, count, False)
+        for path in own
+        if path.is_file()
+        and (count := _count(path, secret, unread))
+        and path not in {one.path for one in found}
+    ]
     return found, unread
 
 

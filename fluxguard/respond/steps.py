@@ -307,9 +307,8 @@ def _asked_for(run: Run) -> Data:
     if run.strategy != "revoke-first":
         return run.api.rotate(str(run.known("verify")["key_id"]), json.loads(wish), idempotency.decode())
     answer = run.api.create(json.loads(wish), idempotency.decode())
-    for (
-        one
-    ) in run.api.keys():  # the platform remembers a request for a day: one made before that is an orphan
+    issued = run.api.keys()
+    for one in issued:  # the platform remembers a request for a day: one made before that is an orphan
         if one.alive and one.id != answer["id"] and one.description.endswith(_mark(run)):
             run.api.revoke(one.id, f"its answer was lost; {run.incident.id}")
     return answer
@@ -532,6 +531,7 @@ def rewrite(run: Run) -> Data:
     return {
         "changed": {run_safe(run, name.encode("utf-8", "surrogateescape")): pair for name, pair in done.changed.items()},
         "counts": dict(done.counts), "banned": list(done.banned), "left": list(done.left), "read": dict(done.read),
+        "unread": list(done.unread), "notes": done.notes, "submodules": list(done.submodules),
         "signatures": done.signatures, "refs_before": len(done.before), "refs_after": len(done.after),
     }  # fmt: skip
 
@@ -574,6 +574,15 @@ def prove(run: Run) -> Data:
     source = cleanup.source_of(run.repository)
     left, unread, read = cleanup.still_there(source, run.incident.folder / "proof", run.repository, run.old)
     return {"left": left, "unread": unread, "read": read}
+
+
+def own(run: Run) -> Data:
+    """What the user's own clone still holds: nobody but its user cleans that."""
+    report = auditing.audit(str(run.repository), Config())
+    found = [one for one in report.findings if one.secret == run.old]
+    return {
+        "places": cleanup.places_of(found), "unread": cleanup.unread_of(report.skipped, run.old),
+    }  # fmt: skip
 
 
 def prevent(run: Run) -> Data:
@@ -630,6 +639,7 @@ STEPS = (
         prove,
         lambda run: run.incident.wishes.clean and run.incident.wishes.push,
     ),
+    Step("own", "Look: what your own clone still holds", own, lambda run: run.incident.wishes.clean),
     Step("prevent", "Prevent: hooks and .gitignore", prevent),
     Step("close", "Close: the report", close),
 )
