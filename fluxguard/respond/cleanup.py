@@ -214,7 +214,7 @@ def rewrite(folder: Path, secret: Secret, say: Callable[[str], None]) -> Rewrite
     unexpected = _unexpected(trees, now, holding, secret)
     return Rewrite(
         before, after, counts, tuple(sorted(banned)), unexpected, tuple(places_of(found)), read,
-        max(0, signatures - _signatures(folder)), tuple(unread_of(report.skipped, secret)), notes,
+        max(0, signatures - _signatures(folder)), (*unread_of(report.skipped, secret), *_beside(folder)), notes,
         tuple(sorted({_told(path, secret) for files in now.values() for path, what in files.items() if what.startswith(b"160000")})),
     )  # fmt: skip
 
@@ -328,6 +328,23 @@ def _unexpected(
     return tuple(found)
 
 
+_POINTER = b"version https://git-lfs.github.com/spec/"
+_LARGEST_POINTER = 1024  # bytes, by the specification of Git LFS
+
+
+def _beside(folder: Path) -> list[str]:
+    """Files that Git LFS keeps beside the repository: a mirror has their pointers alone."""
+    rows = _git(
+        folder, "cat-file", "--batch-all-objects", "--batch-check=%(objecttype) %(objectsize) %(objectname)"
+    ).split(b"\n")
+    parts = [row.split(b" ") for row in rows if row.startswith(b"blob")]
+    small = b"".join(id + b"\n" for _, size, id in parts if int(size) < _LARGEST_POINTER)
+    count = _git(folder, "cat-file", "--batch", data=small).count(b"\n" + _POINTER) if small else 0
+    return [
+        f"Git LFS: {count} files lie beside the repository (git lfs fetch --all, then fluxguard audit in that clone)"
+    ] * bool(count)
+
+
 def _signatures(folder: Path) -> int:
     """How many signatures commits and tags have, of whatever kind: a rewrite strips them."""
     ids = _git(folder, "cat-file", "--batch-all-objects", "--batch-check=%(objecttype) %(objectname)").split(
@@ -343,10 +360,11 @@ def places_of(findings: Iterable[Finding]) -> list[str]:
     places = []
     for one in findings:
         masks = {one.secret.reveal(): one.secret.masked}
-        places += [
-            f"{place.kind} {display.path(place.path, masks)} {place.object}".strip()
-            for place in one.locations
-        ]
+        for place in one.locations:
+            told = f"{place.kind} {display.path(place.path, masks)} {place.object}".strip()
+            by = [*place.trace.refs, *place.trace.logs] if place.trace else []
+            shown = ", ".join(display.path(name, masks) for name in by[:3])
+            places.append(told + (f" ({shown}{', ...' if len(by) > 3 else ''})" if by else ""))
     return places
 
 
@@ -413,7 +431,7 @@ def still_there(
     found = [one for one in report.findings if one.secret == secret]
     refs_of = sorted(
         {
-            ref.decode("utf-8", "replace")
+            _told(ref, secret)
             for one in found
             for place in one.locations
             if place.trace

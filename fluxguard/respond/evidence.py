@@ -64,7 +64,8 @@ def left(done: Mapping[str, Mapping[str, Any]]) -> list[str]:
             "The history still holds the key; it is dead. To clean it: fluxguard respond start --clean-history --push"
         )
     open_ += [f"Still on the remote: {one}" for one in done.get("prove", {}).get("left", ())]
-    open_ += [f"Not looked at: {one}" for one in done.get("prove", done.get("rewrite", {})).get("unread", ())]
+    unread = [one for step in ("rewrite", "prove") for one in done.get(step, {}).get("unread", ())]
+    open_ += [f"Not looked at: {one}" for one in dict.fromkeys(unread)]
     open_ += [
         f"Submodule {one} is a repository of its own, and was not looked at: fluxguard audit there"
         for one in done.get("rewrite", {}).get("submodules", ())

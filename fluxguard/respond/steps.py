@@ -149,7 +149,7 @@ def assess(run: Run) -> Data:
     first = min(traced, key=lambda place: place.trace.date if place.trace else "", default=None)
     remotes = sorted(
         {
-            ref.decode("utf-8", "replace")
+            run_safe(run, ref)
             for place in places_
             if place.trace
             for ref in place.trace.refs
