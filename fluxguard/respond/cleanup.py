@@ -314,13 +314,15 @@ def _unexpected(
     secret: Secret,
 ) -> tuple[str, ...]:
     """Paths of branch tips that differ though no key was known there. Names that held the key are compared as they became."""
-    from fluxguard.respond.rewriting import REMOVED
+    from fluxguard.respond.rewriting import REMOVED, renamed
 
     key, found = secret.reveal(), []
-    renamed = {name.replace(key.decode("ascii"), REMOVED.decode()): name for name in before}
+    names = {
+        os.fsdecode(new): os.fsdecode(old) for old, new in renamed(map(os.fsencode, before), key).items()
+    }
     for name, files in after.items():
         old = {
-            path.replace(key, REMOVED): what for path, what in before.get(renamed.get(name, name), {}).items()
+            path.replace(key, REMOVED): what for path, what in before.get(names.get(name, name), {}).items()
         }
         touched = {path.replace(key, REMOVED) for path in holding}
         paths = {path for path in {*old, *files} if old.get(path) != files.get(path)} - touched

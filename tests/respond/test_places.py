@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from audit.hiding import build
+from audit import hiding
 from conftest import Mint, Repo, forms
 
 from fluxguard.audit.run import audit
@@ -46,11 +46,20 @@ def hidden(untold: Story, monkeypatch: pytest.MonkeyPatch) -> Story:
     repo = Repo(folder / "repo", untold.environment, untold.mint)
     repo.path.mkdir()
     repo.git("init", "-q", "-b", "main")
-    build(repo, _OneKey(untold.key))
+    stashes = hiding._stashes
+
+    def with_keys_of_their_own(corpus: hiding.Corpus) -> None:
+        """A stash needs a change: where every key is the same, there is none."""
+        corpus.mint, kept = Mint("stashes"), corpus.mint
+        stashes(corpus)
+        corpus.mint = kept
+
+    monkeypatch.setattr(hiding, "_stashes", with_keys_of_their_own)
+    hiding.build(repo, _OneKey(untold.key))
     _drop_broken(repo)
     repo.git("init", "-q", "--bare", "-b", "main", str(untold.remote))
     names = repo.git("for-each-ref", "--format=%(refname)").decode("utf-8", "surrogateescape").split("\n")
-    wanted = [name for name in names if name]
+    wanted = [name for name in names if name.count("/") > 1]  # no remote takes refs/stash
     repo.git(
         "-c",
         "core.hooksPath=/dev/null",
@@ -78,9 +87,9 @@ def _locations(where: Path, key: str) -> list[Location]:
 def test_each_is_clean_or_named(hidden: Story) -> None:
     before = _locations(hidden.remote, hidden.key)
     assert len(before) >= LEAST
-    hidden.clean("--strategy", "overlap", code=None)
+    said = hidden.clean("--strategy", "overlap", code=None)
     report = json.loads(hidden.run("respond", "report", "--format", "json").out)
-    assert report["state"] == "closed"
+    assert report["state"] == "closed", said.text
     fresh = hidden.folder / "fresh.git"
     hidden.repo.git(
         "clone", "-q", "--mirror", "--no-local", str(hidden.remote), str(fresh), cwd=hidden.folder
