@@ -190,6 +190,8 @@ def rewrite(folder: Path, secret: Secret, say: Callable[[str], None]) -> Rewrite
         say(f"pass {number + 1}: rewriting")
         for kind, count in _filtered(folder, secret, whole).items():
             counts[kind] = counts.get(kind, 0) + count
+        if count := _without_commit(folder, secret, whole):
+            counts["tags of files and folders"] = counts.get("tags of files and folders", 0) + count
         (folder / "config").write_bytes(config)  # git-filter-repo takes the remote away
         if number == 0:
             banned = _first_changed(folder)
@@ -252,6 +254,70 @@ def _first_changed(folder: Path) -> set[str]:
     return set(_commit_map(folder))
 
 
+def _without_commit(folder: Path, secret: Secret, whole: Iterable[str]) -> int:
+    """Refs that lead straight to a file or a folder: git's export, and so the tool, leaves them as they are. Returns how many changed."""
+    lines = _git(folder, "for-each-ref", "--format=%(objecttype) %(objectname) %(refname)").split(b"\n")
+    clean = _Objects(folder, secret, frozenset(whole))
+    moves = b""
+    for kind, id, name in (line.split(b" ", 2) for line in lines if not line.startswith(b"commit ") and line):
+        new = clean.by_kind(kind)(id)
+        if new != id:
+            moves += b"update %s\0%s\0%s\0" % (name, new, id)
+    if moves:
+        _git(folder, "update-ref", "-z", "--stdin", data=moves)
+    return moves.count(b"update ")
+
+
+class _Objects:
+    """Files and folders without the key, written anew where they held it."""
+
+    def __init__(self, folder: Path, secret: Secret, whole: frozenset[str]) -> None:
+        from fluxguard.respond.rewriting import forms
+
+        self._folder, self._whole = folder, whole
+        self._forms = forms(secret.reveal())
+
+    def by_kind(self, kind: bytes) -> Callable[[bytes], bytes]:
+        """How an object of a kind is cleaned; commits are the tool's work."""
+        return {b"blob": self.blob, b"tree": self.tree, b"tag": self.tag}.get(kind, bytes)
+
+    def tag(self, id: bytes) -> bytes:
+        """A tag, where what it leads to is another now."""
+        from fluxguard.respond.rewriting import replaced
+
+        data = _git(self._folder, "cat-file", "tag", id.decode())
+        first, kind, rest = data.split(b"\n", 2)
+        child = first.removeprefix(b"object ")
+        new = self.by_kind(kind.removeprefix(b"type "))(child)
+        if new == child:
+            return id
+        cleaned = b"object %s\n%s\n%s" % (new, kind, replaced(rest, self._forms))
+        return _git(self._folder, "hash-object", "-t", "tag", "-w", "--stdin", data=cleaned).strip()
+
+    def blob(self, id: bytes) -> bytes:
+        from fluxguard.respond.rewriting import NOTICE, replaced
+
+        data = _git(self._folder, "cat-file", "blob", id.decode())
+        cleaned = NOTICE if id.decode() in self._whole else replaced(data, self._forms)
+        if cleaned == data:
+            return id
+        return _git(self._folder, "hash-object", "-w", "--stdin", data=cleaned).strip()
+
+    def tree(self, id: bytes) -> bytes:
+        from fluxguard.respond.rewriting import replaced
+
+        listed = _git(self._folder, "ls-tree", "-z", id.decode())
+        entries = []
+        for entry in filter(None, listed.split(b"\0")):
+            what, path = entry.split(b"\t", 1)
+            mode, kind, child = what.split(b" ")
+            new = self.by_kind(kind)(child)
+            entries.append(b"%s %s %s\t%s\0" % (mode, kind, new, replaced(path, self._forms)))
+        if b"".join(entries) == listed:
+            return id
+        return _git(self._folder, "mktree", "-z", "--missing", data=b"".join(entries)).strip()
+
+
 def _commit_map(folder: Path) -> dict[str, str]:
     """Commits' old ids and their new ones, where they differ."""
     with (folder / "filter-repo" / "commit-map").open(encoding="ascii") as stream:
@@ -293,9 +359,9 @@ def _scrub(folder: Path) -> None:
 def _tips(folder: Path) -> dict[str, dict[bytes, bytes]]:
     """What each branch's tip holds: mode and id by path."""
     tips = {}
-    for name in refs(folder):
+    for name, id in refs(folder).items():  # by its id: a name may hold the key, and arguments are seen by all
         if name.startswith("refs/heads/"):
-            lines = _git(folder, "ls-tree", "-r", "-z", "--full-tree", name).split(b"\0")
+            lines = _git(folder, "ls-tree", "-r", "-z", "--full-tree", id).split(b"\0")
             tips[name] = {line.split(b"\t", 1)[1]: line.split(b"\t", 1)[0] for line in lines if line}
     return tips
 

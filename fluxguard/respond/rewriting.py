@@ -155,7 +155,12 @@ def _filter(rewriter: Rewriter) -> None:
         ],
         error_on_empty=False,
     )
-    filter_repo.RepoFilter(
+
+    class Filter(filter_repo.RepoFilter):  # type: ignore[misc]
+        def _migrate_origin_to_heads(self) -> None:
+            """Not here: a ref of the remote that is named so stays what it is, and becomes no branch."""
+
+    Filter(
         args, blob_callback=rewriter.blob, message_callback=rewriter.message, name_callback=rewriter.name,
         email_callback=rewriter.email, filename_callback=rewriter.path, refname_callback=rewriter.ref,
     ).run()  # fmt: skip
