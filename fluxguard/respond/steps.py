@@ -257,6 +257,9 @@ def reissue(run: Run) -> Data:
     try:
         answer = _asked_for(run)
     except PlatformError as error:
+        if error.slug == "rotation-in-progress" and not again:
+            run.vault.drop("private", "idempotency", "wish")  # that one is not ours, the next time either
+            error.hint = "Finish that rotation, or revoke its new key (fluxguard apikeys list), then resume."
         if error.slug != "rotation-in-progress" or not again:
             raise
         _give_up(run, str(error.more.get("successor_id")))
