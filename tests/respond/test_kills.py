@@ -89,6 +89,8 @@ class Kill:
         new = story.new_key(self.env_file, self.before)
         assert (story.answers(story.key), story.answers(new)) == (401, 200)
         assert len(story.alive()) == 1
+        if "--push" in self.words:
+            assert story.holding() == ["refs/pull/1/head"]
         assert not (story.incident / "vault").exists()
         assert not (story.incident / "mirror").exists()
         story.nowhere()
