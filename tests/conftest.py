@@ -116,10 +116,9 @@ def mint(request: pytest.FixtureRequest) -> Mint:
     return Mint(request.node.nodeid)
 
 
-@pytest.fixture
-def environment(tmp_path: Path) -> dict[str, str]:
+def surroundings(folder: Path) -> dict[str, str]:
     """A user who has configured nothing: no git configuration, no fluxguard configuration, a home of its own."""
-    home = tmp_path / "home"
+    home = folder / "home"
     home.mkdir()
     kept = {name: os.environ[name] for name in ("LANG", "TMPDIR", "SSL_CERT_FILE") if name in os.environ}
     return {
@@ -138,6 +137,12 @@ def environment(tmp_path: Path) -> dict[str, str]:
         "GIT_EDITOR": "true",
         "GIT_TERMINAL_PROMPT": "0",
     }
+
+
+@pytest.fixture
+def environment(tmp_path: Path) -> dict[str, str]:
+    """The environment of such a user."""
+    return surroundings(tmp_path)
 
 
 def call(

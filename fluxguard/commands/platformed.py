@@ -14,6 +14,7 @@ from fluxguard.platform import address, credentials
 from fluxguard.platform.address import Address
 from fluxguard.platform.api import Api
 from fluxguard.platform.credentials import Credential
+from fluxguard.platform.errors import PlatformError, Unreachable
 
 FORMATS = ("text", "json")
 
@@ -58,14 +59,36 @@ def connect(flag: str | None) -> Api:
     return Api(found, known[0].secret)
 
 
-def connect_beside(flag: str | None, leaked: Secret) -> Api:
-    """The platform, asked with a key that is not the leaked one, where there is another: that one may know nothing, or die on the way."""
+def connect_beside(flag: str | None, leaked: Secret | None, successor: Secret | None = None) -> Api:
+    """The platform, asked with a key that has no part in an incident and may handle keys, where there is one.
+
+    The leaked one dies on the way, and its successor stands in `.fluxloop/.env` before what was saved. Where there is no other, the leaked one
+    asks while it is good: a successor that asks counts as arrived.
+    """
     found = where(flag)
-    known = credentials.every(found.url, workspace(), os.environ)
-    others = [one for one in known if one.secret != leaked]
-    if not known:
-        return connect(flag)
-    return Api(found, (others or known)[0].secret)
+    known = [one.secret for one in credentials.every(found.url, workspace(), os.environ)]
+    others = [one for one in known if one not in (leaked, successor)]
+    if len(others) > 1 and not found.public:
+        others = sorted(others, key=lambda one: not _answers(found, one, "manage_keys"))
+    if others or not known:
+        return Api(found, others[0]) if others else connect(flag)
+    if successor is not None and (leaked is None or not _answers(found, leaked)):
+        return Api(found, successor)
+    return Api(found, known[0])
+
+
+def _answers(found: Address, secret: Secret, permission: str = "") -> bool:
+    """Whether the platform lets the key in, and with that permission; no use of the key. Where it can't be asked: yes, for all we know."""
+    api = Api(found, secret, sleep=lambda seconds: None)
+    try:
+        permissions = api.me().permissions
+        return not permission or permission in permissions
+    except Unreachable:
+        return True
+    except PlatformError:
+        return False
+    finally:
+        api.close()
 
 
 def told(credential: Credential) -> str:

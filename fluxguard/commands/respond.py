@@ -107,18 +107,26 @@ def _start(args: argparse.Namespace) -> int:
     wishes = incidents.Wishes(
         args.strategy, args.overlap, tuple(args.target), args.clean_history, args.push, False, args.wait
     )
-    made = incidents.open_incident(
-        repository,
-        secret.fingerprint,
-        secret.masked,
-        _environment_of(secret),
-        api.address.url,
-        wishes,
-        secret.reveal(),
-    )
+    about = (repository, secret.fingerprint, secret.masked, _environment_of(secret), api.address.url)
+    with incidents.opening():
+        if not args.plan:
+            _must_be_new(secret.fingerprint)
+        made = incidents.open_incident(*about, wishes, secret.reveal())
     if args.plan:
         return _plan(args, made, api)
     return _go(args, made, api)
+
+
+def _must_be_new(fingerprint: str) -> None:
+    """One key, one incident: two would each make a new key."""
+    from fluxguard.respond import incident as incidents
+
+    for one in incidents.every():
+        if one.fingerprint == fingerprint and _state(one) not in ("closed", "aborted"):
+            raise UsageError(
+                f"Incident {one.id} is about this key, and is open.",
+                f"Go on with it: fluxguard respond resume {one.id}   (or end it: fluxguard respond abort {one.id})",
+            )
 
 
 def _from_stdin() -> Secret:
@@ -154,10 +162,10 @@ def _environment_of(secret: Secret) -> str:
     return word if word in ("dev", "stg", "prod", "ci") else "unknown"
 
 
-def _api(args: argparse.Namespace, leaked: Secret | None) -> Any:
-    from fluxguard.commands.platformed import connect, connect_beside
+def _api(args: argparse.Namespace, leaked: Secret | None, successor: Secret | None = None) -> Any:
+    from fluxguard.commands.platformed import connect_beside
 
-    return connect_beside(args.api_url, leaked) if leaked is not None else connect(args.api_url)
+    return connect_beside(args.api_url, leaked, successor)
 
 
 def _chosen(args: argparse.Namespace) -> Any:
@@ -202,7 +210,12 @@ def _resume(args: argparse.Namespace) -> int:
 
     incident = _chosen(args)
     args.api_url = args.api_url or incident.url
-    return _go(args, incident, _api(args, vault_of(incident).secret("old")))
+    if _state(incident) in ("closed", "aborted"):
+        raise UsageError(
+            f"This incident is {_state(incident)}.", f"Its report: fluxguard respond report {incident.id}"
+        )
+    vault = vault_of(incident)
+    return _go(args, incident, _api(args, vault.secret("old"), vault.secret("new")))
 
 
 def _go(args: argparse.Namespace, incident: Any, api: Any) -> int:
@@ -228,7 +241,8 @@ def _go(args: argparse.Namespace, incident: Any, api: Any) -> int:
         screen.heading(incident)
         state = runner.go_on(run, screen.show, incidents.now)
         screen.ending(incident, state)
-        return ExitCode.CLEAN if state == "closed" else ExitCode.INCOMPLETE
+        unread = any(run.known(name).get("unread") for name in ("distribute", "rewrite", "prove"))
+        return ExitCode.CLEAN if state == "closed" and not unread else ExitCode.INCOMPLETE
     finally:
         screen.close()
         journal.close()
@@ -357,9 +371,13 @@ def _report(args: argparse.Namespace) -> int:
 
 
 def _abort(args: argparse.Namespace) -> int:
+    import shutil
+
     from fluxguard.respond import incident as incidents
 
     incident = _chosen(args)
+    if _state(incident) == "closed":
+        raise UsageError("This incident is closed.", f"Its report: fluxguard respond report {incident.id}")
     journal = incidents.journal_of(incident)
     try:
         done = [one.step for one in journal.records if one.phase == "done"]
@@ -369,6 +387,8 @@ def _abort(args: argparse.Namespace) -> int:
                 "Resume, or add --yes to give it up.",
             )
         journal.add("abort", "done", after=done[-1] if done else "")
+        for name in ("proof", "mirror"):
+            shutil.rmtree(incident.folder / name, ignore_errors=True)
         incidents.vault_of(incident).burn()
     finally:
         journal.close()
@@ -484,6 +504,7 @@ _TOLD: Mapping[str, Any] = {
                           "proved: " + "; ".join(d["read"].values()) if not d["left"] else f"{len(d['left'])} places still hold it: {'; '.join(d['left'][:3])}"],
     "push": lambda d: [f"{sum(one in ('pushed', 'there') for one in d['refs'].values())} refs pushed" + "".join(f"; {name}: {what}" for name, what in d["refs"].items() if what not in ("pushed", "there"))],
     "prove": lambda d: ["a new mirror of the remote: the key stands nowhere; " + "; ".join(d["read"].values())] if not d["left"] else [f"still there: {one}" for one in d["left"][:8]],
+    "own": lambda d: [f"{len(d['places'])} places: see the report" if d["places"] else "the key stands nowhere in it"],
     "prevent": lambda d: [f"{name}: {what}" for name, what in d.items()],
     "close": lambda d: ["the vault is burnt, the mirrors are gone"],
 }  # fmt: skip

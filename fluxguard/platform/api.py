@@ -46,6 +46,10 @@ class Api:
     def close(self) -> None:
         self._client.close()
 
+    def asks_with(self, secret: Secret) -> bool:
+        """Whether this is the key that asks."""
+        return self._secret == secret
+
     # Keys.
 
     def create(self, wish: Mapping[str, Any], idempotency: str) -> dict[str, Any]:

@@ -27,7 +27,12 @@ ELSEWHERE = (
 
 def document(incident: Incident, records: Sequence[Record]) -> dict[str, Any]:
     """The report as JSON."""
-    done = {one.step: dict(one.data) for one in records if one.phase == "done"}
+    done: dict[str, dict[str, Any]] = {}
+    for one in records:
+        if one.phase == "done":
+            done[one.step] = dict(one.data)
+        elif one.phase == "stale":
+            done.pop(one.step, None)
     return {
         "schema": "fluxguard.incident/1", "incident": incident.id, "opened_at": incident.opened_at,
         "repository": incident.repository, "platform": incident.url,
@@ -53,12 +58,20 @@ def left(done: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """What is still to be done, in words."""
     places = done.get("distribute", {}).get("places", ())
     open_ = [f"{place['place']}: {place['why']}" for place in places if place.get("done") == "manual"]
+    open_ += [f"On this machine: {one}" for one in done.get("distribute", {}).get("unread", ())]
     if "rewrite" not in done:
         open_.append(
             "The history still holds the key; it is dead. To clean it: fluxguard respond start --clean-history --push"
         )
     open_ += [f"Still on the remote: {one}" for one in done.get("prove", {}).get("left", ())]
-    open_ += [f"Not looked at: {one}" for one in done.get("prove", {}).get("unread", ())]
+    unread = [one for step in ("rewrite", "prove") for one in done.get(step, {}).get("unread", ())]
+    open_ += [f"Not looked at: {one}" for one in dict.fromkeys(unread)]
+    open_ += [
+        f"Submodule {one} is a repository of its own, and was not looked at: fluxguard audit there"
+        for one in done.get("rewrite", {}).get("submodules", ())
+    ]
+    open_ += [f"In your own clone: {one}" for one in done.get("own", {}).get("places", ())]
+    open_ += [f"In your own clone, not looked at: {one}" for one in done.get("own", {}).get("unread", ())]
     open_ += [
         f"{name} was not rewritten: {what}"
         for name, what in done.get("push", {}).get("refs", {}).items()
@@ -131,6 +144,8 @@ def _history(steps: Mapping[str, Any]) -> Iterator[str]:
     yield "## The history"
     yield ""
     yield f"- Replaced: {', '.join(f'{count} {kind}' for kind, count in done['counts'].items()) or 'nothing'}."
+    if done.get("notes"):
+        yield f"- Notes moved to the new ids of their commits: {done['notes']}."
     yield f"- Refs that changed: {len(done['changed'])} of {done['refs_before']}."
     yield f"- In the rewritten mirror: {'the key stands nowhere' if not done['left'] else '; '.join(map(_text, done['left']))}. {'; '.join(done['read'].values())}."
     proof = steps.get("prove")

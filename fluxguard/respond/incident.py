@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import secrets
+import shutil
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -77,15 +80,25 @@ def open_incident(
         now(),
         wishes,
     )
-    incident.folder.mkdir(mode=0o700, parents=True)
-    vault_of(incident).put(old=secret)
-    save(incident)
+    fresh = incident.folder.with_name(f".{incident.id}")  # whole, or not there at all
+    fresh.mkdir(mode=0o700, parents=True)
+    Vault(fresh / "vault", own_key(state_folder() / "vault.key")).put(old=secret)
+    data = json.dumps(asdict(incident), indent=2, sort_keys=True) + "\n"
+    replace_private(fresh / "incident.json", data.encode(), 0o600)
+    fresh.rename(incident.folder)
     return incident
 
 
-def save(incident: Incident) -> None:
-    data = json.dumps(asdict(incident), indent=2, sort_keys=True) + "\n"
-    replace_private(incident.folder / "incident.json", data.encode(), 0o600)
+@contextmanager
+def opening() -> Iterator[None]:
+    """While an incident is opened: one at a time. What a kill left half open goes."""
+    folder = incidents_folder()
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with (folder / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        for half in folder.glob(".inc-*"):
+            shutil.rmtree(half, ignore_errors=True)
+        yield
 
 
 def vault_of(incident: Incident) -> Vault:

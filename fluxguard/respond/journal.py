@@ -33,7 +33,7 @@ class Busy(FluxguardError):
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One line. phase: `intent`, `done`, `waiting`, `failed` or `note`. data: ids, digests, figures; never a key."""
+    """One line. phase: `intent`, `done`, `waiting`, `failed`, `stale` or `note`. data: ids, digests, figures; never a key."""
 
     seq: int
     time: str
@@ -116,8 +116,12 @@ class Journal:
         return records, last
 
     def outcome(self, step: str) -> Record | None:
-        """The last record of a step that says `done`."""
-        return next((one for one in reversed(self.records) if one.step == step and one.phase == "done"), None)
+        """The last record of a step that says `done`, unless a later one says that it is `stale`: then it has to be done again."""
+        last = next(
+            (one for one in reversed(self.records) if one.step == step and one.phase in ("done", "stale")),
+            None,
+        )
+        return last if last is not None and last.phase == "done" else None
 
     def last(self, step: str) -> Record | None:
         return next((one for one in reversed(self.records) if one.step == step), None)

@@ -22,7 +22,7 @@ _SKIPPED = frozenset({".git", "node_modules", ".venv", "venv", "__pycache__", ".
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A file that holds the key. count: how often. tracked: git has it, or would commit it."""
+    """A file that holds the key. path: what is written; of a link, what it leads to. count: how often. tracked: git has it, or would commit it."""
 
     path: Path
     count: int
@@ -32,18 +32,22 @@ class Place:
 def find(trees: list[Path], secret: Secret, home: Path) -> tuple[list[Place], list[str]]:
     """Files that hold the key, below working trees and in the home folder's FluxLoop folder; and what could not be read."""
     unread: list[str] = []
-    found = []
+    found: list[Place] = []
     for tree in trees:
         holding = [(path, count) for path in _files(tree, unread) if (count := _count(path, secret, unread))]
         kept = _kept_by_git(tree, [path for path, _ in holding])
-        found += [Place(path, count, path in kept) for path, count in holding]
-    for path in (
-        home / ".fluxloop" / ".env",
-        home / ".fluxloop" / "credentials",
-        home / ".fluxloop" / "config.yaml",
-    ):
-        if path.is_file() and (count := _count(path, secret, unread)):
-            found.append(Place(path, count, False))
+        for path, count in holding:
+            real = path.resolve()
+            if real not in {one.path for one in found}:
+                found.append(Place(real, count, path in kept or (real != path and _in_git(real, tree))))
+    own = (home / ".fluxloop" / name for name in (".env", "credentials", "config.yaml"))
+    found += [
+        Place(path, count, False)
+        for path in own
+        if path.is_file()
+        and (count := _count(path, secret, unread))
+        and path not in {one.path for one in found}
+    ]
     return found, unread
 
 
@@ -55,13 +59,34 @@ def _files(tree: Path, unread: list[str]) -> Iterator[Path]:
 
 def _count(path: Path, secret: Secret, unread: list[str]) -> int:
     try:
-        facts = path.lstat()
-        if not stat.S_ISREG(facts.st_mode) or facts.st_size > _LARGEST:
+        facts = path.stat() if path.is_symlink() and path.exists() else path.lstat()
+        if not stat.S_ISREG(facts.st_mode):
             return 0
+        if facts.st_size > _LARGEST:
+            return _count_in_large(path, secret, unread)
         return path.read_bytes().count(secret.reveal())
     except OSError:
         unread.append(str(path))
         return 0
+
+
+def _count_in_large(path: Path, secret: Secret, unread: list[str]) -> int:
+    """A large file that holds the key is named, and edited by hand."""
+    key = secret.reveal()
+    with path.open("rb") as stream:
+        rest = b""
+        while block := stream.read(_LARGEST):
+            if key in rest + block:
+                unread.append(f"{path}: holds the key, and is too large to be edited here")
+                break
+            rest = block[-len(key) :]
+    return 0
+
+
+def _in_git(path: Path, tree: Path) -> bool:
+    """Whether what a link leads to lies in the tree, and is not ignored there."""
+    root = tree.resolve()
+    return path.is_relative_to(root) and bool(_kept_by_git(root, [path]))
 
 
 def _kept_by_git(tree: Path, paths: list[Path]) -> set[Path]:

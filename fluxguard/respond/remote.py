@@ -20,6 +20,7 @@ from nacl.public import PublicKey, SealedBox
 
 from fluxguard.errors import FluxguardError, UsageError
 from fluxguard.model import Secret
+from fluxguard.platform.address import checked
 
 KINDS = ("github", "gitlab", "circleci", "exec")
 TIMEOUT = httpx.Timeout(30.0)
@@ -75,7 +76,11 @@ def _token(environment: Mapping[str, str], *names: str) -> str:
 
 def _client(base: str, headers: Mapping[str, str], transport: httpx.BaseTransport | None) -> httpx.Client:
     return httpx.Client(
-        base_url=base, headers=dict(headers), timeout=TIMEOUT, transport=transport, follow_redirects=False
+        base_url=checked(base, "of a target"),
+        headers=dict(headers),
+        timeout=TIMEOUT,
+        transport=transport,
+        follow_redirects=False,
     )
 
 
@@ -129,10 +134,7 @@ def _gitlab(
     path = f"/projects/{quote(target.where, safe='')}/variables"
     value = secret.reveal().decode()
     with _client(base, {"PRIVATE-TOKEN": token}, transport) as client:
-        there = _asked(client, "GET", path, "GitLab", params={"per_page": "100"})
-        if there.status_code == 404:
-            raise FluxguardError(f"GitLab knows no project {target.where} that this token may change.")
-        same = [one for one in there.json() if one.get("key") == target.name]
+        same = [one for one in _variables(client, path, target) if one.get("key") == target.name]
         for one in same:
             scope = {"filter[environment_scope]": one.get("environment_scope", "*")}
             _asked(
@@ -146,13 +148,26 @@ def _gitlab(
                 "GitLab",
                 json={"key": target.name, "value": value, "masked": True, "protected": False},
             )
-        after = _asked(client, "GET", path, "GitLab", params={"per_page": "100"}).json()
+        after = _variables(client, path, target)
     wrong = [one for one in after if one.get("key") == target.name and one.get("value") not in (value, None)]
     if wrong:
         raise FluxguardError(
             "GitLab still shows another value.", "Look at the project's variables, then resume."
         )
     return f"read back, {max(1, len(same))} variable{'s' if len(same) > 1 else ''}"
+
+
+def _variables(client: httpx.Client, path: str, target: Target) -> list[dict[str, Any]]:
+    """All of a project's variables, page by page."""
+    found: list[dict[str, Any]] = []
+    page = "1"
+    while page:
+        answer = _asked(client, "GET", path, "GitLab", params={"per_page": "100", "page": page})
+        if answer.status_code == 404:
+            raise FluxguardError(f"GitLab knows no project {target.where} that this token may change.")
+        found += answer.json()
+        page = answer.headers.get("X-Next-Page", "")
+    return found
 
 
 def _circleci(

@@ -11,8 +11,10 @@ import contextlib
 import io
 import json
 import os
+import subprocess
 import sys
 from collections import Counter
+from collections.abc import Iterable
 from typing import Any
 
 REMOVED = b"REMOVED-BY-FLUXGUARD"
@@ -48,22 +50,45 @@ def forms(key: bytes) -> list[tuple[bytes, bytes]]:
     return list(dict(found).items())
 
 
+def renamed(names: Iterable[bytes], key: bytes) -> dict[bytes, bytes]:
+    """New names of the refs that held the key. Two never get the same one: the second is numbered, for one would be lost."""
+    all_names = sorted(names)
+    taken = {name for name in all_names if not any(form in name for form, _ in forms(key))}
+    found = {}
+    for name in all_names:
+        if name in taken:
+            continue
+        wanted = fresh = replaced(name, forms(key))
+        number = 1
+        while fresh in taken:
+            number += 1
+            fresh = wanted + b"-%d" % number
+        taken.add(fresh)
+        found[name] = fresh
+    return found
+
+
+def replaced(data: bytes, by: list[tuple[bytes, bytes]]) -> bytes:
+    for form, instead in by:
+        if form in data:
+            data = data.replace(form, instead)
+    return data
+
+
 class Rewriter:
     """The callbacks, and what they replaced."""
 
-    def __init__(self, key: bytes, blobs: frozenset[bytes]) -> None:
+    def __init__(self, key: bytes, blobs: frozenset[bytes], refs: Iterable[bytes]) -> None:
         self._forms = forms(key)
+        self._renamed = renamed(refs, key)
         self._blobs = blobs
         self.counts: Counter[str] = Counter()
 
     def _clean(self, data: bytes, kind: str) -> bytes:
-        before = data
-        for form, instead in self._forms:
-            if form in data:
-                data = data.replace(form, instead)
-        if data != before:
+        cleaned = replaced(data, self._forms)
+        if cleaned != data:
             self.counts[kind] += 1
-        return data
+        return cleaned
 
     def blob(self, blob: Any, _metadata: Any) -> None:
         if blob.original_id in self._blobs:
@@ -85,12 +110,15 @@ class Rewriter:
         return self._clean(path, "paths")
 
     def ref(self, ref: bytes) -> bytes:
+        if ref in self._renamed:
+            self.counts["names of refs"] += 1
+            return self._renamed[ref]
         return self._clean(ref, "names of refs")
 
 
 def main() -> int:
     wish = json.load(sys.stdin)
-    rewriter = Rewriter(bytes.fromhex(wish["key"]), frozenset(one.encode() for one in wish["blobs"]))
+    rewriter = Rewriter(bytes.fromhex(wish["key"]), frozenset(one.encode() for one in wish["blobs"]), _refs())
     said = io.StringIO()
     with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
         # What it says could hold a ref's name, and so a key: none of it leaves this process.
@@ -105,6 +133,11 @@ def main() -> int:
             os.dup2(err, 2)
     print(json.dumps(dict(rewriter.counts)))
     return 0
+
+
+def _refs() -> list[bytes]:
+    said = subprocess.run(["git", "for-each-ref", "--format=%(refname)"], capture_output=True, check=True)
+    return said.stdout.split()
 
 
 def _filter(rewriter: Rewriter) -> None:
@@ -122,7 +155,12 @@ def _filter(rewriter: Rewriter) -> None:
         ],
         error_on_empty=False,
     )
-    filter_repo.RepoFilter(
+
+    class Filter(filter_repo.RepoFilter):  # type: ignore[misc]
+        def _migrate_origin_to_heads(self) -> None:
+            """Not here: a ref of the remote that is named so stays what it is, and becomes no branch."""
+
+    Filter(
         args, blob_callback=rewriter.blob, message_callback=rewriter.message, name_callback=rewriter.name,
         email_callback=rewriter.email, filename_callback=rewriter.path, refname_callback=rewriter.ref,
     ).run()  # fmt: skip

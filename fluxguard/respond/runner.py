@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fluxguard.errors import FluxguardError
-from fluxguard.respond.steps import STEPS, Run, Step, Waiting
+from fluxguard.respond.steps import ITSELF, STEPS, Overtaken, Run, Step, Waiting
 
 SCHEMA = "fluxguard.event/1"
 
@@ -37,8 +37,10 @@ def go_on(run: Run, watch: Watch, now: Callable[[], str]) -> str:
     """Does every step that is not done. Returns `closed` or `waiting`. Raises: FluxguardError; then `resume` tries the step again."""
 
     def tell(step: Step, state: str, data: Mapping[str, Any] | None = None) -> None:
-        watch(Event(run.incident.id, step.name, step.title, state, now(), data or {}))
+        watch(Event(run.incident.id, step.name, step.title, state, now(), _veiled(data or {}, run)))
 
+    if run.vault.get("old") is not None and run.api.asks_with(run.old):
+        run.journal.add("run", "note", asks=ITSELF)
     for step in STEPS:
         if run.journal.outcome(step.name) is not None:
             continue
@@ -48,19 +50,34 @@ def go_on(run: Run, watch: Watch, now: Callable[[], str]) -> str:
         run.say = lambda text, step=step: tell(step, "said", {"text": text})  # type: ignore[misc]
         run.journal.add(step.name, "intent")
         try:
-            data = step.do(run)
+            data = _veiled(step.do(run), run)
         except Waiting as waiting:
             run.journal.add(step.name, "waiting", reason=waiting.reason, until=waiting.until)
             tell(step, "waiting", {"reason": waiting.reason, "until": waiting.until})
             return "waiting"
         except FluxguardError as error:
-            run.journal.add(step.name, "failed", what=error.what, hint=error.hint)
+            for name in error.steps if isinstance(error, Overtaken) else ():
+                run.journal.add(name, "stale", what=error.what)
+            run.journal.add(step.name, "failed", **_veiled({"what": error.what, "hint": error.hint}, run))
             tell(step, "failed", {"what": error.what, "hint": error.hint})
             raise
         run.journal.add(step.name, "done", **data)
         tell(step, "done", data)
-    run.vault.burn()
     return "closed"
+
+
+def _veiled(value: Any, run: Run) -> Any:
+    """What goes to the journal, the reports and the screen, with any key in it masked: what a step forgot ends here."""
+    if isinstance(value, str):
+        for secret in (run.vault.secret("old"), run.vault.secret("new")):
+            if secret is not None:
+                value = value.replace(secret.reveal().decode("ascii", "replace"), secret.masked)
+        return value
+    if isinstance(value, Mapping):
+        return {_veiled(name, run): _veiled(one, run) for name, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_veiled(one, run) for one in value]
+    return value
 
 
 def plan(run: Run) -> Iterator[Step]:

@@ -16,7 +16,7 @@ from fluxguard.errors import FluxguardError
 from fluxguard.model import Secret
 from fluxguard.platform.envfile import replace_private
 
-NAMES = ("old", "new", "private", "idempotency")
+NAMES = ("old", "new", "new_id", "private", "idempotency", "wish", "lapsed")
 
 
 class Vault:
@@ -43,6 +43,11 @@ class Vault:
         """Keeps values, on disk when this returns. Raises: OSError, and then the old contents are still there."""
         self._held |= {name: value.hex() for name, value in values.items()}
         replace_private(self._path, bytes(self._box.encrypt(json.dumps(self._held).encode())), 0o600)
+
+    def drop(self, *names: str) -> None:
+        """Lets go of values, as `put` keeps them."""
+        self._held = {name: value for name, value in self._held.items() if name not in names}
+        self.put()
 
     def get(self, name: str) -> bytes | None:
         value = self._held.get(name)

@@ -1,0 +1,237 @@
+"""The cleaned history: other kinds of repositories, what a rewrite loses, remotes that refuse, and people who push meanwhile."""
+
+from __future__ import annotations
+
+import json
+import stat
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.respond.story import Story
+
+
+def _report(story: Story) -> str:
+    return "\n".join(json.loads(story.run("respond", "report", "--format", "json").out)["left"])
+
+
+def _tip(story: Story, name: str = "refs/heads/main") -> str:
+    return story.repo.git("rev-parse", name, cwd=story.remote).decode().strip()
+
+
+def test_a_repository_of_sha256(untold: Story) -> None:
+    untold.create()
+    untold.leak("--object-format=sha256")
+    untold.clean()
+    assert untold.holding() == ["refs/pull/1/head"]
+    assert len(_tip(untold)) == 64
+    untold.repo.git("fsck", "--full", "--strict", cwd=untold.remote)
+
+
+def _signed(story: Story, begin: str) -> None:
+    """A commit on main with a signature of a kind in its header, made by hand: no program that signs is needed."""
+    raw = story.repo.git("cat-file", "commit", "HEAD").decode()
+    head, _, message = raw.partition("\n\n")
+    signature = f"gpgsig -----BEGIN {begin} SIGNATURE-----\n \n abc\n -----END {begin} SIGNATURE-----"
+    data = f"{head}\n{signature}\n\n{message}".encode()
+    made = story.repo.git("hash-object", "-t", "commit", "-w", "--stdin", stdin=data).decode().strip()
+    story.repo.git("update-ref", "refs/heads/main", made)
+
+
+@pytest.mark.parametrize("begin", ["PGP", "SSH"])
+def test_signatures_that_are_lost_are_counted(story: Story, begin: str) -> None:
+    _signed(story, begin)
+    story.push("+main")
+    story.clean()
+    assert story.outcome("rewrite")["signatures"] == 1
+    assert "1 signatures" in _report(story)
+
+
+def test_notes_go_with_their_commits(story: Story) -> None:
+    git = story.repo.git
+    git("notes", "add", "-m", "a note about the leak", "main~1")
+    git("notes", "add", "-m", f"with {story.key} in it", "main")
+    story.push("refs/notes/commits")
+    story.clean()
+    assert story.outcome("rewrite")["notes"] == 2
+    assert story.holding() == ["refs/pull/1/head"]
+    assert git("notes", "show", "main~1", cwd=story.remote) == b"a note about the leak\n"
+    assert b"with REMOVED-BY-FLUXGUARD in it" in git("notes", "show", "main", cwd=story.remote)
+
+
+def test_tags_and_messages_and_names(story: Story) -> None:
+    git, key = story.repo.git, story.key
+    git("tag", "-a", "-m", f"release with {key}", "v1", "main~1")
+    git("tag", "-a", "-m", "the tag of a tag", "v1-again", "v1")
+    git("tag", f"tag-{key}", "main")
+    git("branch", f"branch-{key}", "main~1")
+    git("commit", "-q", "--allow-empty", "-m", f"the key was {key}")
+    git("commit", "-q", "--allow-empty", "-m", "x", "--author", f"{key} <{key}@example.org>")
+    story.repo.commit(f"dir-{key}/{key}.txt", "nothing\n")
+    story.push("--all")
+    story.push("--tags")
+    story.clean()
+    assert story.holding() == ["refs/pull/1/head"]
+    names = git("for-each-ref", "--format=%(refname)", cwd=story.remote).decode()
+    assert key not in names
+    assert "refs/heads/branch-REMOVED-BY-FLUXGUARD" in names
+    assert b"REMOVED-BY-FLUXGUARD" in git("cat-file", "-p", "v1", cwd=story.remote)
+    assert git("rev-parse", "v1^{commit}", cwd=story.remote) == git("rev-parse", "main~4", cwd=story.remote)
+    story.nowhere()
+
+
+def test_submodules_and_pointers_of_lfs_are_named(story: Story) -> None:
+    git = story.repo.git
+    git("update-index", "--add", "--cacheinfo", f"160000,{'12' * 20},lib/sub")
+    story.repo.stage(
+        ".gitmodules", '[submodule "lib/sub"]\n\tpath = lib/sub\n\turl = https://example.org/sub\n'
+    )
+    story.repo.stage(".gitattributes", "*.bin filter=lfs diff=lfs merge=lfs -text\n")
+    pointer = f"version https://git-lfs.github.com/spec/v1\noid sha256:{'ab' * 32}\nsize 12345\n"
+    (story.repo.path / "model.bin").write_text(pointer)
+    id = git("hash-object", "-w", "--stdin", stdin=pointer.encode()).decode().strip()
+    git("update-index", "--add", "--cacheinfo", f"100644,{id},model.bin")
+    git("commit", "-q", "-m", "a submodule and a large file")
+    story.push("main")
+    story.clean(code=None)
+    left = _report(story)
+    assert "Submodule lib/sub" in left
+    assert "lfs" in left.lower()
+    assert story.holding() == ["refs/pull/1/head"]
+
+
+@pytest.mark.parametrize("how", ["denyNonFastForwards", "hook"])
+def test_a_remote_that_refuses_can_be_asked_again(story: Story, how: str) -> None:
+    hook = story.remote / "hooks" / "pre-receive"
+    if how == "hook":
+        hook.parent.mkdir(exist_ok=True)
+        hook.write_text("#!/bin/sh\necho 'GH006: Protected branch update failed' >&2\nexit 1\n")
+        hook.chmod(0o755)
+    else:
+        story.repo.git("config", "receive.denyNonFastForwards", "true", cwd=story.remote)
+    before = _tip(story)
+    said = story.clean(code=3)
+    assert "lift that for the moment, then resume" in said.err
+    assert _tip(story) == before
+    assert story.answers(story.key) == 401
+    if how == "hook":
+        hook.unlink()
+    else:
+        story.repo.git("config", "receive.denyNonFastForwards", "false", cwd=story.remote)
+    story.resume("--yes")
+    assert story.holding() == ["refs/pull/1/head"]
+
+
+def _colleague(story: Story, name: str, content: str) -> str:
+    """Somebody clones, commits on the old main, and pushes. Returns the commit."""
+    other = story.folder / f"other-{name}"
+    story.repo.git("clone", "-q", str(story.remote), str(other))
+    (other / name).write_text(content)
+    story.repo.git("add", name, cwd=other)
+    story.repo.git("commit", "-q", "-m", f"work on {name}", cwd=other)
+    story.repo.git("push", "-q", "origin", "main", cwd=other)
+    return story.repo.git("rev-parse", "HEAD", cwd=other).decode().strip()
+
+
+def test_what_somebody_pushes_meanwhile_is_not_overwritten(story: Story) -> None:
+    said = story.start("--clean-history", "--push", code=3)  # nobody typed the word
+    assert "not agreed to" in said.out
+    commit = _colleague(story, "work.txt", f"work, and {story.key} again\n")
+    said = story.resume("--yes", code=3)
+    assert "has moved on the remote" in said.err
+    assert _tip(story) == commit
+    story.resume("--yes")
+    assert story.holding() == ["refs/pull/1/head"]
+    kept = story.repo.git("show", "main:work.txt", cwd=story.remote)
+    assert kept == b"work, and REMOVED-BY-FLUXGUARD again\n"
+    phases = [one["phase"] for one in story.records() if one["step"] == "rewrite"]
+    assert phases == ["intent", "done", "stale", "intent", "done"]
+
+
+def test_the_mirror_is_private_and_goes(story: Story) -> None:
+    story.start("--clean-history", "--push", code=3)
+    mirror = story.incident / "mirror"
+    assert stat.S_IMODE(mirror.stat().st_mode) == 0o700
+    assert stat.S_IMODE((story.incident / "vault").stat().st_mode) == 0o600
+    assert stat.S_IMODE(story.incident.stat().st_mode) == 0o700
+    story.run("respond", "abort", "--yes")
+    assert sorted(path.name for path in story.incident.iterdir()) == [
+        "incident.json",
+        "journal.jsonl",
+        "lock",
+    ]
+    story.nowhere()
+
+
+def test_the_own_clone_is_looked_at_and_left_alone(story: Story) -> None:
+    """Unless git itself is asked, nothing of the user's own changes: what it still holds is named."""
+    git = story.repo.git
+    story.repo.write("README", "x")
+    story.repo.write("settings.py", f"K = '{story.key}'\n")
+    git("stash", "-q", "-u")
+    before = git("for-each-ref") + git("stash", "list") + git("reflog") + git("rev-parse", "HEAD")
+    story.clean()
+    assert git("for-each-ref") + git("stash", "list") + git("reflog") + git("rev-parse", "HEAD") == before
+    left = _report(story)
+    assert "In your own clone: blob settings.py" in left
+    assert "refs/stash" in left
+
+
+def test_another_run_at_once_is_refused(story: Story, leaked: Callable[..., Story]) -> None:
+    import fcntl
+
+    story.start("--clean-history", "--push", code=3)
+    with (story.incident / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        said = story.resume(code=3)
+        assert "Another run is at work" in said.err
+        story.run("respond", "abort", code=3)
+    story.resume("--yes")
+
+
+def test_two_starts_at_once_make_one_new_key(story: Story) -> None:
+    import subprocess
+
+    from conftest import COMMAND
+
+    argv = [str(COMMAND), "respond", "start", "--key-stdin", "--yes"]
+    both = [
+        subprocess.Popen(
+            argv, cwd=story.repo.path, env=story.environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        for _ in range(2)
+    ]  # fmt: skip
+    for one in both:
+        assert one.stdin is not None
+        one.stdin.write(story.key.encode() + b"\n")
+        one.stdin.close()
+    codes = sorted(one.wait(120) for one in both)
+    for one in both:
+        assert one.stdout is not None
+        assert one.stderr is not None
+        one.stdout.close()
+        one.stderr.close()
+    assert codes == [0, 2]
+    assert len(story.alive()) == 1
+
+
+def test_a_file_in_the_history_that_can_not_be_read_is_named(story: Story, tmp_path: Path) -> None:
+    """Not looked at is not clean: the run ends with 3, and says which."""
+    data = (PROJECT_ZIP).replace(b"KEY", b"xyz")
+    story.repo.commit("secret.zip", data)
+    story.push("main")
+    story.clean(code=3)
+    assert "Not looked at" in _report(story)
+    assert story.holding() == ["refs/pull/1/head"]
+
+
+# An encrypted archive with one member, as zip 3.0 writes it: flag 1 says that it is encrypted.
+PROJECT_ZIP = (
+    b"PK\x03\x04\x0a\x00\x01\x00\x00\x00\x00\x00\x21\x00\x00\x00\x00\x00\x10\x00\x00\x00\x04\x00\x00\x00\x05\x00\x00\x00a.env"
+    + b"0123456789abcdef"
+    + b"PK\x01\x02\x1e\x03\x0a\x00\x01\x00\x00\x00\x00\x00\x21\x00\x00\x00\x00\x00\x10\x00\x00\x00\x04\x00\x00\x00\x05\x00\x00\x00"
+    + b"\x00\x00\x00\x00\x00\x00\x00\x00\xa4\x81\x00\x00\x00\x00a.env"
+    + b"PK\x05\x06\x00\x00\x00\x00\x01\x00\x01\x00\x33\x00\x00\x00\x33\x00\x00\x00\x00\x00"
+)
