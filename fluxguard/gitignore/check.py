@@ -15,7 +15,7 @@ from fluxguard.gitignore.lines import Plan, changes, planned
 from fluxguard.gitignore.shipped import shipped
 from fluxguard.gitignore.survey import Gap, Survey, survey
 from fluxguard.model import Lines, Report, Stats, Uncovered, Unread
-from fluxguard.repo import gitdir, holdings
+from fluxguard.repo import gitdir, holdings, plain
 from fluxguard.repo.gitdir import GitDir
 from fluxguard.repo.past import Past
 from fluxguard.secretpaths import listed
@@ -55,6 +55,14 @@ def gaps(place: Place, config: Config) -> tuple[Uncovered, ...]:
 
 
 def _held(place: Place) -> holdings.Holdings:
+    """What there is. Raises GitError where git would read a pipe or a device in place of a file of its own, for ever."""
+    odd = plain.obstacles(place.git.path, place.git.common)
+    if odd:
+        name, wrong = odd[0]
+        raise GitError(
+            f"git can't be asked here, for the file {name} of git's: {wrong}.",
+            "Mend that file of git's, and try again.",
+        )
     if place.tree is None:
         return holdings.of_bare(place.git.common)
     return holdings.of_tree(place.tree, place.isolated)
