@@ -59,7 +59,7 @@ def run(args: argparse.Namespace) -> int:
     where = place.of(args.repo)
     if args.ci:
         return recipes.put(args.ci, _top(args.repo), args.plan)
-    if os.path.realpath(where.folder) == os.path.realpath(script.shipped()):
+    if _is_shipped(where.folder):
         text.write_lines(
             [("green", "core.hooksPath leads to fluxguard's own scripts: there is nothing to install.")],
             sys.stdout,
@@ -80,6 +80,23 @@ def run(args: argparse.Namespace) -> int:
     lines += _managed(manager) if manager else _next(where, args)
     text.write_lines(lines, sys.stdout)
     return ExitCode.FOUND if manager is not None and manager.lacks else ExitCode.CLEAN
+
+
+def _is_shipped(folder: str) -> bool:
+    """Whether these are fluxguard's own scripts, of this installation or of a checkout beside it: nothing is put over them."""
+    shipped = script.shipped()
+    if os.path.realpath(folder) == os.path.realpath(shipped):
+        return True
+    return all(
+        _same_content(os.path.join(folder, name), os.path.join(shipped, name)) for name in os.listdir(shipped)
+    )
+
+
+def _same_content(one: str, other: str) -> bool:
+    try:
+        return managers.content_of(one) == managers.content_of(other) != b""
+    except OSError:
+        return False
 
 
 def _top(repo: str) -> str:
