@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import re
-
 from fluxguard.masks import Masks
-from fluxguard.secret import Secret
-
-_KEY = re.compile(r"(?:flux_[a-z][a-z0-9]{1,11}|flx_[a-z]{2,10}|fl_sk)_[A-Za-z0-9]{12,}")
-_TOKEN = re.compile(r"[A-Za-z0-9+/_%&#;=\\-]{24,}")
+from fluxguard.secret import veiled
 
 
 def safe(text: str, masks: Masks | None = None) -> str:
@@ -18,7 +13,7 @@ def safe(text: str, masks: Masks | None = None) -> str:
     """
     if masks:
         text = masks.hide(text)
-    text = _KEY.sub(lambda match: Secret(match[0].encode()).masked, text)
+    text = veiled(text)
     return text if text.isprintable() else "".join(_visible(character) for character in text)
 
 

@@ -1,4 +1,4 @@
-"""A key, which shows itself masked wherever it is printed."""
+"""A key, which shows itself masked wherever it is printed; its checksum; and texts with everything masked that looks like one."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ import re
 
 FINGERPRINT = b"fluxguard/fp/v1\0"
 _PREFIX = re.compile(rb"(?:flux|flx|fl)_(?:[a-z][a-z0-9]{0,11}_)?")
+_LIKE_A_KEY = re.compile(r"(?:flux_[a-z0-9]{2,12}|flx_[a-z]{2,10}|fl_sk)_[A-Za-z0-9]{12,}")
 SHORTEST_BODY = 16
 _LONG_BODY = 28
+DIGITS = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 
 
 class Secret:
@@ -61,3 +63,20 @@ class Secret:
 
     def __reduce__(self) -> str | tuple[object, ...]:
         raise TypeError("a Secret is not to be pickled")
+
+
+def veiled(text: str) -> str:
+    """A text that somebody else wrote, with everything in it masked that looks like a key."""
+    return _LIKE_A_KEY.sub(lambda match: Secret(match[0].encode()).masked, text)
+
+
+def checksum(text: bytes) -> bytes:
+    """CRC-32 (IEEE) of `text` in six base-62 digits, `0-9A-Za-z`, most significant first."""
+    import binascii
+
+    value = binascii.crc32(text)
+    digits = bytearray()
+    for _ in range(6):
+        value, digit = divmod(value, 62)
+        digits.append(DIGITS[digit])
+    return bytes(reversed(digits))

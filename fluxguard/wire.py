@@ -6,13 +6,14 @@ milliseconds since 1970.
 
 from __future__ import annotations
 
-import binascii
 import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
+
+from fluxguard.secret import checksum
 
 ENVIRONMENTS = ("dev", "stg", "prod", "ci")
 
@@ -50,9 +51,7 @@ STATES = (
 )
 ALIVE = frozenset({"active", "quarantined", "grace"})
 
-FINGERPRINT = b"fluxguard/fp/v1\0"
 SEAL = b"fluxguard/seal/v1\0"
-DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 RANDOM = 30  # base-62 digits behind the prefix, before the checksum
 FORMAT = re.compile(r"flux_(dev|stg|prod|ci)_[0-9A-Za-z]{36}\Z")
 _SPAN = re.compile(r"(\d{1,5})([dwmyh])\Z")
@@ -63,40 +62,9 @@ class WireError(ValueError):
     """A value that does not say what it should. The text is a sentence that may be shown; it never repeats the value."""
 
 
-def checksum(text: str) -> str:
-    """CRC-32 (IEEE) of the ASCII of `text` in six base-62 digits, most significant first, padded with `0`."""
-    value = binascii.crc32(text.encode("ascii"))
-    digits = ""
-    for _ in range(6):
-        value, digit = divmod(value, 62)
-        digits = DIGITS[digit] + digits
-    return digits
-
-
 def well_formed(key: str) -> bool:
     """Whether the key has the platform's format, and its checksum is right."""
-    return FORMAT.match(key) is not None and checksum(key[:-6]) == key[-6:]
-
-
-def masked(key: str) -> str:
-    """As the pages show a key: prefix, four characters, three dots, the last five (three of a body under 28)."""
-    prefix, body = key[: key.rindex("_") + 1], key[key.rindex("_") + 1 :]
-    if len(body) < 16:
-        return "***"
-    return f"{prefix}{body[:4]}...{body[-5 if len(body) >= 28 else -3 :]}"
-
-
-_LIKE_A_KEY = re.compile(r"(?:flux_[a-z0-9]{2,11}|flx_[a-z]{2,10}|fl_sk)_[0-9A-Za-z]{12,}")
-
-
-def veiled(text: str) -> str:
-    """A text that somebody else wrote, with everything in it masked that looks like a key."""
-    return _LIKE_A_KEY.sub(lambda match: masked(match[0]), text)
-
-
-def fingerprint(key: str) -> str:
-    """`fg1:` and the hex SHA-256 that stands in reports."""
-    return "fg1:" + hashlib.sha256(FINGERPRINT + key.encode()).hexdigest()
+    return FORMAT.match(key) is not None and checksum(key[:-6].encode()).decode() == key[-6:]
 
 
 def seal_digest(key: str) -> bytes:

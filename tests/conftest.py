@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 
 from fluxguard.detect import grade
+from fluxguard.secret import checksum
 
 PROJECT = Path(__file__).resolve().parent.parent
 COMMAND = Path(sys.executable).parent / "fluxguard"
@@ -53,7 +54,7 @@ class Mint:
     def checked(self, environment: str = "prod") -> str:
         """A key with a right checksum: its format proves itself."""
         text = f"flux_{environment}_" + "".join(self._random.choices(LETTERS, k=30))
-        return self._made(text + grade.checksum(text.encode()).decode())
+        return self._made(text + checksum(text.encode()).decode())
 
     def _made(self, key: str) -> str:
         self.keys.append(key)

@@ -2,25 +2,14 @@
 
 from __future__ import annotations
 
-import binascii
 import math
 import re
 from collections.abc import Mapping
 
 from fluxguard.detect.letters import ROWS
+from fluxguard.secret import checksum
 
-DIGITS = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 CHECKED = 36  # 30 characters, then 6 of checksum
-
-
-def checksum(text: bytes) -> bytes:
-    """CRC-32 (IEEE) of `text` in six base-62 digits, `0-9A-Za-z`, most significant first."""
-    value = binascii.crc32(text)
-    digits = bytearray()
-    for _ in range(6):
-        value, digit = divmod(value, 62)
-        digits.append(DIGITS[digit])
-    return bytes(reversed(digits))
 
 
 def proves_itself(prefix: bytes, body: bytes) -> bool:
@@ -311,7 +300,7 @@ def _step(first: int, second: int) -> int:
     return 0
 
 
-# What the files of image models (FLUX.1-dev) are called: `flux_dev_fp8scaledcomfyui`. Digits may stand between.
+# What the files of image models (FLUX.1-dev) are called: `flux_dev_` and `fp8scaled`, `comfyui` and their like. Digits may stand between.
 _MODEL: dict[int, list[tuple[bytes, bool]]] = {}
 for _word in [
     "anime",

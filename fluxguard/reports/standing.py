@@ -13,10 +13,10 @@ from fluxguard.display import safe
 from fluxguard.model import Finding, Location, Report
 from fluxguard.reports import advice, remains
 from fluxguard.reports.names import Names
+from fluxguard.reports.text import CONFIDENCE
 from fluxguard.secret import SHORTEST_BODY
 
 SHORT = 10  # digits of a commit's id
-CONFIDENCE = {"high": "the checksum proves it", "medium": "the format fits", "low": "it may be one"}
 # Which places count more: what is in the tree, then what is handed on with the history, then what only this copy has.
 _ORDER = (
     ("file", "staged", "stdin", "blob", "path", "index"),

@@ -15,6 +15,7 @@ from fastapi import Depends, Request
 from starlette.concurrency import run_in_threadpool
 
 from fluxguard import wire
+from fluxguard.secret import veiled
 from fluxguard.server import problems
 from fluxguard.server.gate import Caller, Gate, Visit
 from fluxguard.server.platform import Platform
@@ -53,7 +54,7 @@ def _address(text: str) -> str:
 
 
 def agent_of(request: Request) -> str:
-    return wire.veiled(request.headers.get("user-agent", "")[:1000])[:200]
+    return veiled(request.headers.get("user-agent", "")[:1000])[:200]
 
 
 def bearer(request: Request) -> str:

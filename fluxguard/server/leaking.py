@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from fluxguard import wire
+from fluxguard.secret import Secret, veiled
 from fluxguard.server import life, mint, trail, usage
 from fluxguard.server.platform import Platform
 from fluxguard.server.tables import keys, leaks, policies
@@ -32,7 +33,7 @@ class Leak:
     user_agent: str = ""
 
     def __repr__(self) -> str:
-        return f"Leak({wire.masked(self.token) if '_' in self.token else '***'})"
+        return f"Leak({Secret(self.token.encode('utf-8', 'surrogatepass'))})"
 
 
 def policy(connection: Connection, platform: Platform, workspace: str) -> dict[str, str]:
@@ -70,7 +71,7 @@ def report(connection: Connection, platform: Platform, leak: Leak) -> bool:
     row = _owned(connection, platform, leak.token)
     if row is None:
         return False
-    leak = replace(leak, source=wire.veiled(leak.source)[:64], url=wire.veiled(leak.url)[:2000])
+    leak = replace(leak, source=veiled(leak.source)[:64], url=veiled(leak.url)[:2000])
     known = sa.select(leaks.c.id).where(
         leaks.c.key_id == row["id"], leaks.c.source == leak.source, leaks.c.url == leak.url
     )

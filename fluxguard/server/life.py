@@ -16,6 +16,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from fluxguard import wire
+from fluxguard.secret import Secret, veiled
 from fluxguard.server import mint, problems, trail
 from fluxguard.server.platform import Platform
 from fluxguard.server.tables import keys, projects, windows
@@ -106,10 +107,11 @@ def create(
     now = platform.now()
     _check(connection, actor.workspace, wish)
     secret = mint.key(wish.environment)
+    shown = Secret(secret.encode())
     row: dict[str, Any] = {
         "id": mint.identifier("key"), "workspace_id": actor.workspace, "name": wish.name, "description": wish.description,
-        "environment": wish.environment, "masked": wire.masked(secret), "lookup": platform.vault.lookup(secret.encode()),
-        "fingerprint": wire.fingerprint(secret), "seal": wire.seal_digest(secret),
+        "environment": wish.environment, "masked": shown.masked, "lookup": platform.vault.lookup(secret.encode()),
+        "fingerprint": shown.fingerprint, "seal": wire.seal_digest(secret),
         "permissions": " ".join(name for name in wire.PERMISSIONS if name in wish.permissions),
         "scope": "all" if wish.projects is None else " ".join(wish.projects), "state": "pending" if pending else "active",
         "hourly_limit": wish.hourly_limit, "version": 1, "created_by": actor.name, "created_at": now,
@@ -142,7 +144,7 @@ def _check(connection: Connection, workspace: str, wish: Wish) -> None:
     if len(wish.description) > 1000:
         raise problems.invalid("A description has at most 1,000 characters.", "/description")
     for text, pointer in ((wish.name, "/name"), (wish.description, "/description")):
-        if wire.veiled(text) != text:
+        if veiled(text) != text:
             raise problems.invalid(
                 "This text holds a key; a key stands nowhere but where it is used.", pointer
             )
@@ -324,7 +326,7 @@ def revoke(connection: Connection, platform: Platform, actor: Actor, row: Row, r
     """Ends a key for good. Again is the same as once."""
     if row["state"] in ENDED:
         return row
-    return _end(connection, platform, actor, row, "revoked", wire.veiled(reason))
+    return _end(connection, platform, actor, row, "revoked", veiled(reason))
 
 
 def lapse(connection: Connection, platform: Platform, actor: Actor, row: Row, reason: str) -> Row:

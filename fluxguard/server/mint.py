@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import secrets
 
-from fluxguard.wire import DIGITS, RANDOM, checksum
+from fluxguard.secret import DIGITS, checksum
+from fluxguard.wire import RANDOM
 
 
 def key(environment: str) -> str:
     """A new key: typed prefix, 30 base-62 digits (178 bits), six digits of CRC-32 over all before them."""
-    text = f"flux_{environment}_" + "".join(secrets.choice(DIGITS) for _ in range(RANDOM))
-    return text + checksum(text)
+    text = f"flux_{environment}_" + bytes(secrets.choice(DIGITS) for _ in range(RANDOM)).decode()
+    return text + checksum(text.encode()).decode()
 
 
 def identifier(kind: str) -> str:

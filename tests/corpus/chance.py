@@ -10,9 +10,9 @@ from pathlib import Path
 
 from conftest import LETTERS
 
-from fluxguard.detect import grade
 from fluxguard.detect.engine import Detector
 from fluxguard.detect.ruleset import built_in
+from fluxguard.secret import checksum
 
 ENVIRONMENTS = ("dev", "stg", "prod", "ci")
 LENGTHS = (16, 18, 24, 27, 29, 36)
@@ -66,7 +66,7 @@ def checked_keys(many: int = MANY) -> list[str]:
         for environment in ENVIRONMENTS
         for _ in range(many)
     ]
-    return [head + grade.checksum(head.encode()).decode() for head in heads]
+    return [head + checksum(head.encode()).decode() for head in heads]
 
 
 def recall(many: int = MANY) -> Iterator[Tally]:

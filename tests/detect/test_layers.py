@@ -14,9 +14,9 @@ from collections.abc import Callable
 
 import pytest
 
-from fluxguard.detect import grade
 from fluxguard.detect.engine import Detector, Match
 from fluxguard.detect.ruleset import built_in, prove
+from fluxguard.secret import checksum
 
 KEY = b"_".join([b"flux", b"prod", b"q8Wm2Zt6Yb1Nc4Vx9Kd3Lp7RaB3dE5"])
 LINE = b"x = 1\nkey: " + KEY + b"\nend\n"
@@ -275,7 +275,7 @@ def test_a_bomb_is_stopped_and_named() -> None:
 
 def test_a_right_checksum_is_high_confidence_and_ends_the_key() -> None:
     head = b"_".join([b"flux", b"ci", b"A1b2C3d4E5f6G7h8I9j0K1l2M3n4O5"])
-    key = head + grade.checksum(head)
+    key = head + checksum(head)
     match = find(b"x" + key + b"tail")[0]
     assert (match.secret.reveal(), match.confidence) == (key, "high")
 
