@@ -9,6 +9,8 @@ import stat
 from collections.abc import Callable
 from typing import TextIO
 
+_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0)
+
 
 def whole(path: str, write: Callable[[TextIO], object]) -> None:
     """Has `write` fill a new file beside `path`, and renames it there. Raises OSError, and then leaves nothing behind.
@@ -24,37 +26,91 @@ def whole(path: str, write: Callable[[TextIO], object]) -> None:
         if _is_planted(path):
             raise OSError(errno.ELOOP, "it is a symbolic link in the repository, which may lead anywhere")
         path = os.path.realpath(path)
-    temporary = f"{path}.{secrets.token_hex(6)}.tmp"
-    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0), 0o666)
-    try:
+
+    def fill(fd: int) -> None:
         with os.fdopen(fd, "w", encoding="utf-8", errors="backslashreplace", newline="\n") as stream:
             write(stream)
             stream.flush()
             os.fsync(stream.fileno())
+
+    _replaced(path, 0o666, fill)
+
+
+def exactly(
+    path: str | os.PathLike[str], data: bytes, mode: int | None, owner: tuple[int, int] | None = None
+) -> None:
+    """Puts `data` in the place of a file: on disk when this returns, or nothing changed. Raises OSError.
+
+    mode: the permissions that it gets, and until then nobody else may read it; None for those of any new file.
+    owner: user and group, where they are not those of this process.
+    """
+
+    def fill(fd: int) -> None:
+        with os.fdopen(fd, "wb") as stream:
+            stream.write(data)
+            stream.flush()
+            if owner is not None and owner != (os.geteuid(), os.getegid()):
+                os.fchown(fd, *owner)
+            if mode is not None:
+                os.fchmod(fd, mode)
+            os.fsync(fd)
+
+    _replaced(os.fspath(path), 0o666 if mode is None else 0o600, fill)
+    settle(os.path.dirname(path) or ".")
+
+
+def _replaced(path: str, mode: int, fill: Callable[[int], None]) -> None:
+    """A new file beside `path`, filled and renamed there; gone again where that fails. `fill` closes it."""
+    temporary = _new_name(path)
+    fd = os.open(temporary, _NEW, mode)
+    try:
+        fill(fd)
         os.replace(temporary, path)
     except BaseException:
         os.unlink(temporary)
         raise
 
 
-def exactly(path: str, data: bytes, mode: int | None) -> None:
-    """Puts `data` in the place of a file, whole or not at all. Raises OSError, and then leaves nothing behind.
+def once(path: str | os.PathLike[str], data: bytes) -> None:
+    """Makes a file that nobody else may read, with its folder; one that is there already stays. On disk when this returns.
 
-    mode: the permissions that it gets; None for those of any new file.
+    Of two processes that do so at once, one's data stands there, whole. Raises OSError.
     """
-    temporary = f"{path}.{secrets.token_hex(6)}.tmp"
-    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0), 0o666)
+    path = os.fspath(path)
+    folder = os.path.dirname(path) or "."
+    os.makedirs(folder, 0o700, exist_ok=True)
+    temporary = _new_name(path)
+    fd = os.open(temporary, _NEW, 0o600)
     try:
         with os.fdopen(fd, "wb") as stream:
-            if mode is not None:
-                os.fchmod(fd, mode)
             stream.write(data)
             stream.flush()
             os.fsync(fd)
-        os.replace(temporary, path)
-    except BaseException:
+        os.link(temporary, path)  # never over one that is there
+    except FileExistsError:
+        pass
+    finally:
         os.unlink(temporary)
-        raise
+    settle(folder)
+
+
+def settle(folder: str | os.PathLike[str]) -> None:
+    """What was made, renamed or removed in a folder is so on disk when this returns. Raises OSError.
+
+    Some file systems know no such thing for a folder; there it does nothing.
+    """
+    fd = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):
+            raise
+    finally:
+        os.close(fd)
+
+
+def _new_name(path: str) -> str:
+    return f"{path}.{secrets.token_hex(6)}.tmp"
 
 
 def _is_planted(link: str) -> bool:

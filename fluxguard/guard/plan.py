@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from fluxguard.errors import FluxguardError
 from fluxguard.guard import script
+from fluxguard.writing import settle
 
 _NEW = ".fluxguard-new"
 WRITE, UPDATE, KEEP, NONE = "write", "update", "keep", "none"
@@ -136,13 +137,10 @@ def _keep(step: Step) -> None:
 
 
 def _settle(folder: str) -> None:
-    fd = os.open(folder, os.O_RDONLY)
     try:
-        os.fsync(fd)
+        settle(folder)
     except OSError:
         pass  # some file systems can't
-    finally:
-        os.close(fd)
 
 
 def holds(step: Step) -> bool:

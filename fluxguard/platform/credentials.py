@@ -178,8 +178,8 @@ def forget(address: str) -> list[str]:
 
 
 def _write(kept: Mapping[str, str]) -> None:
-    from fluxguard.platform.envfile import replace_private
+    from fluxguard.writing import exactly
 
     folder = state_folder()
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    replace_private(_file(), (json.dumps(kept, indent=2, sort_keys=True) + "\n").encode(), 0o600)
+    exactly(_file(), (json.dumps(kept, indent=2, sort_keys=True) + "\n").encode(), 0o600)

@@ -5,12 +5,11 @@ python-dotenv reads such files well, and rewrites them badly: it drops comments,
 
 from __future__ import annotations
 
-import os
 import re
-import secrets
 from pathlib import Path
 
 from fluxguard.errors import FluxguardError
+from fluxguard.writing import exactly
 
 _LARGEST = 1 << 20
 
@@ -61,25 +60,4 @@ def save(path: Path, names: tuple[str, ...], value: bytes, otherwise: str) -> No
     if len(data) > _LARGEST:
         raise FluxguardError(f"{path} is too large for a .env file.", "Write the key there yourself.")
     mode = path.stat().st_mode & 0o700 if path.exists() else 0o600
-    replace_private(path, with_value(data, names, value, otherwise), mode or 0o600)
-
-
-def replace_private(path: Path, data: bytes, mode: int) -> None:
-    """Writes a file beside `path` that nobody else may read, and renames it there: on disk when this returns, or nothing changed."""
-    fresh = path.with_name(f".{path.name}.{secrets.token_hex(6)}")
-    fd = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
-    try:
-        with os.fdopen(fd, "wb") as stream:
-            stream.write(data)
-            stream.flush()
-            os.fchmod(stream.fileno(), mode)
-            os.fsync(stream.fileno())
-        os.replace(fresh, path)
-    except BaseException:
-        fresh.unlink(missing_ok=True)
-        raise
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    exactly(path, with_value(data, names, value, otherwise), mode or 0o600)

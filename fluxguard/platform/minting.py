@@ -17,10 +17,10 @@ from fluxguard.errors import FluxguardError
 from fluxguard.model import Secret
 from fluxguard.platform.address import Address, state_folder
 from fluxguard.platform.api import Api
-from fluxguard.platform.envfile import replace_private
 from fluxguard.platform.errors import PlatformError, Unreachable
 from fluxguard.platform.sealed import Lock
 from fluxguard.wire import Key
+from fluxguard.writing import exactly
 
 ACTIONS = ("create", "regenerate", "rotate")
 
@@ -63,7 +63,7 @@ def intend(action: str, key_id: str, wish: Mapping[str, Any], address: Address) 
         "action": action, "key_id": key_id, "wish": dict(wish), "url": address.url, "source": address.source,
         "private": intent.lock.private.hex(),
     }  # fmt: skip
-    replace_private(intent.path, json.dumps(data).encode(), 0o600)
+    exactly(intent.path, json.dumps(data).encode(), 0o600)
     return intent
 
 

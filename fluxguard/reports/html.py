@@ -15,6 +15,7 @@ from fluxguard.model import Finding, Location, Report
 from fluxguard.reports import remains, standing
 from fluxguard.reports.github import headline
 from fluxguard.reports.standing import Standing
+from fluxguard.reports.text import CONFIDENCE
 from fluxguard.words import count, size
 
 PLACES = 500  # of one key
@@ -151,7 +152,7 @@ def _key(finding: Finding, places: Standing) -> Iterator[str]:
     yield f'<h3><code>{escape(finding.secret.masked)}</code> <span class="{state}">{_STATE[state]}</span></h3>'
     environment = f", environment {safe(finding.environment)}" if finding.environment else ""
     known = f", the platform says: {finding.status}" if finding.status != "unknown" else ""
-    yield f"<p>{escape(standing.what(finding.rule))}{escape(environment)}: {standing.CONFIDENCE[finding.confidence]}{escape(known)}.</p>"
+    yield f"<p>{escape(standing.what(finding.rule))}{escape(environment)}: {CONFIDENCE[finding.confidence]}{escape(known)}.</p>"
     yield f"<p>{escape(standing.why(finding.rule))}</p>"
     if finding.suppressed:
         yield f"<p>Suppressed by {escape(finding.suppressed.by)}: {escape(places.names(finding.suppressed.reason))}</p>"

@@ -15,9 +15,9 @@ from typing import Any
 
 from fluxguard.errors import FluxguardError, UsageError
 from fluxguard.platform.address import state_folder
-from fluxguard.platform.envfile import replace_private
 from fluxguard.respond.journal import Journal, own_key
 from fluxguard.respond.vault import Vault
+from fluxguard.writing import exactly
 
 STRATEGIES = ("auto", "overlap", "contain", "revoke-first")
 
@@ -84,7 +84,7 @@ def open_incident(
     fresh.mkdir(mode=0o700, parents=True)
     Vault(fresh / "vault", own_key(state_folder() / "vault.key")).put(old=secret)
     data = json.dumps(asdict(incident), indent=2, sort_keys=True) + "\n"
-    replace_private(fresh / "incident.json", data.encode(), 0o600)
+    exactly(fresh / "incident.json", data.encode(), 0o600)
     fresh.rename(incident.folder)
     return incident
 

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from fluxguard.errors import FluxguardError
+from fluxguard.writing import once, settle
 
 NAME = "journal.jsonl"
 
@@ -52,7 +53,7 @@ class Journal:
         self._now = now
         self._lock = self._hold()
         self._fd = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
-        _sync_folder(folder)
+        settle(folder)
         self.records, self._last = self._read()
 
     def _hold(self) -> int:
@@ -144,31 +145,10 @@ def _proof(key: bytes, before: str, body: Mapping[str, Any]) -> str:
     return hmac.new(key, text, hashlib.sha256).hexdigest()
 
 
-def _sync_folder(folder: Path) -> None:
-    fd = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
-
-
 def own_key(path: Path) -> bytes:
     """The user's own key for journals and vaults: 32 bytes in a file of mode 0600, made where there is none."""
     if not path.exists():
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        fresh = path.with_name(f".{path.name}.{secrets.token_hex(6)}")
-        fd = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(fd, "wb") as stream:
-            stream.write(secrets.token_bytes(32))
-            stream.flush()
-            os.fsync(stream.fileno())
-        try:
-            os.link(fresh, path)
-        except FileExistsError:
-            pass
-        finally:
-            fresh.unlink()
-        _sync_folder(path.parent)
+        once(path, secrets.token_bytes(32))
     if path.stat().st_mode & 0o077:
         raise FluxguardError(f"Others may read {path}.", f"Run: chmod 600 {path}")
     return path.read_bytes()

@@ -15,6 +15,7 @@ from pathlib import Path
 from fluxguard.errors import FluxguardError
 from fluxguard.model import Secret
 from fluxguard.repo import run as git
+from fluxguard.writing import exactly
 
 _LARGEST = 4 << 20
 _SKIPPED = frozenset({".git", "node_modules", ".venv", "venv", "__pycache__", ".tox", ".mypy_cache"})
@@ -123,36 +124,13 @@ def replace(path: Path, old: Secret, new: Secret) -> str:
         raise FluxguardError(
             f"{path} holds neither the old key nor the new one any more.", "Look at it, then resume."
         )
-    _write(path, data.replace(old.reveal(), new.reveal()), facts)
-    if path.read_bytes() != data.replace(old.reveal(), new.reveal()):
-        raise FluxguardError(f"{path} was changed while the new key was written.", "Look at it, then resume.")
-    return "written"
-
-
-def _write(path: Path, data: bytes, facts: os.stat_result) -> None:
-    import secrets
-
-    fresh = path.with_name(f".{path.name}.{secrets.token_hex(6)}")
+    wanted = data.replace(old.reveal(), new.reveal())
     try:
-        fd = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
-        try:
-            with os.fdopen(fd, "wb") as stream:
-                stream.write(data)
-                stream.flush()
-                if (facts.st_uid, facts.st_gid) != (os.geteuid(), os.getegid()):
-                    os.fchown(stream.fileno(), facts.st_uid, facts.st_gid)
-                os.fchmod(stream.fileno(), stat.S_IMODE(facts.st_mode))
-                os.fsync(stream.fileno())
-            os.replace(fresh, path)
-        except BaseException:
-            fresh.unlink(missing_ok=True)
-            raise
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        exactly(path, wanted, stat.S_IMODE(facts.st_mode), (facts.st_uid, facts.st_gid))
     except OSError as error:
         raise FluxguardError(
             f"{path} can't be written: {error.strerror}.", "Mend that, then resume."
         ) from None
+    if path.read_bytes() != wanted:
+        raise FluxguardError(f"{path} was changed while the new key was written.", "Look at it, then resume.")
+    return "written"

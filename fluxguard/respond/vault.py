@@ -14,7 +14,7 @@ from nacl.secret import SecretBox
 
 from fluxguard.errors import FluxguardError
 from fluxguard.model import Secret
-from fluxguard.platform.envfile import replace_private
+from fluxguard.writing import exactly
 
 NAMES = ("old", "new", "new_id", "private", "idempotency", "wish", "lapsed")
 
@@ -42,7 +42,7 @@ class Vault:
     def put(self, **values: bytes) -> None:
         """Keeps values, on disk when this returns. Raises: OSError, and then the old contents are still there."""
         self._held |= {name: value.hex() for name, value in values.items()}
-        replace_private(self._path, bytes(self._box.encrypt(json.dumps(self._held).encode())), 0o600)
+        exactly(self._path, bytes(self._box.encrypt(json.dumps(self._held).encode())), 0o600)
 
     def drop(self, *names: str) -> None:
         """Lets go of values, as `put` keeps them."""

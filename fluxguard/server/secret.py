@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import os
 import secrets
 from pathlib import Path
 
 from fluxguard.errors import UsageError
+from fluxguard.writing import once
 
 LENGTH = 32  # bytes
 VERSION = 1
@@ -60,7 +60,7 @@ def open_vault(path: Path) -> Vault:
     may be read by others.
     """
     if not path.exists():
-        _create(path)
+        once(path, secrets.token_hex(LENGTH).encode() + b"\n")
     try:
         facts = path.stat()
         text = path.read_text("ascii").strip()
@@ -80,25 +80,3 @@ def open_vault(path: Path) -> Vault:
             "It holds 64 hex digits. If it was lost, restore it: without it no key that was issued can be recognised.",
         )
     return Vault(secret)
-
-
-def _create(path: Path) -> None:
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    fresh = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
-    fd = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        os.write(fd, secrets.token_hex(LENGTH).encode() + b"\n")
-        os.fsync(fd)
-    finally:
-        os.close(fd)
-    try:
-        os.link(fresh, path)  # never over one that is there
-    except FileExistsError:
-        pass
-    finally:
-        os.unlink(fresh)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)

@@ -136,11 +136,11 @@ def test_a_vault_that_can_not_be_written(story: Story) -> None:
     before = path.read_bytes()
     script = (
         "import errno, os, sys\nfrom fluxguard.respond import vault\n"
-        "real = vault.replace_private\nseen = []\n"
+        "real = vault.exactly\nseen = []\n"
         "def full(path, data, mode):\n    seen.append(path)\n"
         "    if len(seen) == 2: raise OSError(errno.ENOSPC, 'No space left on device', str(path))\n"
         "    return real(path, data, mode)\n"
-        "vault.replace_private = full\nfrom fluxguard.cli import main\nsys.exit(main(sys.argv[1:]))\n"
+        "vault.exactly = full\nfrom fluxguard.cli import main\nsys.exit(main(sys.argv[1:]))\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", script, "respond", "start", "--key-stdin", "--yes"], input=story.key.encode() + b"\n",
