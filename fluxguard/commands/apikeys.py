@@ -120,6 +120,21 @@ def _saving(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _asking(work: Callable[[argparse.Namespace, Any], int]) -> Action:
+    """An action that asks the platform, which it is handed and which is let go of in the end."""
+
+    def run(args: argparse.Namespace) -> int:
+        from fluxguard.commands.platformed import connect
+
+        api = connect(args.api_url)
+        try:
+            return work(args, api)
+        finally:
+            api.close()
+
+    return run
+
+
 def run(args: argparse.Namespace) -> int:
     raise UsageError(
         "apikeys needs an action.", "fluxguard apikeys create|list|show|usage|regenerate|rotate|revoke|delete"
@@ -129,15 +144,10 @@ def run(args: argparse.Namespace) -> int:
 # What makes keys.
 
 
-def _create(args: argparse.Namespace) -> int:
-    from fluxguard.commands.platformed import connect
-
-    api = connect(args.api_url)
-    try:
-        wish = _wish(args, api)
-        return _minted(args, api, "create", "", wish, "API key created successfully")
-    finally:
-        api.close()
+@_asking
+def _create(args: argparse.Namespace, api: Any) -> int:
+    wish = _wish(args, api)
+    return _minted(args, api, "create", "", wish, "API key created successfully")
 
 
 def _wish(args: argparse.Namespace, api: Any) -> dict[str, Any]:
@@ -176,33 +186,26 @@ def _scope(named: list[str], api: Any) -> Any:
     return {"projects": ids}
 
 
-def _regenerate(args: argparse.Namespace) -> int:
-    from fluxguard.commands.platformed import connect
-
-    api = connect(args.api_url)
-    try:
-        old = api.key(args.key_id)
-        if not _agreed(args, f"{old.masked} ({_safe(old.name)}) will be dead at once. Regenerate it?"):
-            return _undone()
-        return _minted(args, api, "regenerate", args.key_id, {}, "API key regenerated. The old one is dead.")
-    finally:
-        api.close()
+@_asking
+def _regenerate(args: argparse.Namespace, api: Any) -> int:
+    old = api.key(args.key_id)
+    if not _agreed(args, f"{old.masked} ({_safe(old.name)}) will be dead at once. Regenerate it?"):
+        return _undone()
+    return _minted(args, api, "regenerate", args.key_id, {}, "API key regenerated. The old one is dead.")
 
 
 def _rotate(args: argparse.Namespace) -> int:
-    from fluxguard.commands.platformed import connect
+    return _schedule(args) if args.every else _rotated(args)
 
-    if args.every:
-        return _schedule(args)
-    api = connect(args.api_url)
+
+@_asking
+def _rotated(args: argparse.Namespace, api: Any) -> int:
     try:
         wire.to_span(args.overlap)
-        wish = {"overlap": args.overlap, **({"expires": args.expires} if args.expires else {})}
-        return _minted(args, api, "rotate", args.key_id, wish, "API key rotated")
     except wire.WireError as error:
         raise UsageError(f"--overlap: {error}.") from None
-    finally:
-        api.close()
+    wish = {"overlap": args.overlap, **({"expires": args.expires} if args.expires else {})}
+    return _minted(args, api, "rotate", args.key_id, wish, "API key rotated")
 
 
 def _minted(
@@ -344,59 +347,44 @@ def _cwd() -> str:
 # What looks, changes and ends.
 
 
-def _update(args: argparse.Namespace) -> int:
-    from fluxguard.commands.platformed import connect
-
-    api = connect(args.api_url)
-    try:
-        changes: dict[str, Any] = {
-            name: value
-            for name, value in (
-                ("name", args.name), ("description", args.description), ("expires", args.expires),
-                ("permissions", args.permission), ("hourly_limit", args.limit),
-            )
-            if value is not None
-        }  # fmt: skip
-        if args.scope:
-            changes["scope"] = _scope(args.scope, api)
-        if not changes:
-            raise UsageError(
-                "Nothing is to be changed.", "Add --name, --scope, --permission, --expires or --limit."
-            )
-        return _one(args, api, api.update(args.key_id, changes), "Changed.")
-    finally:
-        api.close()
+@_asking
+def _update(args: argparse.Namespace, api: Any) -> int:
+    changes: dict[str, Any] = {
+        name: value
+        for name, value in (
+            ("name", args.name), ("description", args.description), ("expires", args.expires),
+            ("permissions", args.permission), ("hourly_limit", args.limit),
+        )
+        if value is not None
+    }  # fmt: skip
+    if args.scope:
+        changes["scope"] = _scope(args.scope, api)
+    if not changes:
+        raise UsageError(
+            "Nothing is to be changed.", "Add --name, --scope, --permission, --expires or --limit."
+        )
+    return _one(args, api, api.update(args.key_id, changes), "Changed.")
 
 
-def _list(args: argparse.Namespace) -> int:
-    from fluxguard.commands.platformed import connect
-
-    api = connect(args.api_url)
-    try:
-        project = _scope([args.scope], api)["projects"][0] if args.scope else ""
-        keys = api.keys(project)
-        if args.unused:
-            keys = [key for key in keys if key.confirmed_at is None and key.state in wire.ALIVE | {"pending"}]
-        if args.format == "json":
-            print(json.dumps([key.to_json() for key in keys], indent=2))
-            return ExitCode.CLEAN
-        names = {} if api.address.public else _names(api)
-    finally:
-        api.close()
+@_asking
+def _list(args: argparse.Namespace, api: Any) -> int:
+    project = _scope([args.scope], api)["projects"][0] if args.scope else ""
+    keys = api.keys(project)
+    if args.unused:
+        keys = [key for key in keys if key.confirmed_at is None and key.state in wire.ALIVE | {"pending"}]
+    if args.format == "json":
+        print(json.dumps([key.to_json() for key in keys], indent=2))
+        return ExitCode.CLEAN
+    names = {} if api.address.public else _names(api)
     if not keys:
         print("There are no keys." if not args.unused else "Every key was used.")
     print("\n\n".join(_listed(key, names) for key in keys))
     return ExitCode.CLEAN
 
 
-def _show(args: argparse.Namespace) -> int:
-    from fluxguard.commands.platformed import connect
-
-    api = connect(args.api_url)
-    try:
-        return _one(args, api, api.key(args.key_id), "")
-    finally:
-        api.close()
+@_asking
+def _show(args: argparse.Namespace, api: Any) -> int:
+    return _one(args, api, api.key(args.key_id), "")
 
 
 def _one(args: argparse.Namespace, api: Any, key: wire.Key, said: str) -> int:
@@ -435,15 +423,10 @@ def _until(key: wire.Key) -> str:
     return f" until {wire.to_text(moment)}" if moment else ""
 
 
-def _usage(args: argparse.Namespace) -> int:
-    from fluxguard.commands.platformed import connect
-
-    api = connect(args.api_url)
-    try:
-        data = api.usage(args.key_id, args.days)
-        key = None if args.format == "json" else api.key(args.key_id)
-    finally:
-        api.close()
+@_asking
+def _usage(args: argparse.Namespace, api: Any) -> int:
+    data = api.usage(args.key_id, args.days)
+    key = None if args.format == "json" else api.key(args.key_id)
     if key is None:
         print(json.dumps(data, indent=2))
     else:
@@ -468,51 +451,34 @@ def _figures(key: wire.Key, data: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _confirm(args: argparse.Namespace) -> int:
-    from fluxguard.commands.platformed import connect
-
-    api = connect(args.api_url)
-    try:
-        return _one(args, api, api.confirm(args.key_id), "Confirmed.")
-    finally:
-        api.close()
+@_asking
+def _confirm(args: argparse.Namespace, api: Any) -> int:
+    return _one(args, api, api.confirm(args.key_id), "Confirmed.")
 
 
-def _revoke(args: argparse.Namespace) -> int:
-    from fluxguard.commands.platformed import connect
-
-    api = connect(args.api_url)
-    try:
-        key = api.key(args.key_id)
-        if not _agreed(args, f"{key.masked} ({_safe(key.name)}) will be dead at once, for good. Revoke it?"):
-            return _undone()
-        return _one(args, api, api.revoke(args.key_id, args.reason), "Revoked.")
-    finally:
-        api.close()
+@_asking
+def _revoke(args: argparse.Namespace, api: Any) -> int:
+    key = api.key(args.key_id)
+    if not _agreed(args, f"{key.masked} ({_safe(key.name)}) will be dead at once, for good. Revoke it?"):
+        return _undone()
+    return _one(args, api, api.revoke(args.key_id, args.reason), "Revoked.")
 
 
-def _delete(args: argparse.Namespace) -> int:
-    from fluxguard.commands.platformed import connect
-
-    api = connect(args.api_url)
-    try:
-        key = api.key(args.key_id)
-        name = args.yes_delete
-        if name is None:
-            if not sys.stdin.isatty():
-                raise UsageError("There is nobody to ask for the key's name.", "Add --yes-delete NAME.")
-            print(
-                f"⚠️ This action cannot be undone.\n\nKey: {key.masked}\nName: {_safe(key.name)}\n",
-                file=sys.stderr,
-            )
-            name = input("Type the key name to confirm: ")
-        if name != key.name:
-            raise UsageError(
-                "That is not the key's name: nothing was deleted.", "See: fluxguard apikeys list"
-            )
-        api.delete(args.key_id, name)
-    finally:
-        api.close()
+@_asking
+def _delete(args: argparse.Namespace, api: Any) -> int:
+    key = api.key(args.key_id)
+    name = args.yes_delete
+    if name is None:
+        if not sys.stdin.isatty():
+            raise UsageError("There is nobody to ask for the key's name.", "Add --yes-delete NAME.")
+        print(
+            f"⚠️ This action cannot be undone.\n\nKey: {key.masked}\nName: {_safe(key.name)}\n",
+            file=sys.stderr,
+        )
+        name = input("Type the key name to confirm: ")
+    if name != key.name:
+        raise UsageError("That is not the key's name: nothing was deleted.", "See: fluxguard apikeys list")
+    api.delete(args.key_id, name)
     print(
         json.dumps({"id": key.id, "state": "deleted"})
         if args.format == "json"
