@@ -224,7 +224,7 @@ def _merge(config: Config, table: Mapping[str, Any], where: str, from_repository
 
 def _with_paths(config: Config, table: Mapping[str, Any], where: str, from_repository: bool) -> Config:
     """`[[gitignore.path]]` and `[[gitignore.except]]`."""
-    _known_fields(table, {"path", "except"}, f"{where}, [gitignore]")
+    secretpaths.known_fields(table, {"path", "except"}, f"{where}, [gitignore]")
     added = tuple(
         secretpaths.added(entry, f"{where}, [[gitignore.path]]") for entry in _tables(table, "path", where)
     )
@@ -280,12 +280,6 @@ def _severity(table: Mapping[str, Any], where: str) -> dict[str, str]:
     return dict(entries)
 
 
-def _known_fields(entry: Mapping[str, Any], known: set[str], where: str) -> None:
-    unknown = sorted(set(entry) - known)
-    if unknown:
-        raise UsageError(f"{where}: unknown field {unknown[0]!r}.", f"There are: {', '.join(sorted(known))}.")
-
-
 def _reason(entry: Mapping[str, Any], where: str) -> str:
     reason = entry.get("reason", "")
     if not isinstance(reason, str) or not reason.strip():
@@ -304,7 +298,7 @@ def _globs(entry: Mapping[str, Any], where: str) -> tuple[str, ...]:
 
 def _allowed(entry: Mapping[str, Any], where: str) -> Allowed:
     where = f"{where}, [[allow]]"
-    _known_fields(entry, {"paths", "objects", "rules", "reason"}, where)
+    secretpaths.known_fields(entry, {"paths", "objects", "rules", "reason"}, where)
     objects = _objects(entry, where)
     globs = _globs(entry, where) if "paths" in entry or not objects else ()
     rules = entry.get("rules", [])
@@ -329,7 +323,7 @@ def _objects(entry: Mapping[str, Any], where: str) -> frozenset[str]:
 
 def _accepted(entry: Mapping[str, Any], where: str) -> Accepted:
     where = f"{where}, [[accept-unread]]"
-    _known_fields(entry, {"path", "object", "reason"}, where)
+    secretpaths.known_fields(entry, {"path", "object", "reason"}, where)
     path, object = entry.get("path", ""), entry.get("object", "")
     if not isinstance(path, str) or not isinstance(object, str) or bool(path) == bool(object):
         raise UsageError(
@@ -346,7 +340,7 @@ _LIMITS: Mapping[str, tuple[str, Callable[[Limits, int], Limits]]] = {
 
 
 def _limited(config: Config, table: Mapping[str, Any], where: str) -> Config:
-    _known_fields(table, {*_LIMITS, "max-file-size"}, f"{where}, [limits]")
+    secretpaths.known_fields(table, {*_LIMITS, "max-file-size"}, f"{where}, [limits]")
     for name, value in table.items():
         if not isinstance(value, int) or isinstance(value, bool) or value < 1:
             raise UsageError(f"{where}: limit {name!r} has to be a whole number above 0 (sizes in bytes).")

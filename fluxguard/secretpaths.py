@@ -166,7 +166,7 @@ def _built_in(table: Mapping[str, Any]) -> SecretPath:
 
 def added(table: Mapping[str, Any], where: str) -> SecretPath:
     """One `[[gitignore.path]]`: paths, reason, and optionally level, examples. Raises UsageError."""
-    _known(table, {"paths", "level", "examples", "reason"}, where)
+    known_fields(table, {"paths", "level", "examples", "reason"}, where)
     globs = _globs(table, "paths", where)
     level = table.get("level", "required")
     if level not in LEVELS:
@@ -186,7 +186,7 @@ def added(table: Mapping[str, Any], where: str) -> SecretPath:
 
 def excepted(table: Mapping[str, Any], where: str, own: bool) -> Excepted:
     """One `[[gitignore.except]]`: paths, entries or both, and a reason. Raises UsageError."""
-    _known(table, {"paths", "entries", "reason"}, where)
+    known_fields(table, {"paths", "entries", "reason"}, where)
     entries = table.get("entries", [])
     known = {entry.id for entry in built_in()} | {"configured"}
     if not isinstance(entries, list) or not all(isinstance(id, str) and id in known for id in entries):
@@ -199,7 +199,8 @@ def excepted(table: Mapping[str, Any], where: str, own: bool) -> Excepted:
     return Excepted(globs, tuple(entries), _reason(table, where), own, _either(globs) if globs else None)
 
 
-def _known(table: Mapping[str, Any], known: set[str], where: str) -> None:
+def known_fields(table: Mapping[str, Any], known: set[str], where: str) -> None:
+    """Raises UsageError for a field of a table in the configuration that means nothing. where: which table, in words."""
     unknown = sorted(set(table) - known)
     if unknown:
         raise UsageError(f"{where}: unknown field {unknown[0]!r}.", f"There are: {', '.join(sorted(known))}.")

@@ -1,4 +1,4 @@
-"""Numbers as people read them."""
+"""Numbers and dates as people read them."""
 
 from __future__ import annotations
 
@@ -13,3 +13,30 @@ def size(size: int) -> str:
     if size < 10_000:
         return f"{size:,} bytes"
     return f"{size / 1e3:,.0f} kB" if size < 10_000_000 else f"{size / 1e6:,.0f} MB"
+
+
+def date(moment: int | None) -> str:
+    """`Jan 15, 2024`, as FluxLoop's pages write it; `Never` for none. moment: milliseconds since 1970."""
+    from datetime import UTC, datetime
+
+    if moment is None:
+        return "Never"
+    when = datetime.fromtimestamp(moment / 1000, UTC)
+    return f"{when:%b} {when.day}, {when.year}"
+
+
+def short_date(text: str) -> str:
+    """`Jan 15`, of an ISO date."""
+    from datetime import date as Date
+
+    when = Date.fromisoformat(text)
+    return f"{when:%b} {when.day}"
+
+
+def ago(moment: int, now: int) -> str:
+    """`2 hours ago`. moment, now: milliseconds since 1970."""
+    seconds = max(0, now - moment) // 1000
+    for name, length in (("day", 86_400), ("hour", 3_600), ("minute", 60)):
+        if seconds >= length:
+            return f"{count(seconds // length, name)} ago"
+    return "just now"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -11,7 +11,7 @@ import numpy as np
 
 from fluxguard.audit.crew import DONE, Crew, Died, hands
 from fluxguard.audit.depot import Depots, Opened
-from fluxguard.audit.examine import Examined, Sighting, examine, homes
+from fluxguard.audit.examine import Sighting, examine, homes
 from fluxguard.audit.known import Content, Home, Known, Whole
 from fluxguard.audit.sift import Sieve
 from fluxguard.config import Config
@@ -410,12 +410,3 @@ def _sort(found: Found) -> None:
     found.unread.sort()
     found.large.sort()
     found.broken = [dict(sorted(broken.items())) for broken in found.broken]
-
-
-def secrets_of(examined: Iterable[Examined]) -> dict[str, Any]:
-    """The keys by their fingerprints."""
-    return {
-        sighting.fingerprint: secret
-        for one in examined
-        for sighting, secret in zip(one.sightings, one.secrets, strict=True)
-    }

@@ -5,11 +5,13 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from fluxguard import wire
 from fluxguard.errors import ExitCode, FluxguardError, UsageError
+from fluxguard.words import ago, date, short_date
 
 HELP = "create, list, rotate and revoke API keys"
 Action = Callable[[argparse.Namespace], int]
@@ -408,11 +410,15 @@ def _one(args: argparse.Namespace, api: Any, key: wire.Key, said: str) -> int:
 
 def _listed(key: wire.Key, names: Mapping[str, str]) -> str:
     """A key as the page's list shows it."""
-    used = f"last used: {_ago(key.last_used_at)}" if key.last_used_at else "never used"
+    used = (
+        f"last used: {ago(key.last_used_at, time.time_ns() // 1_000_000)}"
+        if key.last_used_at
+        else "never used"
+    )
     state = "" if key.state in ("active", "unknown") else f"  [{key.state}{_until(key)}]"
     return "\n".join((
         f"Name: {_safe(key.name)}{state}", f"Key: {key.masked} ({used})", f"Id: {key.id}",
-        f"Created: {_date(key.created_at)}", f"Expires: {_date(key.expires_at)}", f"Scope: {_scope_text(key, names)}",
+        f"Created: {date(key.created_at)}", f"Expires: {date(key.expires_at)}", f"Scope: {_scope_text(key, names)}",
     ))  # fmt: skip
 
 
@@ -440,7 +446,7 @@ def _figures(key: wire.Key, data: Mapping[str, Any]) -> str:
     most = max((day["requests"] for day in data["by_day"]), default=0) or 1
     for day in data["by_day"]:
         bar = "█" * -(-20 * day["requests"] // most)
-        lines.append(f"{_short(day['date']):>6}: {bar} {day['requests']:,} requests".replace(":  ", ": "))
+        lines.append(f"{short_date(day['date']):>6}: {bar} {day['requests']:,} requests".replace(":  ", ": "))
     lines += ["", f"Total Requests: {data['total']:,}", f"Avg per Day: {data['avg_per_day']:,}"]
     for title, name in (("By Operation:", "by_operation"), ("By Project:", "by_project")):
         if data[name]:
@@ -524,31 +530,3 @@ def _safe(text: str) -> str:
 
 def _day(moment: int | None) -> str:
     return (wire.to_text(moment) or "Never")[:10]
-
-
-def _date(moment: int | None) -> str:
-    """`Jan 15, 2024`, as on the page."""
-    from datetime import UTC, datetime
-
-    if moment is None:
-        return "Never"
-    when = datetime.fromtimestamp(moment / 1000, UTC)
-    return f"{when:%b} {when.day}, {when.year}"
-
-
-def _short(date: str) -> str:
-    from datetime import date as Date
-
-    day = Date.fromisoformat(date)
-    return f"{day:%b} {day.day}"
-
-
-def _ago(moment: int) -> str:
-    import time
-
-    seconds = max(0, int(time.time()) - moment // 1000)
-    for name, size in (("day", 86_400), ("hour", 3_600), ("minute", 60)):
-        if seconds >= size:
-            number = seconds // size
-            return f"{number} {name}{'s' if number > 1 else ''} ago"
-    return "just now"

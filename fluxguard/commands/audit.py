@@ -46,7 +46,7 @@ def run(args: argparse.Namespace) -> int:
     """Audits and reports."""
     from fluxguard.audit.several import audit_each, targets
 
-    explain = _fingerprint(args.explain) if args.explain is not None else ""
+    explain = fingerprint(args.explain) if args.explain is not None else ""
     wanted = targets(args.repositories)
 
     def configure(tree: str | None) -> Config:
@@ -93,7 +93,7 @@ def _with_gaps(report: Report, wanted: Targets, configure: Configure) -> Report:
     return replace(report, uncovered=tuple(found), notes=tuple(notes))
 
 
-def _fingerprint(text: str) -> str:
+def fingerprint(text: str) -> str:
     """A fingerprint, or the beginning of one, as reports write it."""
     match = _PREFIX.match(text.strip().removesuffix("..."))
     if match is None:

@@ -26,6 +26,7 @@ from fluxguard.guard.managers import Manager
 from fluxguard.guard.place import Place
 from fluxguard.repo import layout
 from fluxguard.repo import run as git
+from fluxguard.repo.plain import small_file
 from fluxguard.reports import text
 from fluxguard.words import count
 
@@ -290,7 +291,7 @@ def _hooks_path(where: Place) -> Check:
 
 def _hook(where: Place, name: str, manager: Manager | None) -> Check:
     path = os.path.join(where.folder, name)
-    content = managers.content_of(path)
+    content = small_file(path, managers.LARGEST)
     mend = _mend(where, name, manager)
     if not content:
         why = "the hook can't be read" if os.path.lexists(path) else "no such hook"

@@ -16,6 +16,7 @@ from fluxguard.guard.managers import Manager
 from fluxguard.guard.place import Place
 from fluxguard.guard.plan import Step
 from fluxguard.repo import gitdir, seen
+from fluxguard.repo.plain import small_file
 from fluxguard.reports import text
 from fluxguard.reports.text import Line
 
@@ -59,7 +60,7 @@ def run(args: argparse.Namespace) -> int:
     where = place.of(args.repo)
     if args.ci:
         return recipes.put(args.ci, _top(args.repo), args.plan)
-    if _is_shipped(where.folder):
+    if _is_shipped(where):
         text.write_lines(
             [("green", "core.hooksPath leads to fluxguard's own scripts: there is nothing to install.")],
             sys.stdout,
@@ -82,21 +83,16 @@ def run(args: argparse.Namespace) -> int:
     return ExitCode.FOUND if manager is not None and manager.lacks else ExitCode.CLEAN
 
 
-def _is_shipped(folder: str) -> bool:
-    """Whether these are fluxguard's own scripts, of this installation or of a checkout beside it: nothing is put over them."""
+def _is_shipped(where: Place) -> bool:
+    """Whether core.hooksPath leads to fluxguard's own scripts, of this installation or in a checkout beside it."""
     shipped = script.shipped()
-    if os.path.realpath(folder) == os.path.realpath(shipped):
+    if os.path.realpath(where.folder) == os.path.realpath(shipped):
         return True
-    return all(
-        _same_content(os.path.join(folder, name), os.path.join(shipped, name)) for name in os.listdir(shipped)
+    return bool(where.configured) and all(
+        small_file(os.path.join(where.folder, name), managers.LARGEST)
+        == small_file(os.path.join(shipped, name), managers.LARGEST)
+        for name in os.listdir(shipped)
     )
-
-
-def _same_content(one: str, other: str) -> bool:
-    try:
-        return managers.content_of(one) == managers.content_of(other) != b""
-    except OSError:
-        return False
 
 
 def _top(repo: str) -> str:

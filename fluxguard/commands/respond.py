@@ -144,10 +144,10 @@ def _from_stdin() -> Secret:
 
 def _from_audit(repository: str, asked: str) -> Secret:
     from fluxguard.audit.run import audit
-    from fluxguard.commands.audit import _fingerprint
+    from fluxguard.commands.audit import fingerprint
     from fluxguard.config import Config
 
-    wanted = _fingerprint(asked)
+    wanted = fingerprint(asked)
     fitting = [
         one for one in audit(repository, Config()).findings if one.secret.fingerprint.startswith(wanted)
     ]
@@ -200,9 +200,9 @@ def _records(incident: Any) -> Any:
 
 
 def _state(incident: Any) -> str:
-    from fluxguard.respond.evidence import _state as state
+    from fluxguard.respond.evidence import state_of
 
-    return state(_records(incident))
+    return state_of(_records(incident))
 
 
 def _resume(args: argparse.Namespace) -> int:
@@ -221,23 +221,13 @@ def _resume(args: argparse.Namespace) -> int:
 def _go(args: argparse.Namespace, incident: Any, api: Any) -> int:
     from fluxguard.respond import incident as incidents
     from fluxguard.respond import runner
-    from fluxguard.respond.steps import Run
 
     journal = incidents.journal_of(incident)
     screen = _Screen(args)
     try:
         if any(one.step == "abort" for one in journal.records):
             raise UsageError("This incident was aborted.", "Open a new one: fluxguard respond start")
-        run = Run(
-            incident,
-            journal,
-            incidents.vault_of(incident),
-            api,
-            dict(os.environ),
-            lambda text: None,
-            _agreement(args),
-            time.sleep,
-        )
+        run = _run(incident, journal, api, _agreement(args))
         screen.heading(incident)
         state = runner.go_on(run, screen.show, incidents.now)
         screen.ending(incident, state)
@@ -247,6 +237,16 @@ def _go(args: argparse.Namespace, incident: Any, api: Any) -> int:
         screen.close()
         journal.close()
         api.close()
+
+
+def _run(incident: Any, journal: Any, api: Any, agree: Any) -> Any:
+    """A run over an incident, by this process: its environment, its clock. Nobody is told of anything yet."""
+    from fluxguard.respond.incident import vault_of
+    from fluxguard.respond.steps import Run
+
+    return Run(
+        incident, journal, vault_of(incident), api, dict(os.environ), lambda text: None, agree, time.sleep
+    )
 
 
 def _agreement(args: argparse.Namespace) -> Any:
@@ -269,16 +269,7 @@ def _plan(args: argparse.Namespace, incident: Any, api: Any) -> int:
 
     journal = incidents.journal_of(incident)
     try:
-        run = steps.Run(
-            incident,
-            journal,
-            incidents.vault_of(incident),
-            api,
-            dict(os.environ),
-            lambda text: None,
-            lambda question, word: False,
-            time.sleep,
-        )
+        run = _run(incident, journal, api, lambda question, word: False)
         for name, work in (
             ("verify", steps.verify),
             ("assess", steps.assess),

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from fluxguard.guard import script
 from fluxguard.guard.place import Place
+from fluxguard.repo.plain import small_file
 
 FRAMEWORK = ".pre-commit-config.yaml"
 FRAMEWORK_IDS = {
@@ -21,7 +22,7 @@ _LEFTHOOK = [
     for folder, dot in (("", ""), ("", "."), (".config/", ""))
     for kind in ("yml", "yaml", "toml", "json", "jsonc")
 ]
-_LARGEST = 1 << 20
+LARGEST = 1 << 20  # bytes of a hook, or of a manager's file
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +78,7 @@ def _framework(top: str) -> Manager | None:
     path = os.path.join(top, FRAMEWORK)
     if not os.path.isfile(path):
         return None
-    content = content_of(path)
+    content = small_file(path, LARGEST)
     lacks = tuple(kind for kind, id in FRAMEWORK_IDS.items() if not names_id(content, id))
     ids = dict.fromkeys(FRAMEWORK_IDS[kind] for kind in lacks)
     to_add = (
@@ -96,19 +97,5 @@ def names_id(configuration: bytes, id: str) -> bool:
 
 
 def _calls(path: str, kind: str) -> bool:
-    lines = [line for line in content_of(path).splitlines() if not line.lstrip().startswith(b"#")]
+    lines = [line for line in small_file(path, LARGEST).splitlines() if not line.lstrip().startswith(b"#")]
     return any(re.search(rb"fluxguard\W+hook\W+%s(?![\w-])" % kind.encode(), line) for line in lines)
-
-
-def content_of(path: str) -> bytes:
-    """The beginning of a plain file; nothing where there is none that can be read."""
-    try:
-        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
-    except OSError:
-        return b""
-    try:
-        return os.read(fd, _LARGEST) if os.path.isfile(path) else b""
-    except OSError:
-        return b""
-    finally:
-        os.close(fd)

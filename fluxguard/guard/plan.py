@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from fluxguard.errors import FluxguardError
 from fluxguard.guard import script
+from fluxguard.repo.plain import small_file
 from fluxguard.writing import settle
 
 _NEW = ".fluxguard-new"
@@ -153,15 +154,7 @@ def holds(step: Step) -> bool:
 
 def _read(path: str) -> bytes:
     """A hook's text; nothing for what is no plain file, which is then not ours."""
-    try:
-        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
-    except OSError:
-        return b""
-    try:
-        with os.fdopen(fd, "rb") as stream:
-            return stream.read(1 << 20)
-    except OSError:
-        return b""
+    return small_file(path, 1 << 20)
 
 
 def _same(one: str, other: str) -> bool:

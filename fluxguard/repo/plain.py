@@ -112,15 +112,20 @@ def _of_includes(common: str) -> Iterator[Obstacle]:
                 pending.append(other)
 
 
+def entries(folder: str) -> list[os.DirEntry[str]]:
+    """What lies in a folder of the git directory, by name; nothing in one that can't be read or that leads away."""
+    if leads_away(folder):
+        return []
+    try:
+        return sorted(os.scandir(folder), key=lambda entry: entry.name)
+    except OSError:
+        return []
+
+
 def _of_refs(folder: str, name: str, depth: int) -> Iterator[Obstacle]:
     if leads_away(folder):
         yield name, AWAY
-        return
-    try:
-        entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
-    except OSError:
-        return
-    for entry in entries:
+    for entry in entries(folder):
         inner = f"{name}/{entry.name}"
         if entry.is_dir(follow_symlinks=False):
             if depth < _DEEPEST:

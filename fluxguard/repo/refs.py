@@ -111,13 +111,7 @@ def _from_files(common: str) -> Iterator[Ref]:
 
 
 def _loose(folder: str, name: bytes, depth: int) -> Iterator[tuple[bytes, str]]:
-    if plain.leads_away(folder):
-        return
-    try:
-        entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
-    except OSError:
-        return
-    for entry in entries:
+    for entry in plain.entries(folder):
         inner = name + b"/" + os.fsencode(entry.name)
         if entry.is_dir(follow_symlinks=False):
             if depth < _DEPTH:

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import os
-import sys
 import time
 
 from fluxguard.errors import GitError
@@ -376,8 +375,3 @@ def failure(command: str, code: int, text: str) -> GitError:
             "Rebuild it: rm -f .git/index && git reset   (what was staged has to be added again)",
         )
     return GitError(f"git {command} failed ({code}): {first}", "Check the repository with: git fsck")
-
-
-def supported() -> bool:
-    """Whether this platform can run git in the way that this module does."""
-    return hasattr(os, "posix_spawn") and sys.platform != "win32"

@@ -37,7 +37,7 @@ def document(incident: Incident, records: Sequence[Record]) -> dict[str, Any]:
         "schema": "fluxguard.incident/1", "incident": incident.id, "opened_at": incident.opened_at,
         "repository": incident.repository, "platform": incident.url,
         "key": {"masked": incident.masked, "fingerprint": incident.fingerprint, "environment": incident.environment},
-        "state": _state(records), "strategy": done.get("choose", {}), "steps": done,
+        "state": state_of(records), "strategy": done.get("choose", {}), "steps": done,
         "timeline": [
             {"time": one.time, "step": one.step, "phase": one.phase, "data": dict(one.data)} for one in records
         ],
@@ -45,7 +45,7 @@ def document(incident: Incident, records: Sequence[Record]) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _state(records: Sequence[Record]) -> str:
+def state_of(records: Sequence[Record]) -> str:
     if any(one.step == "close" and one.phase == "done" for one in records):
         return "closed"
     if any(one.step == "abort" for one in records):

@@ -224,28 +224,33 @@ class SqliteBook:
             connection.close()
 
 
-def _patiently(work: Callable[[], T]) -> T:
-    """Tries until no other process writes. Raises: Problem 503."""
+def _tries() -> Iterator[None]:
+    """One turn for each try while another process writes. Raises: Problem 503 when that takes too long."""
     end = time.monotonic() + PATIENCE
     while True:
+        yield
+        if time.monotonic() > end:
+            raise problems.busy()
+
+
+def _patiently(work: Callable[[], T]) -> T:
+    """Tries until no other process writes. Raises: Problem 503."""
+    for _ in _tries():
         try:
             return work()
         except Busy:
-            if time.monotonic() > end:
-                raise problems.busy() from None
             time.sleep(PAUSE)
+    raise AssertionError("the tries end with a return or a problem")
 
 
 async def _patiently_soon(work: Callable[[], T]) -> T:
     """As `_patiently`, on the event loop, which has other things to do meanwhile."""
-    end = time.monotonic() + PATIENCE
-    while True:
+    for _ in _tries():
         try:
             return work()
         except Busy:
-            if time.monotonic() > end:
-                raise problems.busy() from None
             await asyncio.sleep(PAUSE)
+    raise AssertionError("the tries end with a return or a problem")
 
 
 def _raw(path: str, timeout: float) -> sqlite3.Connection:
@@ -318,9 +323,10 @@ class Gate:
 
     def __init__(self, platform: Platform) -> None:
         self.platform = platform
-        path = platform.settings.database.removeprefix("sqlite:///")
         self.book: Book = (
-            SqliteBook(path) if platform.settings.embedded else SharedBook(platform.store.engine)
+            SqliteBook(platform.settings.path)
+            if platform.settings.embedded
+            else SharedBook(platform.store.engine)
         )
         self._uses: Counter[tuple[str, int, str, str, str, str]] = Counter()
         self._last: dict[str, tuple[int, tuple[str, str, str, str]]] = {}

@@ -49,6 +49,11 @@ class Settings:
         """Whether the database is a file of ours."""
         return self.database.startswith("sqlite")
 
+    @property
+    def path(self) -> str:
+        """The file of the embedded database."""
+        return self.database.removeprefix("sqlite:///")
+
 
 def home() -> Path:
     """Where an embedded platform lives: FLUXGUARD_SERVER_DIR, or the user's own data folder."""

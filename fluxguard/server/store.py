@@ -78,7 +78,7 @@ class Store:
                 return [tuple(row) for row in connection.execute(sa.text(sql), values)]
         with self._quick_lock:
             if self._quick is None:
-                path = self.settings.database.removeprefix("sqlite:///")
+                path = self.settings.path
                 self._quick = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=5)
             return self._quick.execute(sql, values).fetchall()
 
@@ -93,8 +93,7 @@ def _engine(settings: Settings) -> Engine:
         return sa.create_engine(
             settings.database, pool_size=10, max_overflow=20, pool_pre_ping=True, hide_parameters=True
         )
-    path = settings.database.removeprefix("sqlite:///")
-    _make_private(Path(path))
+    _make_private(Path(settings.path))
     engine = sa.create_engine(
         settings.database, poolclass=sa.pool.QueuePool, pool_size=10, max_overflow=30, hide_parameters=True,
         connect_args={"timeout": BUSY, "check_same_thread": False, "isolation_level": None},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import secrets
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -118,8 +119,12 @@ def database(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """The URL of an empty database of either kind."""
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path / 'platform.db'}"
-    url = request.getfixturevalue("postgres")
-    name = f"t{os.getpid()}_{next(_NUMBERS)}"
+    return empty_database(request.getfixturevalue("postgres"))
+
+
+def empty_database(url: str) -> str:
+    """A new database on the server of `url`; its own URL."""
+    name = f"t{secrets.token_hex(8)}"
     engine = sa.create_engine(url, isolation_level="AUTOCOMMIT")
     with engine.connect() as connection:
         connection.exec_driver_sql(f"CREATE DATABASE {name}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import os
 import shutil
 import tempfile
 from pathlib import Path
@@ -16,7 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, multiple, precondition, rule
 
 from fluxguard.server import trail
-from tests.server.conftest import House, founded
+from tests.server.conftest import House, empty_database, founded
 
 HOUR, DAY = 3_600_000, 86_400_000
 ALIVE = {"active", "quarantined", "grace"}
@@ -245,12 +244,7 @@ class Life(RuleBasedStateMachine):
 def _database(folder: Path) -> str:
     if URL == "sqlite":
         return f"sqlite:///{folder / 'platform.db'}"
-    name = f"life{os.getpid()}_{next(_NAMES)}"
-    engine = sa.create_engine(URL, isolation_level="AUTOCOMMIT")
-    with engine.connect() as connection:
-        connection.exec_driver_sql(f"CREATE DATABASE {name}")
-    engine.dispose()
-    return str(sa.engine.make_url(URL).set(database=name).render_as_string(hide_password=False))
+    return empty_database(URL)
 
 
 def _run(examples: int, steps: int) -> None:

@@ -24,6 +24,7 @@ from fluxguard.server import people, problems
 from fluxguard.server.asking import MANAGERS, Platforms, Principal, person
 from fluxguard.server.platform import Platform
 from fluxguard.server.tables import sessions
+from fluxguard.words import ago, date, short_date
 
 FOLDER = Path(__file__).parent.parent
 SECURE, PLAIN = "__Host-fluxguard", "fluxguard"  # the cookie on HTTPS, and on loopback without it
@@ -136,7 +137,7 @@ def _templates() -> Environment:
         undefined=StrictUndefined,
         trim_blocks=True,
     )
-    environment.filters |= {"date": date, "moment": moment, "short": short}
+    environment.filters |= {"date": date, "moment": moment, "short": short_date}
     environment.filters["ago"] = lambda when: when  # replaced for each page, which knows the time
     return environment
 
@@ -195,29 +196,5 @@ def scope(key: wire.Key, names: Mapping[str, str]) -> str:
     return ", ".join(names.get(one, one) for one in key.projects)
 
 
-def date(when: int | None) -> str:
-    """`Jan 15, 2024`, as on the page."""
-    if when is None:
-        return "Never"
-    day = datetime.fromtimestamp(when / 1000, UTC)
-    return f"{day:%b} {day.day}, {day.year}"
-
-
-def short(day: str) -> str:
-    """`Jan 15`, of an ISO date."""
-    when = datetime.fromisoformat(day)
-    return f"{when:%b} {when.day}"
-
-
 def moment(when: int | None) -> str:
     return "never" if when is None else f"{datetime.fromtimestamp(when / 1000, UTC):%Y-%m-%d %H:%M}"
-
-
-def ago(when: int, now: int) -> str:
-    """`2 hours ago`."""
-    seconds = max(0, now - when) // 1000
-    for name, size in (("day", 86_400), ("hour", 3_600), ("minute", 60)):
-        if seconds >= size:
-            number = seconds // size
-            return f"{number} {name}{'s' if number > 1 else ''} ago"
-    return "just now"
