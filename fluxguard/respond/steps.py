@@ -475,13 +475,14 @@ def guided(run: Run) -> Data:
     """Where the platform offers no call: a person does it on the page, and the trial tells whether it was done."""
     from fluxguard.platform.errors import PAGE
 
-    if not run.known("verify").get("public") and not _opens(run):
+    opens = _opens(run)
+    if not opens and not run.known("verify").get("public"):
         return {
             "state": "dead",
             "how": f"tried: {run.incident.url} answers 401. It does not know this key; if another platform does, "
             "the key may be alive there: abort, and start again with --api-url",
         }
-    if _opens(run):
+    if opens:
         raise Waiting(
             f"open {PAGE}, create a new key, put it where {run.old.masked} is used, click Delete next to the old one, "
             "type its name, then run: fluxguard respond resume"
