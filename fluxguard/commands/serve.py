@@ -19,7 +19,10 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "--workers", type=int, default=1, metavar="N", help="processes that answer (default: 1)"
     )
     parser.add_argument(
-        "--public-url", metavar="URL", default="", help="what people call the platform by, for links"
+        "--public-url",
+        metavar="URL",
+        default="",
+        help="what people call the platform by, for links (default: the address it listens on)",
     )
     parser.add_argument(
         "--trust-proxy",
@@ -68,11 +71,13 @@ def _database(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Serves until it is told to stop."""
     _must_be_installed()
-    from fluxguard.server import running
+    from fluxguard.server import links, running
 
     if not 0 <= args.port <= 65535 or not 1 <= args.workers <= 64:
         raise UsageError("--port lies between 0 and 65535, --workers between 1 and 64.")
-    where = running.Where(args.host, args.port, args.workers, args.public_url.rstrip("/"), args.trust_proxy)
+    where = running.Where(
+        args.host, args.port, args.workers, links.checked(args.public_url), args.trust_proxy
+    )
     return running.serve(args.database, where, sys.stderr)
 
 

@@ -11,7 +11,7 @@ from fastapi import FastAPI
 
 from fluxguard import wire
 from fluxguard.errors import UsageError
-from fluxguard.server import life, people
+from fluxguard.server import life, links, people
 from fluxguard.server.app import create_app
 from fluxguard.server.platform import open_platform
 from fluxguard.server.settings import settings
@@ -89,6 +89,7 @@ def serve(database: str | None, where: Where, said: TextIO) -> int:
         said.write(
             f"  database  {_without_password(platform.settings.database)}\n  secret    {platform.settings.secret}\n"
         )
+        said.write(f"  links     begin with {where.public_url or _links(where)}\n")
         if not owned:
             said.write("  It has no owner yet. Run: fluxguard serve init --owner you@example.org\n")
         said.flush()
@@ -103,6 +104,12 @@ def serve(database: str | None, where: Where, said: TextIO) -> int:
         forwarded_allow_ips=where.proxy,
     )  # fmt: skip
     return 0
+
+
+def _links(where: Where) -> str:
+    if where.host in ("0.0.0.0", "::"):  # noqa: S104  asked about, not listened on
+        return "the address that was connected to; name the one that people use with --public-url"
+    return links.address(where.host, where.port)
 
 
 def _must_be_free(where: Where) -> None:

@@ -24,7 +24,7 @@ class Settings:
     """A platform's settings.
 
     database: SQLAlchemy URL. secret: the file that holds the platform's secret, outside of the database. public_url: what
-    people and clients call it by, for links; "" takes it from the request. hourly_limit: requests an hour and key, where
+    people and clients call it by, for links; "" takes the address that it listens on. hourly_limit: requests an hour and key, where
     the key has no limit of its own. lengths of time in milliseconds.
     """
 

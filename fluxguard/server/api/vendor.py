@@ -15,7 +15,7 @@ from pydantic import Field
 from sqlalchemy.engine import Connection
 
 from fluxguard import wire
-from fluxguard.server import life, mint, problems, trail
+from fluxguard.server import life, links, mint, problems, trail
 from fluxguard.server.api.keys import SECRET, must_not_exceed, visible
 from fluxguard.server.api.resources import Lenient, project_of
 from fluxguard.server.asking import LOGIN, Platforms, Principals, address_of, agent_of
@@ -111,9 +111,8 @@ def start(request: Request, platform: Platforms, body: Start | None = None) -> d
             device=platform.vault.token(device.encode()), user_code=code, name=body.device_name if body else "a device",
             state="pending", user_id=None, address=address, created_at=now, expires_at=now + CODE_TTL,
         ))  # fmt: skip
-    base = platform.settings.public_url or str(request.base_url).rstrip("/")
     return {
-        "device_code": device, "user_code": code, "verification_url": f"{base}/connect?code={code}",
+        "device_code": device, "user_code": code, "verification_url": f"{links.base(platform, request)}/connect?code={code}",
         "expires_in": CODE_TTL // 1000, "expires_in_sec": CODE_TTL // 1000, "interval": INTERVAL, "interval_sec": INTERVAL,
     }  # fmt: skip
 
