@@ -42,7 +42,10 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
     listing = _action(actions, "list", _list, "the keys there are")
     listing.add_argument("--scope", metavar="PROJECT", help="only those that are good for a project")
+    listing.add_argument("--state", choices=wire.STATES, help="only those in this state")
     listing.add_argument("--unused", action="store_true", help="only those that were issued and never used")
+    listing.add_argument("--limit", type=int, metavar="N", help="at most so many, the newest (default: all)")
+    listing.add_argument("--after", default="", metavar="PLACE", help="go on where a list with --limit ended")
     _key(_action(actions, "show", _show, "all that is known of a key"))
     usage = _action(actions, "usage", _usage, "how often a key was used, by day, operation and project")
     _key(usage)
@@ -370,18 +373,42 @@ def _update(args: argparse.Namespace, api: Any) -> int:
 
 @_asking
 def _list(args: argparse.Namespace, api: Any) -> int:
+    """Prints keys as they come, a page at a time."""
+    if args.limit is not None and args.limit < 1:
+        raise UsageError("--limit is the number of keys to show, 1 or more.")
     project = _scope([args.scope], api)["projects"][0] if args.scope else ""
-    keys = api.keys(project)
-    if args.unused:
-        keys = [key for key in keys if key.confirmed_at is None and key.state in wire.ALIVE | {"pending"}]
-    if args.format == "json":
-        print(json.dumps([key.to_json() for key in keys], indent=2))
-        return ExitCode.CLEAN
-    names = {} if api.address.public else _names(api)
-    if not keys:
-        print("There are no keys." if not args.unused else "Every key was used.")
-    print("\n\n".join(_listed(key, names) for key in keys))
+    as_json = args.format == "json"
+    names = {} if api.address.public or as_json else _names(api)
+    shown, further = 0, ""
+    for page, after in api.pages(
+        project=project, state=args.state or "", unused=args.unused, limit=args.limit, after=args.after
+    ):
+        for key in page:
+            _between(as_json, shown)
+            sys.stdout.write(json.dumps(key.to_json(), indent=2) if as_json else _listed(key, names))
+            shown += 1
+        further = after
+    _end_of_list(args, shown, further)
     return ExitCode.CLEAN
+
+
+def _between(as_json: bool, shown: int) -> None:
+    if as_json:
+        sys.stdout.write(",\n" if shown else "[\n")
+    elif shown:
+        sys.stdout.write("\n\n")
+
+
+def _end_of_list(args: argparse.Namespace, shown: int, further: str) -> None:
+    if args.format == "json":
+        print("\n]" if shown else "[]")
+    elif shown:
+        print()
+    else:
+        chosen = args.state or args.scope or args.after
+        print("Every key was used." if args.unused else "No key fits." if chosen else "There are no keys.")
+    if further:
+        print(f"fluxguard: there are more keys; they follow with --after {_safe(further)}", file=sys.stderr)
 
 
 @_asking

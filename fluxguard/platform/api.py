@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import parse_qs, quote, urlsplit
 
 import httpx
 
@@ -26,6 +26,7 @@ TRIES = 4
 LONGEST_WAIT = 60.0  # seconds: who is told to wait longer hears so at once
 AGAIN = frozenset({429, 502, 503, 504})
 _LARGEST = 32 << 20
+_PAGE = 1000  # keys in one answer
 
 
 class Api:
@@ -66,18 +67,44 @@ class Api:
             "POST", "/api/api-keys", json={"project_id": scope["projects"][0], "name": wish["name"]}
         )
 
-    def keys(self, project: str = "") -> list[Key]:
-        """All keys, or those of a project (FluxLoop's public service lists no others)."""
+    def pages(
+        self, *, project: str = "", state: str = "", unused: bool = False, limit: int | None = None, after: str = ""
+    ) -> Iterator[tuple[list[Key], str]]:  # fmt: skip
+        """Keys, newest first, as they come: each page, and where the next one goes on ("" behind the last one).
+
+        limit: the most keys in all. after: where another list ended. FluxLoop's public service knows neither, and lists a project's alone.
+        """
         if self.address.public:
             if not project:
                 raise not_offered("list the keys of all projects; name one with --scope")
-            return [
-                _public(one) for one in self._list("GET", "/api/api-keys", params={"project_id": project})
-            ]
-        return [
-            Key.from_json(one)
-            for one in self._list("GET", "/api/v1/keys", params={"project": project} if project else {})
-        ]
+            if state or unused or after:
+                raise not_offered("choose among a project's keys")
+            found = self._list("GET", "/api/api-keys", params={"project_id": project})
+            yield [_public(one) for one in found][:limit], ""
+            return
+        chosen = {"project_id": project, "state": state, "unused": "true" if unused else ""}
+        left, known = limit, {after}
+        while left is None or left > 0:
+            size = _PAGE if left is None else min(_PAGE, left)
+            params = {
+                name: value
+                for name, value in {**chosen, "limit": str(size), "cursor": after}.items()
+                if value
+            }
+            answer = self._send("GET", "/api/v1/keys", params=params)
+            keys = [Key.from_json(one) for one in self._objects(self._read(answer))][:left]
+            after = _further(answer)
+            yield keys, after
+            if not after:
+                return
+            if after in known:
+                raise self._odd()
+            known.add(after)
+            left = None if left is None else left - len(keys)
+
+    def keys(self, project: str = "") -> list[Key]:
+        """All keys, or those that are good for a project."""
+        return [key for page, _ in self.pages(project=project) for key in page]
 
     def key(self, key_id: str) -> Key:
         self._only_own("show one key")
@@ -163,23 +190,29 @@ class Api:
     def _object(self, method: str, path: str, **how: Any) -> dict[str, Any]:
         answer = self._ask(method, path, **how)
         if not isinstance(answer, dict):
-            raise PlatformError(
-                "The platform's answer is not what it should be.", f"Is this its address? {self.address.url}"
-            )
+            raise self._odd()
         return answer
 
     def _list(self, method: str, path: str, **how: Any) -> list[dict[str, Any]]:
-        answer = self._ask(method, path, **how)
+        return self._objects(self._ask(method, path, **how))
+
+    def _objects(self, answer: Any) -> list[dict[str, Any]]:
         if not isinstance(answer, list) or not all(isinstance(one, dict) for one in answer):
-            raise PlatformError(
-                "The platform's answer is not what it should be.", f"Is this its address? {self.address.url}"
-            )
+            raise self._odd()
         return answer
 
-    def _ask(
+    def _odd(self) -> PlatformError:
+        return PlatformError(
+            "The platform's answer is not what it should be.", f"Is this its address? {self.address.url}"
+        )
+
+    def _ask(self, method: str, path: str, **how: Any) -> Any:
+        return self._read(self._send(method, path, **how))
+
+    def _send(
         self, method: str, path: str, *, json: Any = None, params: Mapping[str, str] | None = None, idempotency: str = "",
         repeat: bool = False, anonymous: bool = False,
-    ) -> Any:  # fmt: skip
+    ) -> httpx.Response:  # fmt: skip
         headers = {"Idempotency-Key": idempotency} if idempotency else {}
         if self._secret is not None and not anonymous:
             headers["Authorization"] = f"Bearer {_header(self._secret)}"
@@ -196,7 +229,7 @@ class Api:
             if answer.status_code in AGAIN and not last and (wait := _wait(answer, attempt)) is not None:
                 self._sleep(wait)
                 continue
-            return self._read(answer)
+            return answer
         raise AssertionError("the last attempt returns or raises")
 
     def _read(self, answer: httpx.Response) -> Any:
@@ -223,6 +256,15 @@ class Api:
             f"The platform {how}: {self.address.url} (from {self.address.source}).",
             "Check the address and the network, then run the same command again.",
         )
+
+
+def _further(answer: httpx.Response) -> str:
+    """Where the next page goes on: the cursor of the link, and nothing else of it. The address is ours to choose."""
+    link = answer.links.get("next", {}).get("url", "")
+    try:
+        return parse_qs(urlsplit(link).query).get("cursor", [""])[0]
+    except ValueError:
+        return ""
 
 
 def _key(key_id: str, action: str = "") -> str:

@@ -8,7 +8,7 @@ back brings back no key that somebody ended; a deadline follows the clock.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -81,19 +81,6 @@ def find(connection: Connection, workspace: str, key_id: str, lock: bool = False
     if row is None:
         raise problems.not_found()
     return dict(row)
-
-
-def listed(connection: Connection, workspace: str, project: str = "", gone: bool = False) -> list[Row]:
-    """Keys of the workspace, newest first; those that are good for a project; deleted ones only if asked for."""
-    query = (
-        sa.select(keys).where(keys.c.workspace_id == workspace).order_by(keys.c.created_at.desc(), keys.c.id)
-    )
-    if not gone:
-        query = query.where(keys.c.state != "deleted")
-    rows: list[Row] = [dict(row) for row in connection.execute(query).mappings()]
-    if not project:
-        return rows
-    return [row for row in rows if row["scope"] == "all" or project in row["scope"].split()]
 
 
 def create(
@@ -355,8 +342,3 @@ def _end(
         {"reason": reason, "masked": row["masked"]},
     )
     return _changed(connection, row, state=state, ended_at=row["ended_at"] or now, end_reason=reason, **more)
-
-
-def unused(rows: Sequence[Row], now: int) -> list[Row]:
-    """Keys that were issued, and that nobody has used or confirmed: they may have been lost on the way."""
-    return [row for row in rows if row["confirmed_at"] is None and state_of(row, now) in ALIVE | {"pending"}]

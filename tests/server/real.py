@@ -73,6 +73,20 @@ class Server:
         with sqlite3.connect(self.folder / "server" / "platform.db") as connection:
             connection.execute("UPDATE keys SET hourly_limit = 1000000")
 
+    def add_keys(self, count: int) -> None:
+        """Keys that nobody has, copies of the first one; for the embedded database."""
+        with sqlite3.connect(self.folder / "server" / "platform.db") as connection:
+            connection.row_factory = sqlite3.Row
+            row = dict(connection.execute("SELECT * FROM keys ORDER BY created_at LIMIT 1").fetchone())
+            names = ", ".join(row)
+            for n in range(count):
+                new = f"key_{n:020x}"
+                row |= {"id": new, "name": f"Key {n:05}", "lookup": new.encode(), "fingerprint": f"fg1:{new}"}
+                row["created_at"] += 1
+                connection.execute(
+                    f"INSERT INTO keys ({names}) VALUES ({', '.join('?' * len(row))})", tuple(row.values())
+                )
+
     def start(self) -> Server:
         with (self.folder / "server.log").open("ab") as log:
             self.process = subprocess.Popen(

@@ -172,12 +172,12 @@ def test_odd_values_are_refused_in_words(house: House, method: str, path: str, c
 def test_a_defect_ends_in_a_problem_without_a_trace(
     house: House, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    from fluxguard.server.api import vendor
+    from fluxguard.server.api import keys
 
     def broken(*_: object, **__: object) -> None:
         raise RuntimeError(f"with {house.first} in its words")
 
-    monkeypatch.setattr(vendor.life, "listed", broken)
+    monkeypatch.setattr(keys.listing, "page", broken)
     answer = house.client.get("/api/v1/keys", headers=bearer(house.first))
     assert answer.status_code == 500
     assert answer.headers["content-type"] == "application/problem+json"

@@ -323,3 +323,35 @@ def test_a_saved_key_that_others_may_read_is_refused(server: Server, work: Path)
     done = server.command("apikeys", "list", cwd=work)
     assert done.returncode == 3
     assert "chmod 600" in done.stderr
+
+
+def test_a_list_of_thousands_is_shown_whole_or_in_parts(server: Server, work: Path) -> None:
+    server.add_keys(2100)
+    assert len(listed(server, work)) == 2101
+    done = server.command("apikeys", "list", "--limit", "3", cwd=work)
+    assert done.returncode == 0
+    assert done.stdout.count("Name: ") == 3
+    assert "Name: Key 02099\n" in done.stdout
+    place = re.search(r"--after (\S+)$", done.stderr.strip())
+    assert place is not None
+    rest = server.command("apikeys", "list", "--after", place[1], "--format", "json", cwd=work)
+    assert json.loads(rest.stdout)[0]["name"] == "Key 02096"
+    assert len(json.loads(rest.stdout)) == 2098
+    assert "--after" not in rest.stderr
+
+
+def test_a_list_of_one_state(server: Server, work: Path) -> None:
+    made = json.loads(created(server, work, "--format", "json").stdout)
+    server.ask("POST", f"/api/v1/keys/{made['id']}/revoke", 200)
+    done = server.command("apikeys", "list", "--state", "revoked", cwd=work)
+    assert done.stdout.count("Name: ") == 1
+    assert "CI/CD Pipeline  [revoked]" in done.stdout
+    none = server.command("apikeys", "list", "--state", "lapsed", cwd=work)
+    assert none.stdout == "No key fits.\n"
+    assert (
+        server.command("apikeys", "list", "--state", "lapsed", "--format", "json", cwd=work).stdout == "[]\n"
+    )
+    assert server.command("apikeys", "list", "--limit", "0", cwd=work).returncode == 2
+    odd = server.command("apikeys", "list", "--after", "nonsense", cwd=work)
+    assert odd.returncode == 4
+    assert "cursor" in odd.stderr

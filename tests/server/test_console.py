@@ -208,6 +208,40 @@ def test_change_rotate_quarantine_and_revoke(screen: Screen) -> None:
     assert "leaked" in page.inner_text("main")
 
 
+def test_thousands_of_keys_are_a_page_at_a_time(screen: Screen) -> None:
+    screen.server.add_keys(120)
+    page = screen.open("/settings/api-keys")
+    assert page.get_by_role("article").count() == 50
+    assert page.get_by_role("link", name="Key 00119").count() == 1
+    assert not page.get_by_role("button", name="Newest").count()
+    page.get_by_role("button", name="Older").click()
+    page.get_by_role("button", name="Older").click()
+    assert page.get_by_role("link", name="First key").count() == 1
+    assert page.get_by_role("article").count() == 21
+    assert not page.get_by_role("button", name="Older").count()
+    page.get_by_role("button", name="Newest").click()
+    assert page.get_by_role("link", name="Key 00119").count() == 1
+
+
+def test_keys_are_found_by_name_state_and_project(screen: Screen) -> None:
+    screen.server.add_keys(60)
+    screen.create("Support")
+    page = screen.open("/settings/api-keys")
+    page.get_by_label("Name holds:").fill("supp")
+    page.get_by_role("button", name="Show").click()
+    assert page.get_by_role("article").count() == 1
+    assert page.get_by_label("Name holds:").input_value() == "supp"
+    page.get_by_label("State:").select_option(label="revoked")
+    page.get_by_role("button", name="Show").click()
+    assert "No key fits." in page.inner_text("main")
+    page.get_by_role("link", name="Show all").click()
+    page.get_by_label("State:").select_option(label="never used")
+    page.get_by_label("Good for project:").select_option(label="customer-support-bot")
+    page.get_by_role("button", name="Show").click()
+    page.get_by_role("button", name="Older").click()
+    assert page.get_by_label("State:").input_value() == "unused"  # what was chosen holds on the next page
+
+
 def test_the_audit_trail_is_shown_proved_and_exported(screen: Screen) -> None:
     screen.create()
     page = screen.open("/audit")

@@ -160,7 +160,7 @@ def test_what_was_acknowledged_survives_being_killed(server: Server) -> None:
                 pass
         killer.join()
         server.start()
-        shown = {one["id"]: one["state"] for one in server.ask("GET", "/api/v1/keys", 200)}  # type: ignore[attr-defined]
+        shown = {one["id"]: one["state"] for one in server.ask("GET", "/api/v1/keys?limit=1000", 200)}  # type: ignore[attr-defined]
         for key_id, state in said.items():
             assert shown[key_id] == state or (state == "active" and shown[key_id] == "revoked"), key_id
     verdict = server.ask("GET", "/api/v1/audit/verify", 200)

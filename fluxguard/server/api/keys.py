@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
+from urllib.parse import urlencode
 
-from fastapi import APIRouter, Header, Request
+from fastapi import APIRouter, Header, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy.engine import Connection
 
 from fluxguard import wire
-from fluxguard.server import life, once, problems, sealing
+from fluxguard.server import life, listing, once, problems, sealing
 from fluxguard.server.asking import Platforms, Principal, Principals
 from fluxguard.server.platform import Platform
 
@@ -115,24 +116,47 @@ def create(
 
 
 @router.get("")
-def listing(
+def keys(
+    request: Request,
+    response: Response,
     platform: Platforms,
     who: Principals,
+    project_id: str = "",
     project: str = "",
     environment: str = "",
     state: str = "",
     q: str = "",
+    unused: bool = False,
+    limit: int = 100,
+    cursor: str = "",
 ) -> list[dict[str, Any]]:
-    """The workspace's keys, newest first."""
+    """The workspace's keys, newest first. Where there are more, `Link` with `rel="next"` leads on; a page may be shorter than asked for."""
+    listing.must_be_sound(limit, (state,), environment)
+    wanted = wanted_by(
+        who, project=project_id or project, environment=environment, states=frozenset({state} - {""}), q=q,
+        unused=unused,
+    )  # fmt: skip
     now = platform.now()
     with platform.store.read() as connection:
-        rows = life.listed(connection, who.actor.workspace, project, gone=state == "deleted")
-    found = [life.view(row, now) for row in rows if visible(who, row)]
-    return [
-        one.to_json()
-        for one in found
-        if environment in ("", one.environment) and state in ("", one.state) and q.lower() in one.name.lower()
-    ]
+        page = listing.page(connection, wanted, now, limit, cursor, lambda row: visible(who, row))
+    lead_on(request, response, page.after)
+    return [life.view(row, now).to_json() for row in page.rows]
+
+
+def wanted_by(who: Principal, **chosen: Any) -> listing.Wanted:
+    """What a list may hold for whoever asks, as far as the database can tell; `visible` says the rest."""
+    itself_alone = who.caller is not None and "manage_keys" not in who.caller.permissions
+    return listing.Wanted(
+        who.actor.workspace, only=who.caller.id if who.caller and itself_alone else "",
+        confined=who.projects is not None and not itself_alone, **chosen,
+    )  # fmt: skip
+
+
+def lead_on(request: Request, response: Response, after: str) -> None:
+    """The next page's address (RFC 8288), relative, for the Host header is a stranger's to choose."""
+    if after:
+        query = urlencode({**request.query_params, "cursor": after})
+        response.headers["Link"] = f'<{request.url.path}?{query}>; rel="next"'
 
 
 @router.get("/{key_id}")

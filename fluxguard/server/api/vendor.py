@@ -9,14 +9,14 @@ from __future__ import annotations
 from typing import Any
 
 import sqlalchemy as sa
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import Field
 from sqlalchemy.engine import Connection
 
 from fluxguard import wire
-from fluxguard.server import life, links, mint, problems, trail
-from fluxguard.server.api.keys import SECRET, must_not_exceed, visible
+from fluxguard.server import life, links, listing, mint, problems, trail
+from fluxguard.server.api.keys import SECRET, lead_on, must_not_exceed, visible, wanted_by
 from fluxguard.server.api.resources import Lenient, project_of
 from fluxguard.server.asking import LOGIN, Platforms, Principals, address_of, agent_of
 from fluxguard.server.platform import Platform
@@ -79,17 +79,30 @@ def _repeated(connection: Connection, actor: Actor, wish: life.Wish, now: int) -
 
 
 @router.get("/api-keys")
-def list_keys(platform: Platforms, who: Principals, project_id: str = "") -> list[dict[str, Any]]:
+def list_keys(
+    request: Request,
+    response: Response,
+    platform: Platforms,
+    who: Principals,
+    project_id: str = "",
+    limit: int | None = None,
+    cursor: str = "",
+) -> list[dict[str, Any]]:
+    """The keys that open something. All of them, for the published client knows no pages; who names a `limit` gets those."""
+    listing.must_be_sound(listing.MOST if limit is None else limit)
+    wanted, now = wanted_by(who, project=project_id, states=wire.ALIVE), platform.now()
+
+    def may_see(row: life.Row) -> bool:
+        return visible(who, row)
+
     with platform.store.read() as connection:
         if project_id:
             project_of(connection, who.actor.workspace, project_id)
-        rows = life.listed(connection, who.actor.workspace, project_id)
-    now = platform.now()
-    return [
-        life.view(row, now).to_json()
-        for row in rows
-        if visible(who, row) and life.state_of(row, now) in wire.ALIVE
-    ]
+        if limit is None:
+            return [life.view(row, now).to_json() for row in listing.every(connection, wanted, now, may_see)]
+        page = listing.page(connection, wanted, now, limit, cursor, may_see)
+    lead_on(request, response, page.after)
+    return [life.view(row, now).to_json() for row in page.rows]
 
 
 @router.post("/cli-connect/start")

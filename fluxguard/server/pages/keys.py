@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Mapping
 from typing import Annotated, Any
+from urllib.parse import urlencode
 
 import sqlalchemy as sa
 from fastapi import APIRouter, Form
@@ -12,7 +13,7 @@ from fastapi.responses import Response
 from sqlalchemy.engine import Connection
 
 from fluxguard import wire
-from fluxguard.server import life, people, problems, trail, usage
+from fluxguard.server import life, listing, people, problems, trail, usage
 from fluxguard.server.asking import Platforms
 from fluxguard.server.life import Row
 from fluxguard.server.pages.console import Changing, Visitor, Visitors, go, once, render
@@ -21,6 +22,8 @@ from fluxguard.server.problems import Problem
 from fluxguard.server.tables import idempotency, projects
 
 router = APIRouter(prefix="/settings/api-keys", include_in_schema=False)
+PAGE = 50
+STATES = (*wire.STATES, "unused")
 Text = Annotated[str, Form()]
 Several = Annotated[list[str], Form()]
 FRESH = {
@@ -30,14 +33,30 @@ FRESH = {
 
 
 @router.get("")
-def listing(platform: Platforms, session: Visitors) -> Response:
-    now = platform.now()
+def overview(
+    platform: Platforms, session: Visitors, state: str = "", project: str = "", q: str = "", after: str = ""
+) -> Response:
+    """The keys, a page at a time. state: one of wire.STATES, or `unused`."""
+    now, unused = platform.now(), state == "unused"
+    listing.must_be_sound(PAGE, ("" if unused else state,))
+    wanted = listing.Wanted(
+        session.who.actor.workspace, project=project, states=frozenset({state} - {"", "unused"}), q=q.strip()[:100],
+        unused=unused,
+    )  # fmt: skip
     with platform.store.read() as connection:
-        rows = life.listed(connection, session.who.actor.workspace)
+        page = listing.page(connection, wanted, now, PAGE, after)
         names = names_of(connection, session)
+    chosen = {name: value for name, value in (("state", state), ("project", project), ("q", q)) if value}
     return render(
-        "keys.html", platform, session, here="keys", keys=[life.view(row, now) for row in rows], names=names
-    )
+        "keys.html", platform, session, here="keys", keys=[life.view(row, now) for row in page.rows], names=names,
+        states=STATES, state=state, projects=names, project=project, q=q, chosen=chosen, first=_address(chosen) if after else "",
+        further=_address({**chosen, "after": page.after}) if page.after else "",
+    )  # fmt: skip
+
+
+def _address(chosen: Mapping[str, str]) -> str:
+    """This page with what was chosen. It begins with a `?`, so that what was chosen before is gone."""
+    return f"?{urlencode(chosen)}"
 
 
 @router.get("/new")

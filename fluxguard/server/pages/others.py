@@ -11,7 +11,7 @@ from fastapi import APIRouter, Form
 from fastapi.responses import Response, StreamingResponse
 
 from fluxguard import wire
-from fluxguard.server import leaking, life, people, trail
+from fluxguard.server import leaking, life, listing, people, trail
 from fluxguard.server.api.resources import new_project
 from fluxguard.server.asking import Platforms
 from fluxguard.server.pages.console import HEADERS, Changing, Visitor, Visitors, go, render
@@ -21,6 +21,7 @@ from fluxguard.server.tables import projects
 
 router = APIRouter(include_in_schema=False)
 PAGE = 50
+UNUSED = 20  # keys that the leaks page names
 Text = Annotated[str, Form()]
 
 
@@ -97,10 +98,11 @@ def leaks(platform: Platforms, session: Visitors, done: str = "") -> Response:
     with platform.store.read() as connection:
         found = leaking.listed(connection, session.who.actor.workspace)
         policy = leaking.policy(connection, platform, session.who.actor.workspace)
-        unused = life.unused(life.listed(connection, session.who.actor.workspace), now)
+        wanted = listing.Wanted(session.who.actor.workspace, unused=True)
+        unused = listing.page(connection, wanted, now, UNUSED)
     return render(
         "leaks.html", platform, session, here="leaks", leaks=found, policy=policy,
-        unused=[life.view(row, now) for row in unused], done="Saved." if done else "",
+        unused=[life.view(row, now) for row in unused.rows], more=unused.after != "", done="Saved." if done else "",
     )  # fmt: skip
 
 
