@@ -30,6 +30,14 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         default="127.0.0.1",
         help="a proxy whose word on the client's address counts (default: 127.0.0.1)",
     )
+    parser.add_argument(
+        "--keep-usage", metavar="TIME", default="",
+        help="how long it is kept what keys were used for: 400d, 2y, forever (default: 400d)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--keep-refusals", metavar="TIME", default="",
+        help="how long it is kept what was turned away: 90d, 1y, forever (default: 90d)",
+    )  # fmt: skip
     _database(parser)
     actions = parser.add_subparsers(title="actions", metavar="ACTION")
     init = actions.add_parser(
@@ -72,12 +80,13 @@ def run(args: argparse.Namespace) -> int:
     """Serves until it is told to stop."""
     _must_be_installed()
     from fluxguard.server import links, running
+    from fluxguard.server.settings import KEEP_REFUSALS, KEEP_USAGE
 
     if not 0 <= args.port <= 65535 or not 1 <= args.workers <= 64:
         raise UsageError("--port lies between 0 and 65535, --workers between 1 and 64.")
-    where = running.Where(
-        args.host, args.port, args.workers, links.checked(args.public_url), args.trust_proxy
-    )
+    keep = {KEEP_USAGE: args.keep_usage, KEEP_REFUSALS: args.keep_refusals}
+    public_url = links.checked(args.public_url)
+    where = running.Where(args.host, args.port, args.workers, public_url, args.trust_proxy, keep)
     return running.serve(args.database, where, sys.stderr)
 
 

@@ -11,12 +11,13 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
+from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.routing import Route
 from starlette.staticfiles import StaticFiles
 
 import fluxguard
-from fluxguard.server import problems
+from fluxguard.server import chores, problems
 from fluxguard.server.api import audit, keys, leaks, machines, resources, vendor
 from fluxguard.server.description import describe
 from fluxguard.server.envelope import Envelope
@@ -60,14 +61,21 @@ def create_app(platform: Platform) -> FastAPI:
 @contextlib.asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     gate = app.state.gate = Gate(app.state.platform)
-    writing = asyncio.create_task(_write_counts(gate))
+    beside = [asyncio.create_task(_write_counts(gate)), asyncio.create_task(_do_chores(app.state.platform))]
     try:
         yield
     finally:
-        writing.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await writing
+        for task in beside:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
         gate.close()
+
+
+async def _do_chores(platform: Platform) -> None:
+    while True:
+        await asyncio.sleep(chores.TURN)
+        await run_in_threadpool(chores.turn, platform)
 
 
 async def _write_counts(gate: Gate) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import socket
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import TextIO
 
 from fastapi import FastAPI
@@ -68,19 +69,21 @@ def _without_password(url: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Where:
-    """How a server is reached. proxy: whose X-Forwarded-For counts."""
+    """How a server is reached, and what it keeps. proxy: whose X-Forwarded-For counts. keep: as settings.KEEP_USAGE and so on."""
 
     host: str
     port: int
     workers: int = 1
     public_url: str = ""
     proxy: str = "127.0.0.1"
+    keep: Mapping[str, str] = field(default_factory=dict)
 
 
 def serve(database: str | None, where: Where, said: TextIO) -> int:
     """Runs the platform until it is told to stop. Returns the exit code. Raises: FluxguardError, with what to do."""
     import uvicorn
 
+    os.environ.update({name: value for name, value in where.keep.items() if value})
     platform = open_platform(settings(database))
     try:
         with platform.store.read() as connection:

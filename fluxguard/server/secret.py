@@ -21,13 +21,14 @@ VERSION = 1
 class Vault:
     """What the secret is used for. Shows nothing of it."""
 
-    __slots__ = ("_audit", "_lookup", "_request", "_token")
+    __slots__ = ("_audit", "_lookup", "_note", "_request", "_token")
 
     def __init__(self, secret: bytes) -> None:
         self._lookup = _derived(secret, b"lookup")
         self._audit = _derived(secret, b"audit")
         self._request = _derived(secret, b"request")
         self._token = _derived(secret, b"token")
+        self._note = _derived(secret, b"note")
 
     def lookup(self, key: bytes) -> bytes:
         """What stands in the database for a key: 32 bytes, no use without the secret."""
@@ -44,6 +45,10 @@ class Vault:
     def token(self, value: bytes) -> bytes:
         """What stands in the database for a session, a device code or a login token."""
         return hmac.digest(self._token, value, "sha256")
+
+    def note(self, text: bytes) -> bytes:
+        """The seal of what the platform remembers for itself, such as how far the audit trail was checked."""
+        return hmac.digest(self._note, text, "sha256")
 
     def __repr__(self) -> str:
         return "Vault(***)"

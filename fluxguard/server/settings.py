@@ -9,9 +9,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from fluxguard.errors import UsageError
+from fluxguard.wire import DAY, WireError, to_span
 
 Clock = Callable[[], int]
 HOUR = 3_600_000  # milliseconds
+KEEP_USAGE, KEEP_REFUSALS = "FLUXGUARD_KEEP_USAGE", "FLUXGUARD_KEEP_REFUSALS"
+LEAST = {
+    KEEP_USAGE: 31 * DAY,
+    KEEP_REFUSALS: 2 * DAY,
+}  # what "new address" and "turned away in a day" look back on
 
 
 def wall_clock() -> int:
@@ -25,7 +31,8 @@ class Settings:
 
     database: SQLAlchemy URL. secret: the file that holds the platform's secret, outside of the database. public_url: what
     people and clients call it by, for links; "" takes the address that it listens on. hourly_limit: requests an hour and key, where
-    the key has no limit of its own. lengths of time in milliseconds.
+    the key has no limit of its own. keep_usage, keep_refusals: how long it is kept what keys were used for and what was turned away; None
+    for ever. lengths of time in milliseconds.
     """
 
     database: str
@@ -38,6 +45,8 @@ class Settings:
     unused_ttl: int = 7 * 24 * HOUR
     session_ttl: int = 12 * HOUR
     session_idle: int = 2 * HOUR
+    keep_usage: int | None = 400 * DAY
+    keep_refusals: int | None = 90 * DAY
     trusted_proxies: tuple[str, ...] = ()
     leak_policy: dict[str, str] = field(
         default_factory=lambda: {"dev": "notify", "stg": "notify", "ci": "quarantine", "prod": "quarantine"}
@@ -84,4 +93,25 @@ def settings(database: str | None = None, **others: object) -> Settings:
     named = os.environ.get("FLUXGUARD_SERVER_SECRET_FILE")
     beside = Path(url.removeprefix("sqlite:///")).parent if url.startswith("sqlite:///") else folder
     secret = Path(named) if named else beside / "secret"
-    return Settings(database=url, secret=secret, **others)  # type: ignore[arg-type]
+    chosen = {"keep_usage": kept(KEEP_USAGE), "keep_refusals": kept(KEEP_REFUSALS)}
+    times = {name: value for name, value in chosen.items() if value != 0}
+    return Settings(database=url, secret=secret, **{**times, **others})  # type: ignore[arg-type]
+
+
+def kept(name: str) -> int | None:
+    """The length of time that the environment names so, in milliseconds; None for ever, 0 where it says nothing. Raises: UsageError."""
+    text = os.environ.get(name, "")
+    if not text:
+        return 0
+    if text == "forever":
+        return None
+    try:
+        length = to_span(text)
+    except WireError:
+        length = 0
+    if length < LEAST[name]:
+        raise UsageError(
+            f"{name} is no length of time that will do.",
+            f"Write it as 90d or 2y, {LEAST[name] // DAY} days at the least, or forever.",
+        )
+    return length

@@ -192,15 +192,27 @@ audit = Table(
     metadata,
     Column("seq", BigInteger, primary_key=True, autoincrement=False),
     _moment("at", False),
-    Column("workspace_id", String(40), nullable=False, index=True),
+    Column("workspace_id", String(40), nullable=False),
     Column("actor", Text, nullable=False),  # "user:usr_…", "key:key_…", "system"
     Column("address", String(64), nullable=False),
     Column("user_agent", String(200), nullable=False),
     Column("action", String(48), nullable=False, index=True),
-    Column("target", String(80), nullable=False, index=True),
+    Column("target", String(80), nullable=False),
     Column("detail", Text, nullable=False),  # JSON, keys sorted
     Column("request_id", String(40), nullable=False),
     Column("proof", LargeBinary(32), nullable=False),  # Vault.audit of this row and the proof before
+    Index("ix_audit_workspace", "workspace_id", "seq"),
+    Index("ix_audit_target", "workspace_id", "target", "seq"),
+)
+
+# What the platform does by itself: when last, and what it has to remember, sealed, for whoever writes the database could make it up.
+chores = Table(
+    "chores",
+    metadata,
+    Column("name", String(40), primary_key=True),
+    _moment("at", False),
+    Column("note", Text, nullable=False),  # JSON
+    Column("seal", LargeBinary(32), nullable=False),  # Vault.note of the name and the note
 )
 
 idempotency = Table(

@@ -127,7 +127,9 @@ def timeline(connection: Connection, row: Row, since: int) -> list[dict[str, Any
     minute = since // 60_000
     used = sa.select(uses).where(uses.c.key_id == row["id"], uses.c.minute >= minute)
     refused = sa.select(refusals).where(refusals.c.key_id == row["id"], refusals.c.minute >= minute)
-    changed = sa.select(audit).where(audit.c.target == row["id"], audit.c.at >= since)
+    changed = sa.select(audit).where(
+        audit.c.workspace_id == row["workspace_id"], audit.c.target == row["id"], audit.c.at >= since
+    )
     events = [
         *(_use(one) for one in connection.execute(used).mappings()),
         *(_refusal(one) for one in connection.execute(refused).mappings()),

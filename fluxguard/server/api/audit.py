@@ -7,7 +7,7 @@ from typing import Any
 from fastapi import APIRouter
 
 from fluxguard import wire
-from fluxguard.server import problems, trail
+from fluxguard.server import problems, trail, watch
 from fluxguard.server.asking import Platforms, Principal, Principals
 
 router = APIRouter(prefix="/api/v1/audit", tags=["audit"])
@@ -23,13 +23,14 @@ def records(
     after: int = 0,
     limit: int = 100,
 ) -> list[dict[str, Any]]:
-    """Records in their order, behind number `after`."""
+    """Records in their order, behind number `after`. `proved`: whether it is as it was written."""
     _must_see_all(who)
     if not 1 <= limit <= 1000:
         raise problems.invalid("limit lies between 1 and 1,000.", "/limit")
     with platform.store.read() as connection:
         found = trail.records(
             connection,
+            platform.vault,
             who.actor.workspace,
             target=key,
             actor=actor,
@@ -37,17 +38,21 @@ def records(
             after=max(0, after),
             limit=limit,
         )
-        return [{**record, "at": wire.to_text(record["at"])} for record in found]
+    return [{**record, "at": wire.to_text(record["at"])} for record in found]
 
 
 @router.get("/verify")
-def verify(platform: Platforms, who: Principals) -> dict[str, Any]:
-    """Recomputes the chain. The head, kept elsewhere, shows later whether the end was cut off."""
+def verify(platform: Platforms, who: Principals, full: bool = False) -> dict[str, Any]:
+    """Whether the chain is as it was written. Its end is recomputed now, and the rest again and again: `whole` says when it last was.
+
+    `full=true` recomputes all of it now. The head, kept elsewhere, shows later whether the end was cut off.
+    """
     _must_see_all(who)
     with platform.store.read() as connection:
-        verdict = trail.verify(connection, platform.vault)
+        look = watch.whole(connection, platform) if full else watch.look(connection, platform)
     return {
-        "intact": verdict.broken_at is None, "records": verdict.records, "broken_at": verdict.broken_at, "head": verdict.head,
+        "intact": look.broken_at is None, "records": look.verdict.place.seq, "broken_at": look.broken_at,
+        "head": look.verdict.head, "checked_from": look.checked_from, "whole": wire.to_text(look.whole_at),
     }  # fmt: skip
 
 

@@ -110,7 +110,6 @@ def start(request: Request, platform: Platforms, body: Start | None = None) -> d
     """A device wants to sign in: a code for it, and one for the person."""
     now, device, address = platform.now(), mint.token(), address_of(request)
     with platform.store.write() as connection:
-        connection.execute(devices.delete().where(devices.c.expires_at < now - wire.DAY))
         mine = sa.select(sa.func.count()).where(
             devices.c.address == address, devices.c.state == "pending", devices.c.expires_at > now
         )

@@ -143,8 +143,13 @@ def show(key_id: str, platform: Platforms, session: Visitors, done: str = "") ->
     now = platform.now()
     with platform.store.read() as connection:
         row = life.find(connection, session.who.actor.workspace, key_id)
-        records = list(
-            trail.records(connection, session.who.actor.workspace, target=key_id, limit=50, newest_first=True)
+        records = trail.records(
+            connection,
+            platform.vault,
+            session.who.actor.workspace,
+            target=key_id,
+            limit=50,
+            newest_first=True,
         )
         unusual = usage.unusual(connection, row, now)
         names = names_of(connection, session)

@@ -11,10 +11,10 @@ from fastapi import APIRouter, Form
 from fastapi.responses import Response, StreamingResponse
 
 from fluxguard import wire
-from fluxguard.server import leaking, life, listing, people, trail
+from fluxguard.server import leaking, life, listing, people, trail, watch
 from fluxguard.server.api.resources import new_project
 from fluxguard.server.asking import Platforms
-from fluxguard.server.pages.console import HEADERS, Changing, Visitor, Visitors, go, render
+from fluxguard.server.pages.console import HEADERS, Acting, Changing, Visitor, Visitors, go, render
 from fluxguard.server.platform import Platform
 from fluxguard.server.problems import Problem
 from fluxguard.server.tables import projects
@@ -60,17 +60,27 @@ def create_project(platform: Platforms, session: Changing, name: Text = "") -> R
 
 
 @router.get("/audit")
-def audit(platform: Platforms, session: Visitors, before: int = 0) -> Response:
+def audit(platform: Platforms, session: Visitors, before: int = 0, done: str = "") -> Response:
     with platform.store.read() as connection:
-        verdict = trail.verify(connection, platform.vault)
+        look = watch.look(connection, platform)
         known = people.names(connection, session.who.actor.workspace)
-        rows = list(trail.records(
-            connection, session.who.actor.workspace, after=max(0, before), limit=PAGE, newest_first=True
-        ))  # fmt: skip
-    older = rows[-1]["seq"] if len(rows) == PAGE else 0
+        rows = trail.records(
+            connection, platform.vault, session.who.actor.workspace, after=max(0, before), limit=PAGE, newest_first=True
+        )  # fmt: skip
     return render(
-        "audit.html", platform, session, here="audit", verdict=verdict, older=older, audit=rows, people=known
-    )
+        "audit.html", platform, session, here="audit", look=look, older=rows[-1]["seq"] if len(rows) == PAGE else 0,
+        audit=rows, people=known, wrong=[row["seq"] for row in rows if not row["proved"]],
+        done="Every record was checked." if done else "",
+    )  # fmt: skip
+
+
+@router.post("/audit/check")
+def check(platform: Platforms, session: Acting) -> Response:
+    """Checks every record, now. Whoever may look may ask for it."""
+    with platform.store.read() as connection:
+        found = watch.whole(connection, platform)
+    watch.seal_whole(platform, found)
+    return go("/audit?done=1")
 
 
 @router.get("/audit/export")
@@ -81,7 +91,9 @@ def export(platform: Platforms, session: Visitors) -> Response:
         after = 0
         while True:
             with platform.store.read() as connection:
-                rows = list(trail.records(connection, session.who.actor.workspace, after=after, limit=1000))
+                rows = trail.records(
+                    connection, platform.vault, session.who.actor.workspace, after=after, limit=1000
+                )
             for row in rows:
                 yield json.dumps({**row, "at": wire.to_text(row["at"])}, ensure_ascii=False) + "\n"
             if len(rows) < 1000:
