@@ -83,6 +83,8 @@ def _words(status: int, slug: str, data: Mapping[str, Any], retry_after: str) ->
         )
     if status == 404:
         return "The platform knows nothing by that name.", "List what there is: fluxguard apikeys list"
+    if status == 503 and slug.startswith("storage-") and detail:
+        return detail, "Run the same command again when that is done."
     if status >= 500:
         return f"The platform is in trouble (HTTP {status}).", "Try again later."
     return detail or f"The platform refused (HTTP {status}).", ""

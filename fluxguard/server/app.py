@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import sqlite3
 from collections.abc import AsyncIterator
 from typing import Any
 
+import sqlalchemy as sa
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
@@ -17,7 +19,7 @@ from starlette.routing import Route
 from starlette.staticfiles import StaticFiles
 
 import fluxguard
-from fluxguard.server import chores, problems
+from fluxguard.server import chores, problems, trouble
 from fluxguard.server.api import audit, keys, leaks, machines, resources, vendor
 from fluxguard.server.description import describe
 from fluxguard.server.envelope import Envelope
@@ -52,6 +54,8 @@ def create_app(platform: Platform) -> FastAPI:
     app.add_exception_handler(Problem, _problem)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)
+    for kind in (sa.exc.SQLAlchemyError, sqlite3.Error):
+        app.add_exception_handler(kind, _trouble)
     app.router.routes.insert(0, Route("/api/scenarios", resources.list_scenarios_at_once, methods=["GET"]))
     app.add_middleware(Envelope)
     describe(app)
@@ -79,12 +83,16 @@ async def _do_chores(platform: Platform) -> None:
 
 
 async def _write_counts(gate: Gate) -> None:
+    written = True
     while True:
         await asyncio.sleep(FLUSH)
         try:
             await gate.flush_soon()
+            written = True
         except Exception:
-            log.error("what was counted in the last second could not be written")
+            if written:  # once, not each second: the log may lie on the same full disk
+                log.error("what was counted can't be written; it is kept and tried again each second")
+            written = False
 
 
 async def _problem(request: Request, error: Exception) -> Response:
@@ -92,6 +100,14 @@ async def _problem(request: Request, error: Exception) -> Response:
     if _is_page(request):
         return _page(request, error)
     return JSONResponse(error.to_json(), error.status, error.headers, media_type=MEDIA)
+
+
+async def _trouble(request: Request, error: Exception) -> Response:
+    """A database that fails, as a page for a person. Everything else goes on to the envelope, which knows what to say."""
+    problem = trouble.told(error) if _is_page(request) else None
+    if problem is None:
+        raise error
+    return _page(request, problem)
 
 
 def _is_page(request: Request) -> bool:

@@ -56,6 +56,12 @@ def _claimed(platform: Platform, name: str, every: int) -> bool:
         return connection.execute(CLAIM, values).first() is not None
 
 
+def touch(platform: Platform, name: str) -> None:
+    """Writes the moment down and nothing else, which shows that the database takes a change."""
+    with platform.store.write() as connection:
+        connection.execute(CLAIM, {"name": name, "now": platform.now(), "every": 0, "none": b""})
+
+
 def remembered(connection: Connection, platform: Platform, name: str) -> dict[str, Any]:
     """What was noted down for the next time; nothing where there is no note, or one that somebody else has made."""
     row = connection.execute(sa.select(chores).where(chores.c.name == name)).first()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import sqlite3
 import time
 import traceback
 from pathlib import Path
@@ -13,7 +12,7 @@ from pathlib import Path
 import sqlalchemy as sa
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from fluxguard.server import problems
+from fluxguard.server import problems, trouble
 from fluxguard.server.asking import request_id
 from fluxguard.server.problems import MEDIA, Problem
 
@@ -138,21 +137,12 @@ def _told(error: Exception) -> Problem:
         return problems.invalid(
             "The request holds a number that is too large, or characters that can't be kept."
         )
-    if isinstance(
-        error,
-        sa.exc.OperationalError | sa.exc.InterfaceError | sa.exc.TimeoutError | sqlite3.OperationalError,
-    ):
-        log.error("the database can't be used: %s", _reason(error))
-        return problems.busy()
+    problem = trouble.told(error)
+    if problem is not None:
+        return problem
     return Problem(
         500, "defect", "A defect", "Something went wrong here. The request's id finds it in the server's log."
     )
-
-
-def _reason(error: Exception) -> str:
-    """The driver's own first line, for the platform's keeper: that a disk is full, that a server is gone."""
-    words = str(getattr(error, "orig", error) or "").strip().splitlines()
-    return words[0][:200] if words else type(error).__name__
 
 
 def _where(error: Exception) -> str:

@@ -91,12 +91,42 @@ def invalid(detail: str, pointer: str = "", status: int = 422) -> Problem:
     return Problem(status, "validation-error", "Validation error", detail, errors=errors)
 
 
+LONG = 300  # seconds: a disk that is full or read-only is mended by a person
+
+
 def busy() -> Problem:
-    """The database can't be written or read just now: it is locked, full, or out of reach."""
-    return Problem(
-        503, "not-now", "Not now", "The platform's database can't be used just now. Try again in a moment.",
-        headers={"Retry-After": "5"},
+    """The database can't be written or read just now: it is locked, or out of reach."""
+    return _unusable(
+        "not-now", "Not now", "The platform's database can't be used just now. Try again in a moment.", 5
+    )
+
+
+def full() -> Problem:
+    """No room is left for a change. Whatever was under way was undone."""
+    return _unusable(
+        "storage-full", "No room left",
+        "The disk that holds the platform's database is full. Nothing was changed. Whoever runs the platform has to make room.", LONG,
     )  # fmt: skip
+
+
+def read_only() -> Problem:
+    """The database takes no change: its file or its server is read-only."""
+    return _unusable(
+        "storage-read-only", "Read-only",
+        "The platform's database can only be read. Nothing was changed. Whoever runs the platform has to make it writable.", LONG,
+    )  # fmt: skip
+
+
+def broken() -> Problem:
+    """The disk below the database fails. Whether the change under way is kept shows when it can be read again."""
+    return _unusable(
+        "storage-failed", "The disk fails",
+        "The disk that holds the platform's database can't be written or read. Whoever runs the platform has to look at it.", LONG,
+    )  # fmt: skip
+
+
+def _unusable(slug: str, title: str, detail: str, seconds: int) -> Problem:
+    return Problem(503, slug, title, detail, headers={"Retry-After": str(seconds)})
 
 
 def limited(limit: int, used: int, seconds: int) -> Problem:

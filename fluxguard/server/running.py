@@ -4,19 +4,38 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TextIO
 
+import sqlalchemy as sa
 from fastapi import FastAPI
 
 from fluxguard import wire
 from fluxguard.errors import UsageError
-from fluxguard.server import life, links, people
+from fluxguard.server import life, links, people, trouble
 from fluxguard.server.app import create_app
-from fluxguard.server.platform import open_platform
+from fluxguard.server.platform import Platform, open_platform
 from fluxguard.server.settings import settings
+from fluxguard.server.store import StoreError
 from fluxguard.server.trail import Actor
+
+
+@contextmanager
+def _opened(database: str | None) -> Iterator[Platform]:
+    """The platform, for a command. Raises: FluxguardError, where its disk or its database fails, too."""
+    try:
+        platform = open_platform(settings(database))
+        try:
+            yield platform
+        finally:
+            platform.close()
+    except sa.exc.SQLAlchemyError as error:
+        problem = trouble.of(error)
+        if problem is None:
+            raise
+        raise StoreError(problem.detail, "Then run the same command again.") from None
 
 
 def init(database: str | None, owner: str, password: str) -> dict[str, str]:
@@ -24,8 +43,7 @@ def init(database: str | None, owner: str, password: str) -> dict[str, str]:
 
     Raises: UsageError where it has an owner already, or e-mail or password will not do.
     """
-    platform = open_platform(settings(database))
-    try:
+    with _opened(database) as platform:
         with platform.store.write() as connection:
             actor = people.found(connection, platform, owner, password)
             wish = life.Wish(
@@ -36,8 +54,6 @@ def init(database: str | None, owner: str, password: str) -> dict[str, str]:
             "owner": people.check_email(owner), "workspace": actor.workspace, "id": row["id"], "masked": row["masked"],
             "key": secret, "database": _without_password(platform.settings.database), "secret": str(platform.settings.secret),
         }  # fmt: skip
-    finally:
-        platform.close()
 
 
 def users(database: str | None, what: str, email: str, role: str, password: str) -> list[dict[str, object]]:
@@ -45,25 +61,19 @@ def users(database: str | None, what: str, email: str, role: str, password: str)
 
     Raises: UsageError for what can't be: nobody of that name, a password that will not do, the last owner.
     """
-    platform = open_platform(settings(database))
-    try:
-        with platform.store.write() as connection:
-            workspace = people.workspace_of_owner(connection)
-            actor = Actor("system", workspace)
-            if what == "add":
-                if people.by_email(connection, email) is not None:
-                    raise UsageError("There is an account of that e-mail address already.")
-                people.add(connection, platform, actor, email, password, role)
-            elif what != "list":
-                people.change(connection, platform, actor, email, what, password)
-            return people.listed(connection, workspace)
-    finally:
-        platform.close()
+    with _opened(database) as platform, platform.store.write() as connection:
+        workspace = people.workspace_of_owner(connection)
+        actor = Actor("system", workspace)
+        if what == "add":
+            if people.by_email(connection, email) is not None:
+                raise UsageError("There is an account of that e-mail address already.")
+            people.add(connection, platform, actor, email, password, role)
+        elif what != "list":
+            people.change(connection, platform, actor, email, what, password)
+        return people.listed(connection, workspace)
 
 
 def _without_password(url: str) -> str:
-    import sqlalchemy as sa
-
     return sa.engine.make_url(url).render_as_string(hide_password=True)
 
 
@@ -84,8 +94,7 @@ def serve(database: str | None, where: Where, said: TextIO) -> int:
     import uvicorn
 
     os.environ.update({name: value for name, value in where.keep.items() if value})
-    platform = open_platform(settings(database))
-    try:
+    with _opened(database) as platform:
         with platform.store.read() as connection:
             owned = people.has_owner(connection)
         said.write(f"fluxguard: the key platform, on http://{where.host}:{where.port}\n")
@@ -96,8 +105,6 @@ def serve(database: str | None, where: Where, said: TextIO) -> int:
         if not owned:
             said.write("  It has no owner yet. Run: fluxguard serve init --owner you@example.org\n")
         said.flush()
-    finally:
-        platform.close()
     _must_be_free(where)
     os.environ.update({"FLUXGUARD_PUBLIC_URL": where.public_url} if where.public_url else {})
     os.environ.update({"FLUXGUARD_DATABASE_URL": database} if database else {})

@@ -65,7 +65,7 @@ def open_vault(path: Path) -> Vault:
     may be read by others.
     """
     if not path.exists():
-        once(path, secrets.token_hex(LENGTH).encode() + b"\n")
+        _make(path)
     try:
         facts = path.stat()
         text = path.read_text("ascii").strip()
@@ -85,3 +85,13 @@ def open_vault(path: Path) -> Vault:
             "It holds 64 hex digits. If it was lost, restore it: without it no key that was issued can be recognised.",
         )
     return Vault(secret)
+
+
+def _make(path: Path) -> None:
+    try:
+        once(path, secrets.token_hex(LENGTH).encode() + b"\n")
+    except OSError as error:
+        raise UsageError(
+            f"The platform's secret can't be written at {path}: {error.strerror}.",
+            "Check who owns the folder and the disk below it, or name another file with FLUXGUARD_SERVER_SECRET_FILE.",
+        ) from None

@@ -10,7 +10,7 @@ import os
 import sqlite3
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
 from fluxguard.errors import FluxguardError, UsageError
+from fluxguard.server import trouble
 from fluxguard.server.settings import Settings
 
 BUSY = 15  # seconds that a writer waits for another one
@@ -55,7 +56,8 @@ class Store:
             try:
                 yield connection
             except BaseException:
-                connection.exec_driver_sql("ROLLBACK")
+                with suppress(sa.exc.OperationalError):  # on a full disk SQLite has undone it already
+                    connection.exec_driver_sql("ROLLBACK")
                 raise
             connection.exec_driver_sql("COMMIT")
 
@@ -109,7 +111,8 @@ def _make_private(path: Path) -> None:
         os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
     except OSError as error:
         raise UsageError(
-            f"The database can't be made at {path}: {error.strerror}.", "Name another place with --database."
+            f"The database can't be opened for writing at {path}: {error.strerror}.",
+            "Check who owns it and the disk below it, or name another place with --database.",
         ) from None
 
 
@@ -131,15 +134,22 @@ def open_store(settings: Settings) -> Store:
     store = Store(settings)
     try:
         migrate.upgrade(store.engine)
-    except sa.exc.OperationalError as error:
+    except sa.exc.DatabaseError as error:
         store.close()
-        raise StoreError(_reason(error), "Check --database, and that the database server runs.") from None
-    except sa.exc.DatabaseError:
-        store.close()
+        problem = trouble.of(error)
+        if problem is not None and problem.slug.startswith("storage-") and not _no_database(error):
+            raise StoreError(problem.detail) from None
+        if isinstance(error, sa.exc.OperationalError):
+            raise StoreError(_reason(error), "Check --database, and that the database server runs.") from None
         raise StoreError(
             "This file is no database of the platform.", "Name another one with --database."
         ) from None
     return store
+
+
+def _no_database(error: sa.exc.DatabaseError) -> bool:
+    """Whether SQLite finds another thing than a database there."""
+    return getattr(error.orig, "sqlite_errorcode", None) == sqlite3.SQLITE_NOTADB
 
 
 def _reason(error: sa.exc.OperationalError) -> str:

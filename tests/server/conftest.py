@@ -122,12 +122,12 @@ def database(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     return empty_database(request.getfixturevalue("postgres"))
 
 
-def empty_database(url: str) -> str:
-    """A new database on the server of `url`; its own URL."""
+def empty_database(url: str, more: str = "") -> str:
+    """A new database on the server of `url`; its own URL. more: further words of its making."""
     name = f"t{secrets.token_hex(8)}"
     engine = sa.create_engine(url, isolation_level="AUTOCOMMIT")
     with engine.connect() as connection:
-        connection.exec_driver_sql(f"CREATE DATABASE {name}")
+        connection.exec_driver_sql(f"CREATE DATABASE {name}{more}")
     engine.dispose()
     return str(sa.engine.make_url(url).set(database=name).render_as_string(hide_password=False))
 

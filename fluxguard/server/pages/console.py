@@ -5,6 +5,7 @@ from __future__ import annotations
 import hmac
 import secrets
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import quote, urlsplit
 
+import sqlalchemy as sa
 from fastapi import Depends, Form, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -82,8 +84,8 @@ def visitor(request: Request, platform: Platforms) -> Visitor:
     if row is None:
         raise SignInFirst(_local(request))
     if platform.now() - row["seen_at"] >= SEEN:
-        with platform.store.write() as connection:
-            _seen(connection, platform, cookie)
+        with suppress(sa.exc.DBAPIError), platform.store.write() as connection:
+            _seen(connection, platform, cookie)  # a console that can only be read is better than none
     who = person(request, row["user_id"], row["role"], row["workspace_id"])
     return Visitor(who, row["email"], row["role"], row["csrf"], cookie)
 
