@@ -220,6 +220,8 @@ def _explain(error: FluxguardError, arguments: list[str]) -> None:
 
     typed = {run for word in arguments for run in re.findall(r"[A-Za-z0-9]{16,}", word) if not run.isalpha()}
     lines = [f"fluxguard: {safe(error.what)}", *([f"  {safe(error.hint)}"] if error.hint else [])]
+    if error.page:
+        lines = [safe(line) for line in error.page]
     for line in lines:
         for run in sorted(typed, key=len, reverse=True):
             line = line.replace(run, "***")

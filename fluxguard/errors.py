@@ -19,10 +19,12 @@ class ExitCode:
 class FluxguardError(Exception):
     """Something went wrong that a person can mend: what happened, then what to do.
 
-    `what` says where the bad input was, never what it was: it may hold a key.
+    `what` says where the bad input was, never what it was: it may hold a key. `page`: the same at length, line by line, where the
+    documentation has words for it.
     """
 
     exit_code = ExitCode.INCOMPLETE
+    page: tuple[str, ...] = ()
 
     def __init__(self, what: str, hint: str = "") -> None:
         super().__init__(what)

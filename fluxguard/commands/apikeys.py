@@ -15,6 +15,7 @@ from fluxguard.words import ago, date, short_date
 
 HELP = "create, list, rotate and revoke API keys"
 Action = Callable[[argparse.Namespace], int]
+ARRIVED = "The key that was asked for has arrived."
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -219,11 +220,11 @@ def _minted(
     """Asks for a key, keeps or shows it, confirms it where it is safely kept, and says what comes next."""
     from fluxguard.platform import minting
 
-    minted = minting.mint(api, action, key_id, wish, lambda minted: _keep(args, minted))
+    minted = minting.mint(api, action, key_id, wish, lambda minted: _keep(args, minted, title))
     return _arrived(args, api, minted, title)
 
 
-def _keep(args: argparse.Namespace, minted: Any) -> None:
+def _keep(args: argparse.Namespace, minted: Any, title: str) -> None:
     """The one place where a new key goes: into the file, or onto the screen, once."""
     if args.save_env:
         _save_env(minted.secret)
@@ -232,7 +233,7 @@ def _keep(args: argparse.Namespace, minted: Any) -> None:
     if args.format == "json":
         print(json.dumps({**minted.answer, "key": clear}, indent=2))
     else:
-        print(f"Key: {clear}")
+        print(f"✅ {title}\n\nName: {_safe(minted.key.name)}\nKey: {clear}")
     sys.stdout.flush()
 
 
@@ -244,11 +245,11 @@ def _arrived(args: argparse.Namespace, api: Any, minted: Any, title: str) -> int
         if args.save_env:
             print(json.dumps({**key.to_json(), "saved": ".fluxloop/.env"}, indent=2))
         return ExitCode.CLEAN
-    print(f"\n✅ {title}\n\nName: {_safe(key.name)}\nId: {key.id}")
     if args.save_env:
-        print(f"Key: {key.masked}, saved in .fluxloop/.env")
+        print(f"✅ {title}\n\nName: {_safe(key.name)}\nKey: {key.masked}, saved in .fluxloop/.env")
     if not api.address.public:
         print(f"Scope: {_scope_text(key, _names(api))}\nExpires: {_day(key.expires_at)}")
+    print(f"Id: {key.id}")
     if not args.save_env:
         print("\n⚠️ Save this key securely. You won't see it again.")
     if action == "rotate":
@@ -309,9 +310,9 @@ def _resume(args: argparse.Namespace) -> int:
         api = connect(intent.address.url)
         try:
             minted = minting.ask(api, intent)
-            _keep(args, minted)
+            _keep(args, minted, ARRIVED)
             minting.settle(intent)
-            _arrived(args, api, minted, "The key that was asked for has arrived.")
+            _arrived(args, api, minted, ARRIVED)
         finally:
             api.close()
     return ExitCode.CLEAN

@@ -217,7 +217,7 @@ def usage_page(key_id: str, platform: Platforms, session: Visitors) -> Response:
 def regenerate_page(key_id: str, platform: Platforms, session: Visitors) -> Response:
     return _ask(
         platform, session, key_id, "regenerate", "Regenerate API Key",
-        "The old key is immediately deactivated. You must update to the new key.", "Confirm",
+        "Warning: The old key is immediately deactivated. You must update to the new key.", "Confirm",
     )  # fmt: skip
 
 
