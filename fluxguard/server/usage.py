@@ -18,7 +18,7 @@ _MINUTES_A_DAY = 1440
 def summary(connection: Connection, row: Row, now: int, days: int) -> dict[str, Any]:
     """Requests of the last days: total, average a day, and shares by day (newest first), operation and project.
 
-    The average and the shares are rounded down, as on the page: 904 in a week are 129 a day, 147 of them 16 %.
+    The average and the shares are rounded as on the page: 904 in a week are 129 a day; 147 of them are 16 %, and 687 of them 76 %.
     """
     today = now // DAY
     since = (today - days + 1) * _MINUTES_A_DAY
@@ -33,7 +33,7 @@ def summary(connection: Connection, row: Row, now: int, days: int) -> dict[str, 
         "days": days,
         "unusual": unusual(connection, row, now),
         "total": total,
-        "avg_per_day": total // days,
+        "avg_per_day": _rounded(total, days),
         "by_day": [
             {"date": (to_text((today - back) * DAY) or "")[:10], "requests": by_day.get(today - back, 0)} for back in range(days)
         ],
@@ -100,9 +100,14 @@ def _shares(
 ) -> list[dict[str, Any]]:
     ordered = sorted(named, key=lambda item: (-counts[item[0]], item[0]))
     return [
-        {**fields, "requests": counts[name], "percent": 100 * counts[name] // total}
+        {**fields, "requests": counts[name], "percent": _rounded(100 * counts[name], total)}
         for name, fields in ordered
     ]
+
+
+def _rounded(number: int, by: int) -> int:
+    """To the nearest whole number; the half goes up."""
+    return (2 * number + by) // (2 * by)
 
 
 def _names(connection: Connection, workspace: str) -> dict[str, str]:
