@@ -198,6 +198,19 @@ def test_keys_of_each_environment_show_which(
         )
 
 
+def test_scenarios_are_pulled_and_results_uploaded(house: House, projects: dict[str, str]) -> None:
+    """What the page's plugin uses a key for."""
+    made, project = page_s_key(house, projects), projects["customer-support-bot"]
+    snapshot = {"input_items": [{"id": "1"}], "personas": [{"name": "p"}]}
+    wish = {"project_id": project, "name": "refunds", "config_snapshot": snapshot}
+    scenario = house.call("POST", "/api/scenarios", made["key"], 201, json=wish)
+    pulled = house.call("POST", "/api/sync/pull", made["key"], 200, json={"project_id": project})
+    assert pulled["scenario_context"]["scenario"]["name"] == "refunds"
+    assert pulled["input_items"] == [{"id": "1"}]
+    results = {"bundle_version_id": scenario["id"], "runs": [{"run_id": "r1"}]}
+    assert house.call("POST", "/api/sync/upload", made["key"], 200, json=results)["run_ids"] == ["r1"]
+
+
 # The commands.
 
 
