@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,7 +13,7 @@ import sqlalchemy as sa
 
 from fluxguard.server import chores, trail, watch
 from fluxguard.server.tables import audit
-from tests.server.conftest import EMAIL, PASSWORD, House
+from tests.server.conftest import EMAIL, PASSWORD, House, founded
 
 HOUR = 3_600_000
 
@@ -156,6 +158,16 @@ def test_two_workers_watch_once(house: House, monkeypatch: pytest.MonkeyPatch) -
     house.clock.forward(-24 * HOUR)  # a clock that was set back stops no watch
     chores.turn(house.platform)
     assert len(turns) == 2
+
+
+def test_the_server_watches_by_itself(database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(chores, "TURN", 0.05)
+    with founded(database, tmp_path) as house:
+        end = time.monotonic() + 30
+        while verdict(house)["whole"] is None:
+            assert time.monotonic() < end
+            time.sleep(0.1)
+        assert verdict(house)["intact"] is True
 
 
 def page(house: House, path: str) -> str:
