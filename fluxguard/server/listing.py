@@ -15,6 +15,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from fluxguard import wire
+from fluxguard.secret import veiled
 from fluxguard.server import problems
 from fluxguard.server.life import ENDED, Row
 from fluxguard.server.tables import keys
@@ -85,8 +86,10 @@ def every(
             return
 
 
-def must_be_sound(limit: int, states: tuple[str, ...] = (), environment: str = "") -> None:
-    """Raises: Problem 422 for a page of no size, and for what no key is."""
+def must_be_sound(limit: int, states: tuple[str, ...] = (), environment: str = "", text: str = "") -> None:
+    """Raises: Problem 422 for a page of no size, for what no key is, and for a key in the text that is searched for: links would repeat it."""
+    if veiled(text) != text:
+        raise problems.invalid("This text holds a key; a key stands nowhere but where it is used.", "/q")
     if not 1 <= limit <= MOST:
         raise problems.invalid("limit lies between 1 and 1,000.", "/limit")
     if not set(states) <= {"", *wire.STATES}:

@@ -196,6 +196,14 @@ def test_the_link_keeps_what_was_chosen(house: House) -> None:
     assert re.fullmatch(r"\d+\.key_[0-9a-f]+", chosen["cursor"][0])
 
 
+def test_no_link_repeats_a_key(house: House) -> None:
+    rows(house, 5)
+    house.call("GET", f"/api/v1/keys?limit=1&q={house.first}", status=422)
+    house.call("GET", f"/api/v1/keys?limit=1&project_id={house.first}", status=422)
+    answer = ask(house, f"/api/v1/keys?limit=1&other={house.first}")
+    assert house.first not in answer.headers["Link"]
+
+
 def test_a_late_page_is_found_by_the_index(house: House) -> None:
     """No page reads what lies before it."""
     if not house.platform.settings.embedded:

@@ -18,6 +18,15 @@ from fluxguard.server.platform import Platform
 
 router = APIRouter(prefix="/api/v1/keys", tags=["keys"])
 Idempotency = Annotated[str | None, Header(alias="Idempotency-Key")]
+CHOSEN = (
+    "project_id",
+    "project",
+    "environment",
+    "state",
+    "q",
+    "unused",
+    "limit",
+)  # what a list's next page keeps
 SECRET = {"Cache-Control": "no-store", "Pragma": "no-cache"}
 
 
@@ -131,7 +140,7 @@ def keys(
     cursor: str = "",
 ) -> list[dict[str, Any]]:
     """The workspace's keys, newest first. Where there are more, `Link` with `rel="next"` leads on; a page may be shorter than asked for."""
-    listing.must_be_sound(limit, (state,), environment)
+    listing.must_be_sound(limit, (state,), environment, q + project_id + project)
     wanted = wanted_by(
         who, project=project_id or project, environment=environment, states=frozenset({state} - {""}), q=q,
         unused=unused,
@@ -155,7 +164,8 @@ def wanted_by(who: Principal, **chosen: Any) -> listing.Wanted:
 def lead_on(request: Request, response: Response, after: str) -> None:
     """The next page's address (RFC 8288), relative, for the Host header is a stranger's to choose."""
     if after:
-        query = urlencode({**request.query_params, "cursor": after})
+        chosen = {name: value for name, value in request.query_params.items() if name in CHOSEN}
+        query = urlencode({**chosen, "cursor": after})
         response.headers["Link"] = f'<{request.url.path}?{query}>; rel="next"'
 
 

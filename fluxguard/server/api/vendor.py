@@ -89,7 +89,7 @@ def list_keys(
     cursor: str = "",
 ) -> list[dict[str, Any]]:
     """The keys that open something. All of them, for the published client knows no pages; who names a `limit` gets those."""
-    listing.must_be_sound(listing.MOST if limit is None else limit)
+    listing.must_be_sound(listing.MOST if limit is None else limit, text=project_id)
     wanted, now = wanted_by(who, project=project_id, states=wire.ALIVE), platform.now()
 
     def may_see(row: life.Row) -> bool:

@@ -38,7 +38,7 @@ def overview(
 ) -> Response:
     """The keys, a page at a time. state: one of wire.STATES, or `unused`."""
     now, unused = platform.now(), state == "unused"
-    listing.must_be_sound(PAGE, ("" if unused else state,))
+    listing.must_be_sound(PAGE, ("" if unused else state,), text=q + project)
     wanted = listing.Wanted(
         session.who.actor.workspace, project=project, states=frozenset({state} - {"", "unused"}), q=q.strip()[:100],
         unused=unused,
