@@ -97,8 +97,7 @@ def principal(request: Request, platform: Platforms, gate: Gates) -> Principal:
     if value.startswith(LOGIN):
         return _person(platform, value, request)
     visit = Visit(address, agent, "manage_keys")
-    caller = gate.count(gate.recognise(value, address, agent), visit)
-    gate.note(caller, visit)
+    caller = gate.enter(value, visit)
     request.state.rate = caller.headers
     actor = Actor(f"key:{caller.id}", caller.workspace, address, agent, request.state.request_id)
     return Principal(actor, "key", caller.permissions, caller.projects, caller)

@@ -19,6 +19,7 @@ from sqlalchemy.engine import Connection, Engine
 
 from fluxguard.errors import FluxguardError, UsageError
 from fluxguard.server.settings import Settings
+from fluxguard.server.tally import Count, Tally
 
 BUSY = 15  # seconds that a writer waits for another one
 
@@ -33,8 +34,9 @@ class Store:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.engine = _engine(settings)
-        self._one_writer, self._quick_lock = threading.Lock(), threading.Lock()
+        self._one_writer, self._quick_lock, self._one_tally = (threading.Lock() for _ in range(3))
         self._quick: sqlite3.Connection | None = None
+        self._tally: Tally | None = None
 
     @property
     def embedded(self) -> bool:
@@ -82,7 +84,21 @@ class Store:
                 self._quick = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=5)
             return self._quick.execute(sql, values).fetchall()
 
+    @property
+    def tally(self) -> Tally:
+        """What keys have used of their quota, on the embedded database."""
+        with self._one_tally:
+            if self._tally is None:
+                self._tally = Tally(f"{self.settings.path}-tally", self._copied)
+        return self._tally
+
+    def _copied(self, key_id: str) -> Count | None:
+        rows = self.select("SELECT n, start FROM windows WHERE key_id = :key", key=key_id)
+        return (rows[0][0], rows[0][1]) if rows else None
+
     def close(self) -> None:
+        if self._tally is not None:
+            self._tally.close()
         if self._quick is not None:
             self._quick.close()
         self.engine.dispose()
