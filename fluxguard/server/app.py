@@ -12,14 +12,13 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
-from starlette.routing import Route
 from starlette.staticfiles import StaticFiles
 
 import fluxguard
 from fluxguard.server import problems
 from fluxguard.server.api import audit, keys, leaks, machines, resources, vendor
 from fluxguard.server.description import describe
-from fluxguard.server.envelope import Envelope
+from fluxguard.server.envelope import Envelope, ShortWay
 from fluxguard.server.gate import Gate
 from fluxguard.server.pages import keys as console_keys
 from fluxguard.server.pages import others, signing
@@ -51,7 +50,7 @@ def create_app(platform: Platform) -> FastAPI:
     app.add_exception_handler(Problem, _problem)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)
-    app.router.routes.insert(0, Route("/api/scenarios", resources.list_scenarios_at_once, methods=["GET"]))
+    app.add_middleware(ShortWay, ways={"/api/scenarios": resources.list_scenarios_at_once})
     app.add_middleware(Envelope)
     describe(app)
     return app

@@ -11,6 +11,7 @@ import time
 from collections import Counter
 from dataclasses import dataclass
 from functools import lru_cache
+
 from starlette.concurrency import run_in_threadpool
 
 from fluxguard import wire
@@ -51,13 +52,17 @@ class Caller:
     quarantined: bool = False
 
     @property
-    def headers(self) -> dict[str, str]:
-        """The RateLimit fields (draft-ietf-httpapi-ratelimit-headers-10)."""
+    def fields(self) -> tuple[tuple[bytes, bytes], ...]:
+        """The RateLimit fields of an answer (draft-ietf-httpapi-ratelimit-headers-10)."""
         left = max(0, self.limit - self.used)
-        return {
-            "RateLimit-Policy": f'"key-hour";q={self.limit};w=3600',
-            "RateLimit": f'"key-hour";r={left};t={self.reset}',
-        }
+        return (
+            (b"ratelimit-policy", b'"key-hour";q=%d;w=3600' % self.limit),
+            (b"ratelimit", b'"key-hour";r=%d;t=%d' % (left, self.reset)),
+        )
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {name.decode(): value.decode() for name, value in self.fields}
 
     def must(self, permission: str, project: str | None = None) -> None:
         """Raises: Problem 403 without the permission; 404 for a project outside of the scope, as for one that is not there."""
@@ -86,14 +91,14 @@ class Gate:
 
         Raises: Problem 401, with how the key ended only for whoever holds all of it.
         """
-        row = self._known(self.book.find(self._lookup(key, address)), address)
+        row = self._known(self.book.find(self._lookup(key)), key, address)
         if life.state_of(row, self.platform.now()) != "pending":
             self._must_live(row, address)
         return _caller(row)
 
     def enter(self, key: str, visit: Visit) -> Caller:
         """A request of a key that handles keys: recognised, counted, noted down. Raises: Problem 401, 403 in quarantine, 429."""
-        row = self._known(self.book.find(self._lookup(key, visit.address)), visit.address)
+        row = self._known(self.book.find(self._lookup(key)), key, visit.address)
         row = self._let_in(self._used(row, visit) if self._is_new(row) else row, visit)
         caller = self._judged(row, visit, *self.book.count(row, self.platform.now()))
         self.note(caller, visit)
@@ -104,7 +109,7 @@ class Gate:
 
         Raises: Problem 401, 403, 404 for a project out of scope, 429.
         """
-        row = self._known(await self.book.find_soon(self._lookup(key, visit.address)), visit.address)
+        row = self._known(await self.book.find_soon(self._lookup(key)), key, visit.address)
         if self._is_new(row):
             row = await run_in_threadpool(self._used, row, visit)
         row = self._let_in(row, visit)
@@ -118,18 +123,15 @@ class Gate:
         self.note(caller, visit)
         return caller
 
-    def _lookup(self, key: str, address: str) -> bytes:
-        """By which the key is looked up. Raises: Problem 401 for what is no key."""
-        if not wire.well_formed(key):
-            self._refuse(self.platform.now(), address, "", "malformed")
-            raise problems.invalid_key("malformed")
+    def _lookup(self, key: str) -> bytes:
         return self.platform.vault.lookup(key.encode())
 
-    def _known(self, row: Row | None, address: str) -> Row:
-        """Raises: Problem 401."""
+    def _known(self, row: Row | None, key: str, address: str) -> Row:
+        """Raises: Problem 401 for what is no key, or no key of ours."""
         if row is None:
-            self._refuse(self.platform.now(), address, "", "unknown")
-            raise problems.invalid_key("unknown")
+            reason = "unknown" if wire.well_formed(key) else "malformed"
+            self._refuse(self.platform.now(), address, "", reason)
+            raise problems.invalid_key(reason)
         return row
 
     def _is_new(self, row: Row) -> bool:

@@ -25,7 +25,9 @@ from pathlib import Path
 
 from fluxguard.server.settings import HOUR
 
-RECORD = struct.Struct("<qq8s")  # the mark last: a record that was written halfway is nobody's, or its hour begins anew
+RECORD = struct.Struct(
+    "<qq8s"
+)  # the mark last: a record that was written halfway is nobody's, or its hour begins anew
 HEAD = 64  # bytes: the format, then the start of the machine that the records come from
 FORMAT = b"fgtally1"
 FIRST = 64 << 10  # bytes
