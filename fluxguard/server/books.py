@@ -262,44 +262,40 @@ def _numbered(key_ids: Sequence[str], totals: Mapping[str, Count]) -> list[Count
 
 
 class SharedBook:
-    """On PostgreSQL, through the engine's pool; in threads, for each statement travels."""
+    """On PostgreSQL: the event loop has a line of its own, whoever is in a thread the engine's pool."""
 
     def __init__(self, store: Store) -> None:
-        self._engine = store.engine
-        self._find, self._count = sa.text(FIND), sa.text(COUNT)
+        self._store = store
         self._counts = Together(self._count_these)
 
     def find(self, lookup: bytes) -> Row | None:
-        with self._engine.connect() as connection:
-            row = connection.execute(self._find, {"lookup": lookup}).mappings().first()
-        return None if row is None else dict(row)
+        return _found(self._store.select(FIND, lookup=lookup))
 
     async def find_soon(self, lookup: bytes) -> Row | None:
-        return await run_in_threadpool(self.find, lookup)
+        return _found(await self._store.select_soon(FIND, lookup=lookup))
 
     def count(self, row: Row, now: int) -> Count:
-        return self._count_all([(row["id"], now)])[0]
+        with self._store.engine.begin() as connection:
+            values = {"key": row["id"], "now": now, "more": 1}
+            n, start = connection.execute(sa.text(COUNT), values).one()
+        return n, start
 
     async def count_soon(self, row: Row, now: int) -> Count:
         return await self._counts.ask((row["id"], now))
 
     async def _count_these(self, asked: Sequence[tuple[str, int]]) -> list[Count]:
-        return await run_in_threadpool(self._count_all, asked)
-
-    def _count_all(self, asked: Sequence[tuple[str, int]]) -> list[Count]:
-        key_ids, now = [key for key, _ in asked], asked[-1][1]
-        totals = {}
-        with self._engine.begin() as connection:
-            for key, more in sorted(
-                Counter(key_ids).items()
-            ):  # in one order everywhere, or two would wait for each other
-                n, start = connection.execute(self._count, {"key": key, "now": now, "more": more}).one()
-                totals[key] = n, start
-        return _numbered(key_ids, totals)
+        """One statement for each key, however many of its requests are at hand; in one order everywhere, or two would wait for each other."""
+        now = asked[-1][1]
+        counts = dict(sorted(Counter(key for key, _ in asked).items()))
+        answers = await asyncio.gather(*(
+            self._store.select_soon(COUNT, key=key, now=now, more=more) for key, more in counts.items()
+        ))  # fmt: skip
+        totals = {key: (n, start) for key, [(n, start)] in zip(counts, answers, strict=True)}
+        return _numbered([key for key, _ in asked], totals)
 
     def write(self, notes: Notes) -> None:
         if any(rows for _, rows in notes):
-            with self._engine.begin() as connection:
+            with self._store.engine.begin() as connection:
                 for sql, rows in notes:
                     if rows:
                         connection.execute(sa.text(sql), list(rows))
@@ -311,7 +307,11 @@ class SharedBook:
         """PostgreSQL does that by itself."""
 
     def close(self) -> None:
-        """The engine is not ours."""
+        """The store is not ours."""
+
+
+def _found(rows: list[tuple[Any, ...]]) -> Row | None:
+    return dict(zip(COLUMNS, rows[0], strict=True)) if rows else None
 
 
 def open_book(store: Store) -> Book:

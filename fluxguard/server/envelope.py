@@ -18,7 +18,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from fluxguard.server import problems
 from fluxguard.server.asking import request_id
+from fluxguard.server.line import LineBroke
 from fluxguard.server.problems import MEDIA, Problem
+from fluxguard.server.tally import Unwritable
 
 LARGEST = 8 << 20  # bytes of a body for the API
 LARGEST_FORM = 256 << 10  # of a form
@@ -159,7 +161,12 @@ def _told(error: Exception) -> Problem:
         )
     if isinstance(
         error,
-        sa.exc.OperationalError | sa.exc.InterfaceError | sa.exc.TimeoutError | sqlite3.OperationalError,
+        sa.exc.OperationalError
+        | sa.exc.InterfaceError
+        | sa.exc.TimeoutError
+        | sqlite3.OperationalError
+        | LineBroke
+        | Unwritable,
     ):
         log.error("the database can't be used: %s", _reason(error))
         return problems.busy()

@@ -39,6 +39,10 @@ class Busy(Exception):
     """Another process writes."""
 
 
+class Unwritable(Exception):
+    """The file can't grow: the disk is full."""
+
+
 class Tally:
     """The counts of one platform. path: of the file, made where there is none. begun: what `windows` has for a key's id."""
 
@@ -54,7 +58,7 @@ class Tally:
             fcntl.flock(self._fd, fcntl.LOCK_UN)
 
     def count(self, row: int, key_id: str, now: int) -> Count:
-        """One request more. row: the number of the key's row. Raises: Busy; OSError where the disk is full."""
+        """One request more. row: the number of the key's row. Raises: Busy, Unwritable."""
         mark, at = _mark(key_id), HEAD + row * RECORD.size
         with self._alone():
             if at + RECORD.size > len(self._memory):
@@ -117,8 +121,12 @@ def _prepare(fd: int) -> None:
 def _zeros(fd: int, start: int, end: int) -> None:
     for at in range(start, end, FIRST):
         part = min(FIRST, end - at)
-        if os.pwrite(fd, bytes(part), at) != part:
-            raise OSError(28, os.strerror(28))
+        try:
+            written = os.pwrite(fd, bytes(part), at)
+        except OSError as error:
+            raise Unwritable(error.strerror) from None
+        if written != part:
+            raise Unwritable("No space left on device")
 
 
 def _machine_start() -> bytes:

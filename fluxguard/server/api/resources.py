@@ -79,9 +79,7 @@ async def list_scenarios(request: Request, project_id: str = "") -> Response:
     guest = await admitted(request, "read_scenarios", "pull_scenarios", project_id)
     platform: Platform = request.app.state.platform
     sql = LIST_ONE if project_id else LIST
-    rows = await off_loop(
-        platform, lambda: platform.store.select(sql, workspace=guest.workspace, project=project_id)
-    )
+    rows = await platform.store.select_soon(sql, workspace=guest.workspace, project=project_id)
     found = ",".join([_listed(row) for row in rows if _may(guest, row[1])])
     return Response(f"[{found}]".encode(), media_type="application/json")
 
