@@ -50,7 +50,10 @@ def create_app(platform: Platform) -> FastAPI:
     app.add_exception_handler(Problem, _problem)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)
-    app.add_middleware(ShortWay, ways={"/api/scenarios": resources.list_scenarios_at_once})
+    app.add_middleware(ShortWay, ways={
+        "/api/scenarios": resources.list_scenarios_at_once, "/api/projects": resources.list_projects,
+        "/api/workspaces": resources.list_workspaces,
+    })  # fmt: skip
     app.add_middleware(Envelope)
     describe(app)
     return app
@@ -59,19 +62,20 @@ def create_app(platform: Platform) -> FastAPI:
 @contextlib.asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     gate = app.state.gate = Gate(app.state.platform)
-    writing = asyncio.create_task(_write_counts(gate))
+    ending = asyncio.Event()
+    writing = asyncio.create_task(_write_counts(gate, ending))
     try:
         yield
     finally:
-        writing.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await writing
+        ending.set()  # a writing that is cut short would be written by half, or twice
+        await writing
         gate.close()
 
 
-async def _write_counts(gate: Gate) -> None:
-    while True:
-        await asyncio.sleep(FLUSH)
+async def _write_counts(gate: Gate, ending: asyncio.Event) -> None:
+    while not ending.is_set():
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(ending.wait(), FLUSH)
         try:
             await gate.flush_soon()
         except Exception:

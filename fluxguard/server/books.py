@@ -50,6 +50,7 @@ COPY = """
 PATIENCE = 5.0  # seconds that a writer waits for another one
 PAUSE = 0.0005  # between two tries; SQLite's own handler would sleep up to a tenth of a second
 LONG_LOG = 20_000  # pages of the write-ahead log from which a checkpoint waits for its end
+PORTION = 100  # rows of a kind in one transaction beside the requests: about two milliseconds
 MOST_KNOWN = 10_000  # keys whose rows are kept in memory
 
 
@@ -74,6 +75,20 @@ class Gathered:
     uses: Counter[tuple[str, int, str, str, str, str]]
     last: dict[str, tuple[int, tuple[str, str, str, str]]]
     refusals: Counter[tuple[int, str, str, str]]
+
+    def portions(self, size: int) -> list[Gathered]:
+        """The same in pieces, each short enough to be written between two requests."""
+        uses, refusals = list(self.uses.items()), list(self.refusals.items())
+        last = list(self.last.items())
+        longest = max(len(uses), len(refusals), len(last))
+        return [
+            Gathered(
+                Counter(dict(uses[at : at + size])),
+                dict(last[at : at + size]),
+                Counter(dict(refusals[at : at + size])),
+            )
+            for at in range(0, longest, size)
+        ]
 
     def notes(self) -> Notes:
         """As statements, their rows in one order everywhere: two processes would wait for each other otherwise."""
@@ -164,22 +179,21 @@ class SqliteBook:
         return self._tally.count(row["rowid"], row["id"], now)
 
     def write(self, notes: Notes) -> None:
-        notes = self._with_counts(notes)
+        notes = (*notes, (COPY, self._copies(len(self._counted))))
         _patiently(lambda: self._try_writing(notes))
 
     async def write_soon(self, notes: Notes) -> None:
-        notes = self._with_counts(notes)
+        notes = (*notes, (COPY, self._copies(PORTION)))
         await _patiently_soon(lambda: self._try_writing(notes))
 
-    def _with_counts(self, notes: Notes) -> Notes:
-        """And what the tally has for every key that was counted since the last time."""
-        counted, self._counted = self._counted, {}
+    def _copies(self, most: int) -> list[Mapping[str, Any]]:
+        """What the tally has for keys that were counted since the last time, and their order the same everywhere."""
         rows = []
-        for key, number in sorted(counted.items()):
-            count = self._tally.read(number, key)
-            if count is not None:
+        for _ in range(min(most, len(self._counted))):
+            key, number = self._counted.popitem()
+            if (count := self._tally.read(number, key)) is not None:
                 rows.append({"key": key, "n": count[0], "start": count[1]})
-        return (*notes, (COPY, rows))
+        return sorted(rows, key=lambda row: row["key"])
 
     def _try_writing(self, notes: Notes) -> None:
         if any(rows for _, rows in notes):

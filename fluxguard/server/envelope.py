@@ -20,7 +20,7 @@ from fluxguard.server import problems
 from fluxguard.server.asking import request_id
 from fluxguard.server.line import LineBroke
 from fluxguard.server.problems import MEDIA, Problem
-from fluxguard.server.tally import Unwritable
+from fluxguard.server.tally import Busy, Unwritable
 
 LARGEST = 8 << 20  # bytes of a body for the API
 LARGEST_FORM = 256 << 10  # of a form
@@ -166,6 +166,7 @@ def _told(error: Exception) -> Problem:
         | sa.exc.TimeoutError
         | sqlite3.OperationalError
         | LineBroke
+        | Busy
         | Unwritable,
     ):
         log.error("the database can't be used: %s", _reason(error))

@@ -5,6 +5,7 @@ What is only told later (how often, from where) is gathered in memory and writte
 
 from __future__ import annotations
 
+import asyncio
 import json
 import threading
 import time
@@ -16,7 +17,7 @@ from starlette.concurrency import run_in_threadpool
 
 from fluxguard import wire
 from fluxguard.server import life, problems
-from fluxguard.server.books import Gathered, Row, open_book
+from fluxguard.server.books import PORTION, Gathered, Row, open_book
 from fluxguard.server.platform import Platform
 from fluxguard.server.settings import HOUR
 from fluxguard.server.trail import Actor
@@ -212,13 +213,18 @@ class Gate:
             raise
 
     async def flush_soon(self) -> None:
-        """As `flush`, each second. On the embedded database in the loop: a thread would hold the write lock while it waits for its turn."""
-        gathered = self._taken()
-        try:
-            await self.book.write_soon(gathered.notes())
-        except Exception:
-            self._put_back(gathered)
-            raise
+        """As `flush`, each second, a portion at a time. On the embedded database in the loop: a thread would hold the write lock while it
+        waits for its turn."""
+        portions = self._taken().portions(PORTION)
+        while portions:
+            try:
+                await self.book.write_soon(portions[0].notes())
+            except Exception:
+                for one in portions:
+                    self._put_back(one)
+                raise
+            portions.pop(0)
+            await asyncio.sleep(0)
         if time.monotonic() - self._tidied > TIDYING:
             self._tidied = time.monotonic()
             await run_in_threadpool(self.book.tidy)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import socket
 from dataclasses import dataclass
@@ -121,4 +122,7 @@ def _must_be_free(where: Where) -> None:
 
 def application() -> FastAPI:
     """The application of one worker, by the settings of the environment."""
-    return create_app(open_platform(settings(public_url=os.environ.get("FLUXGUARD_PUBLIC_URL", ""))))
+    app = create_app(open_platform(settings(public_url=os.environ.get("FLUXGUARD_PUBLIC_URL", ""))))
+    gc.collect()
+    gc.freeze()  # what is here now stays: no search for garbage need go through it while requests wait
+    return app

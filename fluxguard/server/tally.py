@@ -21,6 +21,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
+from itertools import count
 from pathlib import Path
 
 from fluxguard.server.settings import HOUR
@@ -32,6 +33,7 @@ HEAD = 64  # bytes: the format, then the start of the machine that the records c
 FORMAT = b"fgtally1"
 FIRST = 64 << 10  # bytes
 TRIES = 50  # for the lock, at once, before others of this process go on
+PATIENCE = 5.0  # seconds for it that a reader waits
 Count = tuple[int, int]  # requests, and when their hour began
 
 
@@ -71,9 +73,9 @@ class Tally:
         return n, start
 
     def read(self, row: int, key_id: str) -> Count | None:
-        """What was counted; nothing where nobody has counted for the key since the machine started."""
+        """What was counted; nothing where nobody has counted for the key since the machine started. Raises: Busy, after a while."""
         mark, at = _mark(key_id), HEAD + row * RECORD.size
-        with self._alone():
+        with self._alone(PATIENCE):
             if at + RECORD.size > len(self._memory):
                 self._memory = mmap.mmap(self._fd, 0)
             if at + RECORD.size > len(self._memory):
@@ -82,21 +84,30 @@ class Tally:
         return (n, start) if whose == mark else None
 
     @contextmanager
-    def _alone(self) -> Iterator[None]:
+    def _alone(self, patience: float = 0.0) -> Iterator[None]:
         """No other thread and no other process counts meanwhile. A process that is killed lets go. Raises: Busy."""
         with self._threads:
-            for _ in range(TRIES):
-                try:
-                    fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    break
-                except BlockingIOError:
-                    time.sleep(0)  # the other one is at it for microseconds
-            else:
-                raise Busy
+            self._lock(patience)
             try:
                 yield
             finally:
                 fcntl.flock(self._fd, fcntl.LOCK_UN)
+
+    def _lock(self, patience: float) -> None:
+        """Whoever has it has it for microseconds, unless the system lets another process run meanwhile."""
+        end = 0.0
+        for tries in count():
+            try:
+                fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return
+            except BlockingIOError:
+                if tries < TRIES:
+                    time.sleep(0)
+                    continue
+            end = end or time.monotonic() + patience
+            if time.monotonic() >= end:
+                raise Busy
+            time.sleep(0.0005)
 
     def _grow(self, least: int) -> None:
         """Zeros to the end, which are really there: a hole in a mapped file would kill whoever fills it on a full disk."""
