@@ -50,7 +50,7 @@ COPY = """
 PATIENCE = 5.0  # seconds that a writer waits for another one
 PAUSE = 0.0005  # between two tries; SQLite's own handler would sleep up to a tenth of a second
 LONG_LOG = 20_000  # pages of the write-ahead log from which a checkpoint waits for its end
-PORTION = 100  # rows of a kind in one transaction beside the requests: about two milliseconds
+PORTION = 32  # rows of a kind in one transaction beside the requests: a millisecond or two
 MOST_KNOWN = 10_000  # keys whose rows are kept in memory
 
 

@@ -18,8 +18,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from fluxguard.server import problems
 from fluxguard.server.asking import request_id
-from fluxguard.server.line import LineBroke
 from fluxguard.server.problems import MEDIA, Problem
+from fluxguard.server.store import LineBroke
 from fluxguard.server.tally import Busy, Unwritable
 
 LARGEST = 8 << 20  # bytes of a body for the API

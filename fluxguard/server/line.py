@@ -18,6 +18,8 @@ from typing import Any
 import psycopg
 from psycopg import pq
 
+from fluxguard.server.store import LineBroke, LineLate
+
 LONGEST = 15.0  # seconds that an answer is waited for
 TEXT, BYTES = pq.Format.TEXT, pq.Format.BINARY
 Rows = list[tuple[Any, ...]]
@@ -32,14 +34,6 @@ READERS: Mapping[int, Callable[[bytes], Any]] = {
 }
 
 
-class LineBroke(Exception):
-    """The database did not answer, or not with rows. The text is the database's own first line."""
-
-
-class LineLate(LineBroke):
-    """The database is silent."""
-
-
 class Line:
     """One connection, of one event loop. What is asked in one turn of the loop travels together, and is one transaction.
 
@@ -47,9 +41,7 @@ class Line:
     """
 
     def __init__(self, connection: psycopg.Connection[Any]) -> None:
-        """connection: in autocommit mode; this line's own from now on."""
-        connection.execute("SET synchronous_commit = off")
-        connection.execute("SET client_encoding = 'UTF8'")
+        """connection: in autocommit mode, of UTF-8; this line's own from now on."""
         self.open = True
         self.loop = asyncio.get_running_loop()
         self._connection, self._pg = connection, connection.pgconn

@@ -86,6 +86,8 @@ def serve(database: str | None, where: Where, said: TextIO) -> int:
     try:
         with platform.store.read() as connection:
             owned = people.has_owner(connection)
+        if platform.settings.embedded:
+            platform.store.tally  # noqa: B018 - says now what would end each worker
         said.write(f"fluxguard: the key platform, on http://{where.host}:{where.port}\n")
         said.write(
             f"  database  {_without_password(platform.settings.database)}\n  secret    {platform.settings.secret}\n"

@@ -13,23 +13,34 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import psycopg
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
 from fluxguard.errors import FluxguardError, UsageError
-from fluxguard.server.line import Line, LineBroke, LineLate
 from fluxguard.server.settings import Settings
-from fluxguard.server.tally import Count, Tally
+from fluxguard.server.tally import Count, Tally, Unwritable
 from fluxguard.server.together import Together
+
+if TYPE_CHECKING:
+    import psycopg
+
+    from fluxguard.server.line import Line  # imported where it is used, for it needs PostgreSQL's driver
 
 BUSY = 15  # seconds that a writer waits for another one
 
 
 class StoreError(FluxguardError):
     """The database can't be reached, or is not what it should be."""
+
+
+class LineBroke(Exception):
+    """PostgreSQL did not answer a question of the event loop, or not with rows. The text is its own first line."""
+
+
+class LineLate(LineBroke):
+    """It is silent."""
 
 
 class Store:
@@ -115,6 +126,8 @@ class Store:
 
     async def _open_line(self, asked: Sequence[None]) -> list[Line]:
         """One new line for all who ask, unless those before have it already."""
+        from fluxguard.server.line import Line
+
         line = self._line
         if line is None or not line.open or line.loop is not asyncio.get_running_loop():
             connection = await asyncio.to_thread(self._connect)
@@ -124,19 +137,31 @@ class Store:
         return [line] * len(asked)
 
     def _connect(self) -> psycopg.Connection[Any]:
-        """A connection of its own, made as the engine makes them. Raises: LineBroke."""
+        """A connection of its own, made as the engine makes them; its counts don't wait for the disk. Raises: LineBroke."""
+        import psycopg
+
         _, how = self.engine.dialect.create_connect_args(self.engine.url)
         try:
-            return psycopg.connect(**how, autocommit=True)
+            connection = psycopg.connect(**how, autocommit=True)
+            connection.execute("SET synchronous_commit = off")
+            connection.execute("SET client_encoding = 'UTF8'")
         except psycopg.Error as error:
             raise LineBroke(str(error)) from None
+        return connection
 
     @property
     def tally(self) -> Tally:
-        """What keys have used of their quota, on the embedded database."""
+        """What keys have used of their quota, on the embedded database. Raises: StoreError where it can't be kept."""
+        path = f"{self.settings.path}-tally"
         with self._one_tally:
             if self._tally is None:
-                self._tally = Tally(f"{self.settings.path}-tally", self._copied)
+                try:
+                    self._tally = Tally(path, self._copied)
+                except (OSError, Unwritable) as error:
+                    raise StoreError(
+                        f"Requests can't be counted in {path}: {error}",
+                        "Check whose file it is, and the disk.",
+                    ) from None
         return self._tally
 
     def _copied(self, key_id: str) -> Count | None:

@@ -17,8 +17,9 @@ import pytest
 import sqlalchemy as sa
 
 from fluxguard.server import tally
-from fluxguard.server.line import Line, LineBroke, LineLate
+from fluxguard.server.line import Line
 from fluxguard.server.settings import HOUR
+from fluxguard.server.store import LineBroke, LineLate
 from fluxguard.server.tally import Busy, Tally, Unwritable
 from tests.server.conftest import House, empty_database
 from tests.server.real import Server
@@ -217,6 +218,17 @@ def test_a_database_that_is_locked_keeps_no_known_key_out(server: Server) -> Non
         for _ in range(3):
             server.ask("GET", "/api/scenarios", 200)
         connection.execute("ROLLBACK")
+
+
+def test_a_count_that_can_not_be_kept_is_said_at_the_start(server: Server) -> None:
+    server.stop()
+    tallied = server.folder / "server" / "platform.db-tally"
+    tallied.unlink()
+    tallied.mkdir()
+    done = server.command("serve", "--port", "1")
+    assert done.returncode == 2
+    assert "platform.db-tally" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 # The line to PostgreSQL.
