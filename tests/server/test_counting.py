@@ -226,7 +226,7 @@ def test_a_count_that_can_not_be_kept_is_said_at_the_start(server: Server) -> No
     tallied.unlink()
     tallied.mkdir()
     done = server.command("serve", "--port", "1")
-    assert done.returncode == 2
+    assert done.returncode == 3
     assert "platform.db-tally" in done.stderr
     assert "Traceback" not in done.stderr
 
