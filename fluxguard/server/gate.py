@@ -87,7 +87,7 @@ class Gate:
         self._lock = threading.Lock()
         self._tidied = time.monotonic()
 
-    def recognise(self, key: str, address: str, user_agent: str) -> Caller:
+    def recognise(self, key: str, address: str) -> Caller:
         """The key behind a request that is no use of it, so nothing about the key changes.
 
         Raises: Problem 401, with how the key ended only for whoever holds all of it.

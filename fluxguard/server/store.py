@@ -112,9 +112,8 @@ class Store:
             return await (await self._line_of_loop()).ask(sql, values)
         except LineLate:
             raise
-        except (
-            LineBroke
-        ):  # it was cut since the last question; a request that counts twice for that errs on the strict side
+        except LineBroke:
+            # Cut since the last question, most likely. A request that counts twice for that errs on the strict side.
             return await (await self._line_of_loop()).ask(sql, values)
 
     async def _line_of_loop(self) -> Line:
