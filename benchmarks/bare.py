@@ -23,6 +23,12 @@ async def scenarios(project_id: str = "") -> list[dict[str, Any]]:
     return ANSWER
 
 
+@app.get("/api/bundles")
+async def bundles(project_id: str = "", scenario_id: str = "", limit: int = 20) -> list[dict[str, Any]]:
+    """The same JSON each time."""
+    return ANSWER
+
+
 if __name__ == "__main__":
     import uvicorn
 

@@ -15,14 +15,13 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
-from starlette.routing import Route
 from starlette.staticfiles import StaticFiles
 
 import fluxguard
 from fluxguard.server import chores, problems, trouble
 from fluxguard.server.api import audit, keys, leaks, machines, resources, vendor
 from fluxguard.server.description import describe
-from fluxguard.server.envelope import Envelope
+from fluxguard.server.envelope import Envelope, ShortWay
 from fluxguard.server.gate import Gate
 from fluxguard.server.pages import keys as console_keys
 from fluxguard.server.pages import others, signing
@@ -56,7 +55,10 @@ def create_app(platform: Platform) -> FastAPI:
     app.add_exception_handler(HTTPException, _http)
     for kind in (sa.exc.SQLAlchemyError, sqlite3.Error):
         app.add_exception_handler(kind, _trouble)
-    app.router.routes.insert(0, Route("/api/scenarios", resources.list_scenarios_at_once, methods=["GET"]))
+    app.add_middleware(ShortWay, ways={
+        "/api/scenarios": resources.list_scenarios_at_once, "/api/projects": resources.list_projects,
+        "/api/workspaces": resources.list_workspaces,
+    })  # fmt: skip
     app.add_middleware(Envelope)
     describe(app)
     return app
@@ -65,14 +67,17 @@ def create_app(platform: Platform) -> FastAPI:
 @contextlib.asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     gate = app.state.gate = Gate(app.state.platform)
-    beside = [asyncio.create_task(_write_counts(gate)), asyncio.create_task(_do_chores(app.state.platform))]
+    ending = asyncio.Event()
+    writing = asyncio.create_task(_write_counts(gate, ending))
+    doing = asyncio.create_task(_do_chores(app.state.platform))
     try:
         yield
     finally:
-        for task in beside:
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
+        doing.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await doing
+        ending.set()  # a writing that is cut short would be written by half, or twice
+        await writing
         gate.close()
 
 
@@ -82,10 +87,11 @@ async def _do_chores(platform: Platform) -> None:
         await run_in_threadpool(chores.turn, platform)
 
 
-async def _write_counts(gate: Gate) -> None:
+async def _write_counts(gate: Gate, ending: asyncio.Event) -> None:
     written = True
-    while True:
-        await asyncio.sleep(FLUSH)
+    while not ending.is_set():
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(ending.wait(), FLUSH)
         try:
             await gate.flush_soon()
             written = True

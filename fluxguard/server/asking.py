@@ -54,7 +54,12 @@ def _address(text: str) -> str:
 
 
 def agent_of(request: Request) -> str:
-    return veiled(request.headers.get("user-agent", "")[:1000])[:200]
+    return _agent(request.headers.get("user-agent", "")[:1000])
+
+
+@lru_cache(1024)
+def _agent(text: str) -> str:
+    return veiled(text)[:200]
 
 
 def bearer(request: Request) -> str:
@@ -97,9 +102,8 @@ def principal(request: Request, platform: Platforms, gate: Gates) -> Principal:
     if value.startswith(LOGIN):
         return _person(platform, value, request)
     visit = Visit(address, agent, "manage_keys")
-    caller = gate.count(gate.recognise(value, address, agent), visit)
-    gate.note(caller, visit)
-    request.state.rate = caller.headers
+    caller = gate.enter(value, visit)
+    request.state.rate = caller.fields
     actor = Actor(f"key:{caller.id}", caller.workspace, address, agent, request.state.request_id)
     return Principal(actor, "key", caller.permissions, caller.projects, caller)
 
@@ -167,7 +171,7 @@ async def admitted(request: Request, permission: str, operation: str, project: s
     gate: Gate = request.app.state.gate
     visit = Visit(address_of(request), agent_of(request), operation, project)
     caller = await gate.admit(value, visit, permission)
-    request.state.rate = caller.headers
+    request.state.rate = caller.fields
     actor = Actor(
         f"key:{caller.id}", caller.workspace, visit.address, visit.user_agent, request.state.request_id
     )

@@ -1,62 +1,31 @@
-"""The way of every request that carries a key: recognised, judged, counted. A few statements of SQL, and no state of its own.
+"""The way of every request that carries a key: recognised, judged, counted. No state of its own; see books.py for what is asked.
 
-What decides (state, quota) is read from and written to the database at each request, so it holds for every worker. What is only
-told later (how often, from where) is gathered in memory and written each second.
+What is only told later (how often, from where) is gathered in memory and written each second.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
-import sqlite3
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from functools import lru_cache
 
-import sqlalchemy as sa
 from starlette.concurrency import run_in_threadpool
 
 from fluxguard import wire
 from fluxguard.server import life, problems
+from fluxguard.server.books import PORTION, Gathered, Row, open_book
 from fluxguard.server.platform import Platform
 from fluxguard.server.settings import HOUR
-from fluxguard.server.together import Together
 from fluxguard.server.trail import Actor
 
-T = TypeVar("T")
 MINUTE = 60_000
 FIRST_USE = frozenset({"pending", "active", "grace"})
-COLUMNS = (
-    "id", "workspace_id", "name", "state", "permissions", "scope", "hourly_limit", "expires_at", "confirmed_at",
-    "pending_until", "ends_at", "ended_at", "quarantine",
-)  # fmt: skip
-FIND = f"SELECT {', '.join(COLUMNS)} FROM keys WHERE lookup = :lookup"  # noqa: S608
-# One row a key: the hour (in milliseconds, as settings.HOUR) begins with its first request. A clock that is set back neither
-# gives a fresh hour nor makes the one that is running longer.
-COUNT = """
-    INSERT INTO windows (key_id, start, n) VALUES (:key, :now, :more) ON CONFLICT (key_id) DO UPDATE SET
-        n = CASE WHEN excluded.start - windows.start >= 3600000 THEN excluded.n ELSE windows.n + excluded.n END,
-        start = CASE WHEN excluded.start - windows.start >= 3600000 OR excluded.start < windows.start
-            THEN excluded.start ELSE windows.start END
-    RETURNING n, start
-"""
-PATIENCE = 5.0  # seconds that counting waits for another writer
-PAUSE = 0.0005  # between two tries; SQLite's own handler would sleep up to a tenth of a second
 MOST_KEPT = 100_000  # counts that are kept in memory while the database can't be written
 TIDYING = 10.0  # seconds between checkpoints
-LONG_LOG = 20_000  # pages of the write-ahead log from which a checkpoint waits for its end
-
-
-def _adding(table: str, names: Sequence[str]) -> str:
-    """SQL that adds to a count, whether it stands there yet or not."""
-    return (
-        f"INSERT INTO {table} ({', '.join(names)}, n) VALUES ({', '.join(f':{name}' for name in names)}, :n) "  # noqa: S608
-        f"ON CONFLICT ({', '.join(names)}) DO UPDATE SET n = {table}.n + excluded.n"
-    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,13 +53,17 @@ class Caller:
     quarantined: bool = False
 
     @property
-    def headers(self) -> dict[str, str]:
-        """The RateLimit fields (draft-ietf-httpapi-ratelimit-headers-10)."""
+    def fields(self) -> tuple[tuple[bytes, bytes], ...]:
+        """The RateLimit fields of an answer (draft-ietf-httpapi-ratelimit-headers-10)."""
         left = max(0, self.limit - self.used)
-        return {
-            "RateLimit-Policy": f'"key-hour";q={self.limit};w=3600',
-            "RateLimit": f'"key-hour";r={left};t={self.reset}',
-        }
+        return (
+            (b"ratelimit-policy", b'"key-hour";q=%d;w=3600' % self.limit),
+            (b"ratelimit", b'"key-hour";r=%d;t=%d' % (left, self.reset)),
+        )
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {name.decode(): value.decode() for name, value in self.fields}
 
     def must(self, permission: str, project: str | None = None) -> None:
         """Raises: Problem 403 without the permission; 404 for a project outside of the scope, as for one that is not there."""
@@ -102,274 +75,46 @@ class Caller:
             raise problems.not_found()
 
 
-USED = _adding("uses", ("key_id", "minute", "operation", "project_id", "address", "user_agent"))
-REFUSED = _adding("refusals", ("minute", "address", "key_id", "reason"))
-LAST_USED = "UPDATE keys SET last_used_at = :moment, last_used = :how WHERE id = :key"
-Notes = Sequence[tuple[str, Sequence[Mapping[str, Any]]]]
-
-
-@dataclass(frozen=True, slots=True)
-class Gathered:
-    """What is told later: how often keys were used and refused, and how each was used last."""
-
-    uses: Counter[tuple[str, int, str, str, str, str]]
-    last: dict[str, tuple[int, tuple[str, str, str, str]]]
-    refusals: Counter[tuple[int, str, str, str]]
-
-
-def _notes(gathered: Gathered) -> Notes:
-    """As statements, their rows in one order everywhere: two processes would wait for each other otherwise."""
-    used = ("key_id", "minute", "operation", "project_id", "address", "user_agent")
-    refused = ("minute", "address", "key_id", "reason")
-    return (
-        (USED, [{**dict(zip(used, what, strict=True)), "n": n} for what, n in sorted(gathered.uses.items())]),
-        (REFUSED, [{**dict(zip(refused, what, strict=True)), "n": n} for what, n in sorted(gathered.refusals.items())]),
-        (LAST_USED, [
-            {"key": key, "moment": at, "how": _told(how)} for key, (at, how) in sorted(gathered.last.items())
-        ]),
-    )  # fmt: skip
-
-
-class Book(Protocol):
-    """The two statements of the hot path on one kind of database."""
-
-    def find(self, lookup: bytes) -> Mapping[str, Any] | None: ...
-
-    def count(self, key_ids: Sequence[str], now: int) -> list[tuple[int, int]]:
-        """One request more for each; a key may be named more than once. Returns for each the number, and when its hour began."""
-
-    async def count_soon(self, key_ids: Sequence[str], now: int) -> list[tuple[int, int]]: ...
-
-    def write(self, notes: Notes) -> None:
-        """Several statements, each for several rows, in one transaction."""
-
-    async def write_soon(self, notes: Notes) -> None: ...
-
-    def tidy(self) -> None: ...
-
-    def close(self) -> None: ...
-
-
-class Busy(Exception):
-    """Another process writes."""
-
-
-class SqliteBook:
-    """On the embedded database: straight to the driver, one connection that reads and one that counts.
-
-    `synchronous=NORMAL` is enough for a counter: a crash of the machine may forget the last requests of an hour, never a change.
-    Checkpoints are no business of a request: `tidy` makes them.
-    """
-
-    def __init__(self, path: str) -> None:
-        self._reading, self._counting = _raw(path, 5), _raw(path, 0)
-        self._tidying = _raw(path, 5)
-        self._read_lock, self._count_lock = threading.Lock(), threading.Lock()
-
-    def find(self, lookup: bytes) -> Mapping[str, Any] | None:
-        with self._read_lock:
-            row = self._reading.execute(FIND, {"lookup": lookup}).fetchone()
-        return None if row is None else dict(zip(COLUMNS, row, strict=True))
-
-    def count(self, key_ids: Sequence[str], now: int) -> list[tuple[int, int]]:
-        return _patiently(lambda: self._try_counting(key_ids, now))
-
-    async def count_soon(self, key_ids: Sequence[str], now: int) -> list[tuple[int, int]]:
-        return await _patiently_soon(lambda: self._try_counting(key_ids, now))
-
-    def write(self, notes: Notes) -> None:
-        _patiently(lambda: self._try_writing(notes))
-
-    async def write_soon(self, notes: Notes) -> None:
-        await _patiently_soon(lambda: self._try_writing(notes))
-
-    def _try_writing(self, notes: Notes) -> None:
-        if any(rows for _, rows in notes):
-            with self._transaction() as connection:
-                for sql, rows in notes:
-                    connection.executemany(sql, rows)
-
-    def _try_counting(self, key_ids: Sequence[str], now: int) -> list[tuple[int, int]]:
-        counts = Counter(key_ids)
-        with self._transaction(len(counts) > 1) as connection:
-            totals = {key: _row(connection.execute, key, now, more) for key, more in counts.items()}
-        return _numbered(key_ids, totals)
-
-    @contextmanager
-    def _transaction(self, several: bool = True) -> Iterator[sqlite3.Connection]:
-        """Raises: Busy where another process writes. several: False for one statement, which is a transaction by itself."""
-        with self._count_lock:
-            try:
-                if several:
-                    self._counting.execute("BEGIN IMMEDIATE")
-                yield self._counting
-                if several:
-                    self._counting.execute("COMMIT")
-            except BaseException as error:
-                if self._counting.in_transaction:
-                    self._counting.execute("ROLLBACK")
-                code = error.sqlite_errorcode & 0xFF if isinstance(error, sqlite3.OperationalError) else 0
-                if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
-                    raise Busy from None
-                raise
-
-    def tidy(self) -> None:
-        """Carries the write-ahead log over into the database; where the log grew long under load, to its very end."""
-        _, pages, _ = self._tidying.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
-        if pages > LONG_LOG:
-            self._tidying.execute("PRAGMA wal_checkpoint(RESTART)").fetchone()
-
-    def close(self) -> None:
-        for connection in (self._reading, self._counting, self._tidying):
-            connection.close()
-
-
-def _tries() -> Iterator[None]:
-    """One turn for each try while another process writes. Raises: Problem 503 when that takes too long."""
-    end = time.monotonic() + PATIENCE
-    while True:
-        yield
-        if time.monotonic() > end:
-            raise problems.busy()
-
-
-def _patiently(work: Callable[[], T]) -> T:
-    """Tries until no other process writes. Raises: Problem 503."""
-    for _ in _tries():
-        try:
-            return work()
-        except Busy:
-            time.sleep(PAUSE)
-    raise AssertionError("the tries end with a return or a problem")
-
-
-async def _patiently_soon(work: Callable[[], T]) -> T:
-    """As `_patiently`, on the event loop, which has other things to do meanwhile."""
-    for _ in _tries():
-        try:
-            return work()
-        except Busy:
-            await asyncio.sleep(PAUSE)
-    raise AssertionError("the tries end with a return or a problem")
-
-
-def _raw(path: str, timeout: float) -> sqlite3.Connection:
-    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=timeout)
-    connection.execute("PRAGMA synchronous=NORMAL")
-    connection.execute("PRAGMA wal_autocheckpoint=0")
-    return connection
-
-
-def _row(run: Callable[..., sqlite3.Cursor], key: str, now: int, more: int) -> tuple[int, int]:
-    n, start = run(COUNT, {"key": key, "now": now, "more": more}).fetchall()[0]
-    return n, start
-
-
-def _numbered(key_ids: Sequence[str], totals: Mapping[str, tuple[int, int]]) -> list[tuple[int, int]]:
-    """Each request's own number, where several of one key were counted at once: the first to come has the lowest."""
-    left = Counter(key_ids)
-    numbers = []
-    for key in key_ids:
-        left[key] -= 1
-        n, start = totals[key]
-        numbers.append((n - left[key], start))
-    return numbers
-
-
-class SharedBook:
-    """On PostgreSQL, through the engine's pool; in threads, for each statement travels."""
-
-    def __init__(self, engine: sa.Engine) -> None:
-        self._engine = engine
-        self._find, self._count = sa.text(FIND), sa.text(COUNT)
-
-    def find(self, lookup: bytes) -> Mapping[str, Any] | None:
-        with self._engine.connect() as connection:
-            row = connection.execute(self._find, {"lookup": lookup}).mappings().first()
-        return None if row is None else dict(row)
-
-    def count(self, key_ids: Sequence[str], now: int) -> list[tuple[int, int]]:
-        totals = {}
-        with self._engine.begin() as connection:
-            for key, more in sorted(
-                Counter(key_ids).items()
-            ):  # in one order everywhere, or two would wait for each other
-                n, start = connection.execute(self._count, {"key": key, "now": now, "more": more}).one()
-                totals[key] = n, start
-        return _numbered(key_ids, totals)
-
-    async def count_soon(self, key_ids: Sequence[str], now: int) -> list[tuple[int, int]]:
-        return await run_in_threadpool(self.count, key_ids, now)
-
-    def write(self, notes: Notes) -> None:
-        if any(rows for _, rows in notes):
-            with self._engine.begin() as connection:
-                for sql, rows in notes:
-                    if rows:
-                        connection.execute(sa.text(sql), list(rows))
-
-    async def write_soon(self, notes: Notes) -> None:
-        await run_in_threadpool(self.write, notes)
-
-    def tidy(self) -> None:
-        """PostgreSQL does that by itself."""
-
-    def close(self) -> None:
-        """The engine is not ours."""
-
-
 class Gate:
     """Lets requests in, or raises a Problem."""
 
     def __init__(self, platform: Platform) -> None:
         self.platform = platform
-        self.book: Book = (
-            SqliteBook(platform.settings.path)
-            if platform.settings.embedded
-            else SharedBook(platform.store.engine)
-        )
+        self.book = open_book(platform.store)
         self._uses: Counter[tuple[str, int, str, str, str, str]] = Counter()
         self._last: dict[str, tuple[int, tuple[str, str, str, str]]] = {}
         self._refusals: Counter[tuple[int, str, str, str]] = Counter()
         self._lock = threading.Lock()
-        self._counts = Together(self._count_these)
         self._tidied = time.monotonic()
 
-    def recognise(self, key: str, address: str, user_agent: str, *, peek: bool = False) -> Caller:
-        """The key behind a request. peek: asking is no use, so nothing about the key changes.
+    def recognise(self, key: str, address: str) -> Caller:
+        """The key behind a request that is no use of it, so nothing about the key changes.
 
         Raises: Problem 401, with how the key ended only for whoever holds all of it.
         """
-        now = self.platform.now()
-        if not wire.well_formed(key):
-            self._refuse(now, address, "", "malformed")
-            raise problems.invalid_key("malformed")
-        row = self.book.find(self.platform.vault.lookup(key.encode()))
-        if row is None:
-            self._refuse(now, address, "", "unknown")
-            raise problems.invalid_key("unknown")
-        state = life.state_of(row, now)
-        if (state == "pending" and not peek) or (
-            state in ("active", "grace") and row["confirmed_at"] is None and not peek
-        ):
-            row = self._first_use(row["id"], row["workspace_id"], address, user_agent)
-            state = life.state_of(row, now)
-        if state == "pending":
-            return _caller(row)
-        if state not in wire.ALIVE:
-            self._refuse(now, address, row["id"], state)
-            raise problems.invalid_key(state, row["ended_at"] or row["ends_at"] or row["expires_at"])
-        if state == "quarantined" and not peek:
-            self._contained(row, now, address, user_agent)
+        row = self._known(self.book.find(self._lookup(key)), key, address)
+        if life.state_of(row, self.platform.now()) != "pending":
+            self._must_live(row, address)
         return _caller(row)
 
+    def enter(self, key: str, visit: Visit) -> Caller:
+        """A request of a key that handles keys: recognised, counted, noted down. Raises: Problem 401, 403 in quarantine, 429."""
+        row = self._known(self.book.find(self._lookup(key)), key, visit.address)
+        row = self._let_in(self._used(row, visit) if self._is_new(row) else row, visit)
+        caller = self._judged(row, visit, *self.book.count(row, self.platform.now()))
+        self.note(caller, visit)
+        return caller
+
     async def admit(self, key: str, visit: Visit, permission: str) -> Caller:
-        """The whole way of a metered request: recognised, counted, allowed, noted down.
+        """The whole way of a metered request, on the event loop: recognised, counted, allowed, noted down.
 
         Raises: Problem 401, 403, 404 for a project out of scope, 429.
         """
-        caller = await self._recognised(key, visit)
-        caller = self._judged(caller, visit, *await self._counts.ask(caller.id))
+        row = self._known(await self.book.find_soon(self._lookup(key)), key, visit.address)
+        if self._is_new(row):
+            row = await run_in_threadpool(self._used, row, visit)
+        row = self._let_in(row, visit)
+        caller = self._judged(row, visit, *await self.book.count_soon(row, self.platform.now()))
         try:
             caller.must(permission, visit.project or None)
         except problems.Problem as problem:
@@ -379,31 +124,57 @@ class Gate:
         self.note(caller, visit)
         return caller
 
-    async def _recognised(self, key: str, visit: Visit) -> Caller:
-        if self.platform.settings.embedded:
-            return self.recognise(key, visit.address, visit.user_agent)
-        return await run_in_threadpool(self.recognise, key, visit.address, visit.user_agent)
+    def _lookup(self, key: str) -> bytes:
+        return self.platform.vault.lookup(key.encode())
 
-    async def _count_these(self, key_ids: Sequence[str]) -> list[tuple[int, int]]:
-        return await self.book.count_soon(key_ids, self.platform.now())
+    def _known(self, row: Row | None, key: str, address: str) -> Row:
+        """Raises: Problem 401 for what is no key, or no key of ours."""
+        if row is None:
+            reason = "unknown" if wire.well_formed(key) else "malformed"
+            self._refuse(self.platform.now(), address, "", reason)
+            raise problems.invalid_key(reason)
+        return row
 
-    def count(self, caller: Caller, visit: Visit) -> Caller:
-        """Counts one request against the hour's quota. Raises: Problem 429 when it is used up."""
-        return self._judged(caller, visit, *self.book.count([caller.id], self.platform.now())[0])
+    def _is_new(self, row: Row) -> bool:
+        """Whether nobody has confirmed the key yet, and this use will."""
+        return row["confirmed_at"] is None and life.state_of(row, self.platform.now()) in FIRST_USE
 
-    def _judged(self, caller: Caller, visit: Visit, n: int, start: int) -> Caller:
+    def _used(self, row: Row, visit: Visit) -> Row:
+        """The row of a key that nobody has confirmed yet, after its first use: whoever uses it, has it."""
+        actor = Actor(f"key:{row['id']}", row["workspace_id"], visit.address, visit.user_agent)
+        with self.platform.store.write() as connection:
+            now = life.find(connection, row["workspace_id"], row["id"], lock=True)
+            if life.state_of(now, self.platform.now()) in wire.ALIVE | {"pending"}:
+                now = life.confirm(connection, self.platform, actor, now, "use")
+            return {**row, **now}
+
+    def _let_in(self, row: Row, visit: Visit) -> Row:
+        """Raises: Problem 401 for a key that has ended, 403 for one in quarantine that somebody else uses."""
+        now = self.platform.now()
+        if self._must_live(row, visit.address) == "quarantined":
+            self._contained(row, now, visit.address, visit.user_agent)
+        return row
+
+    def _must_live(self, row: Row, address: str) -> str:
+        """The key's state. Raises: Problem 401."""
+        now = self.platform.now()
+        state = life.state_of(row, now)
+        if state not in wire.ALIVE:
+            self._refuse(now, address, row["id"], state)
+            raise problems.invalid_key(state, row["ended_at"] or row["ends_at"] or row["expires_at"])
+        return state
+
+    def _judged(self, row: Row, visit: Visit, n: int, start: int) -> Caller:
+        """The caller with its quota. Raises: Problem 429 when it is used up."""
         now = self.platform.now()
         reset = max(1, -(-(start + HOUR - now) // 1000))
-        counted = Caller(
-            caller.id, caller.workspace, caller.name, caller.permissions, caller.projects, caller.limit, n, reset,
-            caller.quarantined,
-        )  # fmt: skip
+        caller = _caller(row, n, reset)
         if n > caller.limit:
             self._refuse(now, visit.address, caller.id, "quota")
             problem = problems.limited(caller.limit, n, reset)
-            problem.headers.update(counted.headers)
+            problem.headers.update(caller.headers)
             raise problem
-        return counted
+        return caller
 
     def note(self, caller: Caller, visit: Visit) -> None:
         """What the key was used for, to be written within a second."""
@@ -413,15 +184,7 @@ class Gate:
             self._uses[(caller.id, now // MINUTE, *how)] += 1
             self._last[caller.id] = now, how
 
-    def _first_use(self, key_id: str, workspace: str, address: str, user_agent: str) -> Mapping[str, Any]:
-        actor = Actor(f"key:{key_id}", workspace, address, user_agent)
-        with self.platform.store.write() as connection:
-            row = life.find(connection, workspace, key_id, lock=True)
-            if life.state_of(row, self.platform.now()) in wire.ALIVE | {"pending"}:
-                return life.confirm(connection, self.platform, actor, row, "use")
-            return row
-
-    def _contained(self, row: Mapping[str, Any], now: int, address: str, user_agent: str) -> None:
+    def _contained(self, row: Row, now: int, address: str, user_agent: str) -> None:
         """A quarantined key goes on for those that it names, and for nobody else."""
         terms = json.loads(row["quarantine"])
         until = terms.get("until")
@@ -444,19 +207,24 @@ class Gate:
         """Writes what was gathered. What can't be written now is kept for the next time."""
         gathered = self._taken()
         try:
-            self.book.write(_notes(gathered))
+            self.book.write(gathered.notes())
         except Exception:
             self._put_back(gathered)
             raise
 
     async def flush_soon(self) -> None:
-        """As `flush`, each second. On the embedded database in the loop: a thread would hold the write lock while it waits for its turn."""
-        gathered = self._taken()
-        try:
-            await self.book.write_soon(_notes(gathered))
-        except Exception:
-            self._put_back(gathered)
-            raise
+        """As `flush`, each second, a portion at a time. On the embedded database in the loop: a thread would hold the write lock while it
+        waits for its turn."""
+        portions = self._taken().portions(PORTION)
+        while portions:
+            try:
+                await self.book.write_soon(portions[0].notes())
+            except Exception:
+                for one in portions:
+                    self._put_back(one)
+                raise
+            portions.pop(0)
+            await asyncio.sleep(0)
         if time.monotonic() - self._tidied > TIDYING:
             self._tidied = time.monotonic()
             await run_in_threadpool(self.book.tidy)
@@ -479,17 +247,20 @@ class Gate:
         self.book.close()
 
 
-def _caller(row: Mapping[str, Any]) -> Caller:
-    permissions = frozenset(row["permissions"].split())
-    if row["quarantine"]:
-        permissions -= frozenset(json.loads(row["quarantine"]).get("drop_permissions", ()))
-    scope: str = row["scope"]
+def _caller(row: Row, used: int = 0, reset: int = 0) -> Caller:
     return Caller(
-        row["id"], row["workspace_id"], row["name"], permissions, None if scope == "all" else frozenset(scope.split()),
-        row["hourly_limit"], quarantined=row["quarantine"] is not None,
+        row["id"], row["workspace_id"], row["name"], _permissions(row["permissions"], row["quarantine"]),
+        _projects(row["scope"]), row["hourly_limit"], used, reset, row["quarantine"] is not None,
     )  # fmt: skip
 
 
-def _told(how: tuple[str, str, str, str]) -> str:
-    operation, project, address, agent = how
-    return json.dumps({"address": address, "user_agent": agent, "operation": operation, "project": project})
+@lru_cache(4096)
+def _permissions(text: str, quarantine: str | None) -> frozenset[str]:
+    """What a key may: what it was given, without what its quarantine takes away."""
+    dropped = json.loads(quarantine).get("drop_permissions", ()) if quarantine else ()
+    return frozenset(text.split()) - frozenset(dropped)
+
+
+@lru_cache(4096)
+def _projects(scope: str) -> frozenset[str] | None:
+    return None if scope == "all" else frozenset(scope.split())

@@ -108,7 +108,7 @@ def create(
     }  # fmt: skip
     connection.execute(keys.insert().values(**row))
     if predecessor:
-        _carry_over(connection, predecessor, row["id"])
+        _carry_over(connection, platform, predecessor, row["id"])
     detail = {
         "name": wish.name, "environment": wish.environment, "masked": row["masked"], "scope": row["scope"],
         "permissions": row["permissions"], "expires_at": wire.to_text(wish.expires_at),
@@ -119,10 +119,19 @@ def create(
     return row, secret
 
 
-def _carry_over(connection: Connection, old: str, new: str) -> None:
+def _carry_over(connection: Connection, platform: Platform, old: str, new: str) -> None:
     """A successor begins with the quota that its predecessor has used: a new key is no fresh hour."""
-    used = sa.select(sa.literal(new), windows.c.start, windows.c.n).where(windows.c.key_id == old)
-    connection.execute(windows.insert().from_select(["key_id", "start", "n"], used))
+    used = sa.select(windows.c.n, windows.c.start).where(windows.c.key_id == old)
+    count = _tallied(connection, platform, old) or connection.execute(used).first()
+    if count is not None:
+        connection.execute(windows.insert().values(key_id=new, n=count[0], start=count[1]))
+
+
+def _tallied(connection: Connection, platform: Platform, key_id: str) -> tuple[int, int] | None:
+    if not platform.settings.embedded:
+        return None
+    number = connection.execute(sa.text("SELECT rowid FROM keys WHERE id = :id"), {"id": key_id}).scalar_one()
+    return platform.store.tally.read(number, key_id)
 
 
 def _check(connection: Connection, workspace: str, wish: Wish) -> None:

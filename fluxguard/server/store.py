@@ -6,13 +6,14 @@ default (`synchronous_commit=on`). https://www.sqlite.org/wal.html, https://www.
 
 from __future__ import annotations
 
+import asyncio
 import os
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
@@ -20,6 +21,13 @@ from sqlalchemy.engine import Connection, Engine
 from fluxguard.errors import FluxguardError, UsageError
 from fluxguard.server import trouble
 from fluxguard.server.settings import Settings
+from fluxguard.server.tally import Count, Tally, Unwritable
+from fluxguard.server.together import Together
+
+if TYPE_CHECKING:
+    import psycopg
+
+    from fluxguard.server.line import Line  # imported where it is used, for it needs PostgreSQL's driver
 
 BUSY = 15  # seconds that a writer waits for another one
 
@@ -28,14 +36,25 @@ class StoreError(FluxguardError):
     """The database can't be reached, or is not what it should be."""
 
 
+class LineBroke(Exception):
+    """PostgreSQL did not answer a question of the event loop, or not with rows. The text is its own first line."""
+
+
+class LineLate(LineBroke):
+    """It is silent."""
+
+
 class Store:
     """One platform's database. `write()` and `read()` are the only ways in."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.engine = _engine(settings)
-        self._one_writer, self._quick_lock = threading.Lock(), threading.Lock()
+        self._one_writer, self._quick_lock, self._one_tally = (threading.Lock() for _ in range(3))
         self._quick: sqlite3.Connection | None = None
+        self._tally: Tally | None = None
+        self._line: Line | None = None
+        self._opening = Together(self._open_line)
 
     @property
     def embedded(self) -> bool:
@@ -84,7 +103,77 @@ class Store:
                 self._quick = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=5)
             return self._quick.execute(sql, values).fetchall()
 
+    async def select_soon(self, sql: str, **values: Any) -> list[tuple[Any, ...]]:
+        """As `select`, on the event loop: at once on the embedded database, where it takes microseconds; by a line where it travels.
+
+        Also for a statement that counts. Raises: LineBroke, where the database does not answer.
+        """
+        if self.embedded:
+            return self.select(sql, **values)
+        try:
+            return await (await self._line_of_loop()).ask(sql, values)
+        except LineLate:
+            raise
+        except LineBroke:
+            # Cut since the last question, most likely. A request that counts twice for that errs on the strict side.
+            return await (await self._line_of_loop()).ask(sql, values)
+
+    async def _line_of_loop(self) -> Line:
+        """The line of the running event loop: one that broke, or that was another loop's, is replaced."""
+        line = self._line
+        if line is not None and line.open and line.loop is asyncio.get_running_loop():
+            return line
+        return await self._opening.ask(None)
+
+    async def _open_line(self, asked: Sequence[None]) -> list[Line]:
+        """One new line for all who ask, unless those before have it already."""
+        from fluxguard.server.line import Line
+
+        line = self._line
+        if line is None or not line.open or line.loop is not asyncio.get_running_loop():
+            connection = await asyncio.to_thread(self._connect)
+            if line is not None:
+                line.close()
+            line = self._line = Line(connection)
+        return [line] * len(asked)
+
+    def _connect(self) -> psycopg.Connection[Any]:
+        """A connection of its own, made as the engine makes them; its counts don't wait for the disk. Raises: LineBroke."""
+        import psycopg
+
+        _, how = self.engine.dialect.create_connect_args(self.engine.url)
+        try:
+            connection = psycopg.connect(**how, autocommit=True)
+            connection.execute("SET synchronous_commit = off")
+            connection.execute("SET client_encoding = 'UTF8'")
+        except psycopg.Error as error:
+            raise LineBroke(str(error)) from None
+        return connection
+
+    @property
+    def tally(self) -> Tally:
+        """What keys have used of their quota, on the embedded database. Raises: StoreError where it can't be kept."""
+        path = f"{self.settings.path}-tally"
+        with self._one_tally:
+            if self._tally is None:
+                try:
+                    self._tally = Tally(path, self._copied)
+                except (OSError, Unwritable) as error:
+                    raise StoreError(
+                        f"Requests can't be counted in {path}: {error}",
+                        "Check whose file it is, and the disk.",
+                    ) from None
+        return self._tally
+
+    def _copied(self, key_id: str) -> Count | None:
+        rows = self.select("SELECT n, start FROM windows WHERE key_id = :key", key=key_id)
+        return (rows[0][0], rows[0][1]) if rows else None
+
     def close(self) -> None:
+        if self._line is not None:
+            self._line.close()
+        if self._tally is not None:
+            self._tally.close()
         if self._quick is not None:
             self._quick.close()
         self.engine.dispose()

@@ -9,7 +9,7 @@ from typing import Any
 from fastapi import APIRouter, Request
 
 from fluxguard.server import chores, life, migrate, problems, trouble
-from fluxguard.server.asking import Gates, Platforms, address_of, agent_of, bearer
+from fluxguard.server.asking import Gates, Platforms, address_of, bearer
 from fluxguard.server.platform import Platform
 
 router = APIRouter(tags=["machines"])
@@ -57,7 +57,7 @@ def _why_not(platform: Platform) -> str:
 @router.get("/api/v1/self")
 def self(request: Request, platform: Platforms, gate: Gates) -> dict[str, Any]:
     """What the key is that asks."""
-    caller = gate.recognise(bearer(request), address_of(request), agent_of(request), peek=True)
+    caller = gate.recognise(bearer(request), address_of(request))
     with platform.store.read() as connection:
         row = life.find(connection, caller.workspace, caller.id)
     return life.view(row, platform.now()).to_json()

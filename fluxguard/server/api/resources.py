@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from functools import lru_cache
 from typing import Any
 
 import sqlalchemy as sa
@@ -16,7 +18,7 @@ from fluxguard import wire
 from fluxguard.server import mint, problems, trail
 from fluxguard.server.asking import Guest, Platforms, admitted, off_loop
 from fluxguard.server.platform import Platform
-from fluxguard.server.tables import projects, runs, scenarios, workspaces
+from fluxguard.server.tables import projects, runs, scenarios
 
 router = APIRouter(prefix="/api", tags=["resources"])
 SHOWN = ("id", "project_id", "name", "body", "created_at")
@@ -25,6 +27,13 @@ LIST_ONE = """
     WHERE p.workspace_id = :workspace AND s.project_id = :project ORDER BY s.created_at, s.id
 """
 LIST = LIST_ONE.replace("AND s.project_id = :project", "")
+WORKSPACES = "SELECT id, name FROM workspaces WHERE id = :workspace"
+PROJECTS = (
+    "SELECT id, name, workspace_id, created_at FROM projects WHERE workspace_id = :workspace ORDER BY name"
+)
+PLAIN = re.compile(rb"project_id=(\w*)", re.ASCII)  # a query that nothing need be decoded of
+BODY = SHOWN.index("body")
+SMALL = 4096  # characters of a scenario that are worth keeping as the text they become
 LARGEST = 4 << 20  # bytes of JSON that are kept of one scenario or upload
 
 
@@ -64,7 +73,9 @@ class Upload(Lenient):
 
 async def list_scenarios_at_once(request: Request) -> Response:
     """The most frequent question, answered without what FastAPI does for each: its route below describes it."""
-    return await list_scenarios(request, request.query_params.get("project_id", ""))
+    plain = PLAIN.fullmatch(request.scope["query_string"])
+    project_id = plain[1].decode() if plain else request.query_params.get("project_id", "")
+    return await list_scenarios(request, project_id)
 
 
 @router.get("/scenarios", response_model=list[dict[str, Any]])
@@ -72,40 +83,28 @@ async def list_scenarios(request: Request, project_id: str = "") -> Response:
     guest = await admitted(request, "read_scenarios", "pull_scenarios", project_id)
     platform: Platform = request.app.state.platform
     sql = LIST_ONE if project_id else LIST
-    rows = await off_loop(
-        platform, lambda: platform.store.select(sql, workspace=guest.workspace, project=project_id)
-    )
-    found = [_scenario(dict(zip(SHOWN, row, strict=True))) for row in rows if _may(guest, row[1])]
-    return JSONResponse(found)
+    rows = await platform.store.select_soon(sql, workspace=guest.workspace, project=project_id)
+    found = ",".join([_listed(row) for row in rows if _may(guest, row[1])])
+    return Response(f"[{found}]".encode(), media_type="application/json")
 
 
-@router.get("/workspaces")
-async def list_workspaces(request: Request, platform: Platforms) -> list[dict[str, Any]]:
+@router.get("/workspaces", response_model=list[dict[str, Any]])
+async def list_workspaces(request: Request) -> Response:
     guest = await admitted(request, "read_scenarios", "pull_scenarios")
 
-    def read() -> list[dict[str, Any]]:
-        with platform.store.read() as connection:
-            query = sa.select(workspaces).where(workspaces.c.id == guest.workspace)
-            return [{"id": row.id, "name": row.name} for row in connection.execute(query)]
-
-    return await off_loop(platform, read)
+    platform: Platform = request.app.state.platform
+    rows = await platform.store.select_soon(WORKSPACES, workspace=guest.workspace)
+    return JSONResponse([{"id": id, "name": name} for id, name in rows])
 
 
-@router.get("/projects")
-async def list_projects(request: Request, platform: Platforms) -> list[dict[str, Any]]:
+@router.get("/projects", response_model=list[dict[str, Any]])
+async def list_projects(request: Request) -> Response:
     guest = await admitted(request, "read_scenarios", "pull_scenarios")
 
-    def read() -> list[dict[str, Any]]:
-        with platform.store.read() as connection:
-            query = (
-                sa.select(projects)
-                .where(projects.c.workspace_id == guest.workspace)
-                .order_by(projects.c.name)
-            )
-            rows = connection.execute(query).mappings().all()
-        return [_project(row) for row in rows if guest.projects is None or row["id"] in guest.projects]
-
-    return await off_loop(platform, read)
+    platform: Platform = request.app.state.platform
+    rows = await platform.store.select_soon(PROJECTS, workspace=guest.workspace)
+    found = (dict(zip(("id", "name", "workspace_id", "created_at"), row, strict=True)) for row in rows)
+    return JSONResponse([_project(row) for row in found if _may(guest, row["id"])])
 
 
 @router.post("/projects", status_code=201)
@@ -189,23 +188,21 @@ async def delete_scenario(scenario_id: str, request: Request, platform: Platform
     await run_in_threadpool(write)
 
 
-@router.get("/bundles")
+@router.get("/bundles", response_model=list[dict[str, Any]])
 async def list_bundles(
-    request: Request, platform: Platforms, project_id: str = "", scenario_id: str = "", limit: int = 20
-) -> list[dict[str, Any]]:
+    request: Request, project_id: str = "", scenario_id: str = "", limit: int = 20
+) -> Response:
     """A scenario's bundles: here each scenario is one bundle, whose version bears the scenario's id."""
     guest = await admitted(request, "read_scenarios", "pull_scenarios", project_id)
+    platform: Platform = request.app.state.platform
 
     def read() -> list[dict[str, Any]]:
         with platform.store.read() as connection:
-            if not scenario_id:
-                return []
             row = _found(connection, guest, scenario_id)
-        return [{"id": row["id"], "scenario_id": row["id"], "version": 1, "status": "published"}][
-            : max(0, limit)
-        ]
+        return [{"id": row["id"], "scenario_id": row["id"], "version": 1, "status": "published"}]
 
-    return await off_loop(platform, read)
+    bundles = await off_loop(platform, read) if scenario_id else []
+    return JSONResponse(bundles[: max(0, limit)])
 
 
 @router.post("/sync/pull")
@@ -313,6 +310,19 @@ def _found(connection: Connection, guest: Guest, scenario_id: str) -> dict[str, 
     if row is None or not _may(guest, row["project_id"]):
         raise problems.not_found()
     return dict(row)
+
+
+def _listed(row: tuple[Any, ...]) -> str:
+    """A row of the list as JSON."""
+    return _rendered_before(row) if len(row[BODY]) <= SMALL else _rendered(row)
+
+
+def _rendered(row: tuple[Any, ...]) -> str:
+    shown = _scenario(dict(zip(SHOWN, row, strict=True)))
+    return json.dumps(shown, ensure_ascii=False, separators=(",", ":"))
+
+
+_rendered_before = lru_cache(1024)(_rendered)  # the same row is the same text
 
 
 def _may(guest: Guest, project_id: str) -> bool:
