@@ -124,7 +124,8 @@ class Scan:
         for portion in portions:
             for number in portion:
                 data = read(number)
-                if data is None or kinds(data) or is_fluxloop_path(paths[number]):
+                kind = -1 if data is None or is_fluxloop_path(paths[number]) else kinds(data)
+                if data is None or (kind and not self._is_harmless(data, kind)):
                     tell(number)
                 else:
                     count += 1
@@ -184,8 +185,15 @@ class Scan:
         """
         if self._config is not None or kinds & MARKER:
             return False
+        if self._is_harmless(data, kinds) and not is_fluxloop_path(path):
+            return True
         found = self._prepared().detect(data, path)
         return not found.matches and not found.unread
+
+    def _is_harmless(self, data: bytes, kinds: int) -> bool:
+        from fluxguard.detect.harmless import is_harmless
+
+        return self._config is None and is_harmless(data, kinds, self._triggers.kinds)
 
     def _prepared(self) -> Detector:
         if self._detector is None:

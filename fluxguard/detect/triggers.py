@@ -140,11 +140,23 @@ _SURE: tuple[tuple[int, Sequence[bytes]], ...] = (
     (WIDE, (b"f\0l\0u\0x", b"f\0\0\0l\0\0\0u")),
     (MARKER, MARKER_WORDS[:1]),
 )
-# Short literals, one of which stands in all that the expressions below match, with the bits that it may lead to.
-_NUMBERS = (b"102", b"108", b"117", b"120", b"0", b"x0", b"x6", b"x7", b"X0", b"X6", b"X7")
+# Short literals, one of which stands in all that the expressions below match, with the bits that it may lead to. An
+# escaped word has one of its first four letters escaped, or `flux` in clear; the digits are those of f, l, u and x.
+_HEXES = (b"66", b"6c", b"6C", b"75", b"78")
+_NUMBERS = (
+    b"102",
+    b"108",
+    b"117",
+    b"120",
+    b"0",
+    *(x + pair for x in (b"x", b"X") for pair in (b"0", *_HEXES)),
+)
 _ESCAPED = (
-    b"%66", b"%6c", b"%6C", b"%75", b"%78", b"%25", b"%u00", b"\\u00", b"\\U0000", b"\\u{", b"\\x6", b"\\x7", b"\\x{",
-    b"\\'66", b"\\'6c", b"\\'75", b"\\'78", b"\\'5f", b"\\146", b"\\154", b"\\165", b"\\170", b"\\0146", b"\\0154", b"\\0165", b"\\0170", b"=66", b"=6C", b"=75", b"=78",
+    *(start + pair for start in (b"%", b"%25", b"%2525", b"%252525") for pair in _HEXES),
+    *(start + b"u00" + pair for start in (b"%", b"%25", b"%2525", b"%252525") for pair in _HEXES),
+    *(start + pair for start in (b"\\u00", b"\\U000000", b"\\u{", b"\\x", b"\\x{") for pair in _HEXES), b"\\u{0",
+    b"\\'66", b"\\'6c", b"\\'75", b"\\'78", b"\\'5f", b"\\146", b"\\154", b"\\165", b"\\170", b"\\0146", b"\\0154", b"\\0165", b"\\0170",
+    b"=66", b"=6C", b"=75", b"=78",
     *(start + digits for start in (b"&#", b"amp;#") for digits in _NUMBERS),
 )  # fmt: skip
 HINTS: dict[bytes, int] = {
@@ -152,6 +164,35 @@ HINTS: dict[bytes, int] = {
     **{b"x_" + name + b"_": JOINED | HEX | ESCAPE for name in ENVIRONMENTS},
     **dict.fromkeys(_ESCAPED, ESCAPE),
 }
+# What has to follow, where that can be told: `_`, a quote, an escape or something invisible behind `flux`; behind an
+# escaped letter the next one of the word, plain or escaped too.
+_BEHIND_FLUX = frozenset(b"_\"'`\\<%&=\x1b\xe2\xc2\xef")
+_HEX_DIGITS = frozenset(b"0123456789abcdefABCDEF")
+_NEXT = {b"66": b"l", b"6c": b"u", b"6C": b"u", b"75": b"x", b"78": b"_"}
+_CODES = {b"l": (b"6c", b"6C", b"154"), b"u": (b"75", b"165"), b"x": (b"78", b"170")}
+_FORMS = {
+    letter: tuple(hint for hint in _ESCAPED if hint.endswith(codes)) for letter, codes in _CODES.items()
+}
+_UNTOLD = b"\\u{0"  # how it goes on is not looked at
+
+
+def _follower(hint: bytes) -> bytes:
+    """The letter that has to follow an escaped one; b"" where the hint does not say which it is, or has not ended."""
+    ended = not any(mark in hint for mark in (b"#", b"{", b"'"))
+    return _NEXT.get(hint[-2:], b"") if ended else b""
+
+
+_FOLLOWERS = {hint: _follower(hint) for hint in _ESCAPED}
+
+
+def _by_start() -> dict[bytes, list[bytes]]:
+    groups: dict[bytes, list[bytes]] = {}
+    for hint in HINTS:
+        groups.setdefault(hint[:5] if hint[0] in b"afx" else hint[:3], []).append(hint)
+    return groups
+
+
+_HINTS_BY_START = _by_start()  # few enough to be looked for in everything
 EXPRESSIONS: dict[int, bytes] = {
     PLAIN: _KEY,
     JOINED: _CUT,
@@ -161,8 +202,9 @@ EXPRESSIONS: dict[int, bytes] = {
 # For `re`, which takes 11 ms to compile the escaped word: the word in any way of writing, the plain one among them.
 _PLAIN_EXPRESSIONS = ((PLAIN, _KEY), (JOINED, _CUT), (HEX, DUMPED), (ESCAPE, PARTED))
 _WORD = b"".join(b"(?:%c|%s)" % (letter, _escapes_of(letter)) for letter in b"flux_")
+_FEW = 64  # times that a hint is looked at more closely
 _MANY = 256  # stretches around hints in one content; beyond them the whole of it is looked at
-_WORTH = 8 << 10  # bytes, from which on hints are looked for with the fast engine, where that is in use
+_WORTH = 1 << 20  # bytes, from which on hints are looked for with the fast engine, where that is in use
 _MOST_MADE = 64  # sets of hints that it is made ready for, at 2 ms each
 _SLOW = (
     1 << 20
@@ -240,23 +282,24 @@ class Triggers:
             from fluxguard.detect import bulk
         except ImportError:
             return
-        self._first = bulk.literals(self.literals, HINTS)
+        self._first = bulk.literals(self.literals, _HINTS_BY_START)
         _places.fast = bulk.places
 
     def find(self, data: bytes) -> int:
         """As `kinds`, for what stands anywhere in the content."""
-        bits, hints = self._first(data)
-        return bits | self._confirm(data, hints) if hints else bits
+        bits, starts = self._first(data)
+        return bits | self._confirm(data, starts) if starts else bits
 
     def _plain(self, data: bytes) -> tuple[int, list[bytes]]:
         bits = 0
         for literal, bit in self.literals.items():
             if literal in data:
                 bits |= bit
-        return bits, [hint for hint in HINTS if hint in data]
+        return bits, [start for start in _HINTS_BY_START if start in data]
 
-    def _confirm(self, data: bytes, hints: list[bytes]) -> int:
+    def _confirm(self, data: bytes, starts: list[bytes]) -> int:
         """The bits of the expressions that match; each lies within LONGEST bytes of a hint."""
+        hints = [hint for start in starts for hint in _HINTS_BY_START[start] if not _dismissed(data, hint)]
         wanted = 0
         for hint in hints:
             wanted |= HINTS[hint]
@@ -267,6 +310,45 @@ class Triggers:
                 self._search = _compiled()
             bits |= self._search(data[start:end], wanted & ~bits)
         return bits
+
+
+def _dismissed(data: bytes, hint: bytes) -> bool:
+    """Whether none of the expressions can match around a hint, wherever it stands, by what stands beside it."""
+    at = data.find(hint)
+    letter = _FOLLOWERS.get(hint, b"")
+    if not letter and hint != b"flux":
+        return at < 0
+    for _ in range(_FEW):
+        if at < 0:
+            return True
+        behind = at + len(hint)
+        if _may_follow(data, behind, letter) if letter else _may_begin(data, at, behind):
+            return False
+        at = data.find(hint, behind)
+    return at < 0
+
+
+def _may_follow(data: bytes, at: int, letter: bytes) -> bool:
+    """Whether a letter of the word stands here, plain or escaped."""
+    rest = data[at : at + 24].lstrip(b"}")
+    if rest.startswith((letter, b"&")):
+        return True
+    if letter == b"_":
+        return rest.startswith((b"\\", b"%", b"="))
+    if rest.startswith(b"\\"):
+        rest = b"\\" + rest.lstrip(b"\\")
+    return rest.startswith((*_FORMS[letter], _UNTOLD))
+
+
+def _may_begin(data: bytes, at: int, behind: int) -> bool:
+    """Whether `flux` may be the begin of a key, whole or in pieces, or stand in a dump of one."""
+    return (behind < len(data) and data[behind] in _BEHIND_FLUX) or _may_be_dumped(data, at)
+
+
+def _may_be_dumped(data: bytes, at: int) -> bool:
+    """Whether the text beside the digits in a hex dump may be what stands at `at`, as DUMPED has it."""
+    columns = data[max(0, at - LONGEST) : at].rpartition(b"\n")[2].split(b"  ")
+    return any(len(column) > 1 and _HEX_DIGITS.issuperset(column[-2:]) for column in columns[:-1])
 
 
 class _Places:

@@ -74,6 +74,16 @@ def test_without_a_trigger_there_is_no_finding_and_both_engines_agree(data: byte
         assert plain
 
 
+@pytest.mark.parametrize("frame", [(b"", b""), (b"a\0", b"\0z"), (bytes(200), bytes(100))])
+def test_both_engines_know_each_literal(frame: tuple[bytes, bytes]) -> None:
+    pytest.importorskip("hyperscan")
+    for literal in (*TRIGGERS.literals, *triggers.HINTS):
+        data = literal.join(frame)
+        for engine in _fast_engines():
+            assert sorted(engine._first(data)[1]) == sorted(TRIGGERS._first(data)[1])
+            assert engine._first(data)[0] == TRIGGERS._first(data)[0]
+
+
 def test_the_words_in_base64_are_those_that_the_tool_makes() -> None:
     tool = runpy.run_path(str(Path(__file__).parents[2] / "tools" / "base64_words.py"))
     assert tool["words"]() == triggers._BASE64
