@@ -154,8 +154,8 @@ _NUMBERS = (
 _ESCAPED = (
     *(start + pair for start in (b"%", b"%25", b"%2525", b"%252525") for pair in _HEXES),
     *(start + b"u00" + pair for start in (b"%", b"%25", b"%2525", b"%252525") for pair in _HEXES),
-    *(start + pair for start in (b"\\u00", b"\\U000000", b"\\u{", b"\\x", b"\\x{") for pair in _HEXES), b"\\u{0",
-    b"\\'66", b"\\'6c", b"\\'75", b"\\'78", b"\\'5f", b"\\146", b"\\154", b"\\165", b"\\170", b"\\0146", b"\\0154", b"\\0165", b"\\0170",
+    *(start + pair for start in (b"\\u00", b"\\U000000", b"\\u{", b"\\x", b"\\x{", b"\\'") for pair in _HEXES), b"\\u{0",
+    b"\\146", b"\\154", b"\\165", b"\\170", b"\\0146", b"\\0154", b"\\0165", b"\\0170",
     b"=66", b"=6C", b"=75", b"=78",
     *(start + digits for start in (b"&#", b"amp;#") for digits in _NUMBERS),
 )  # fmt: skip
@@ -169,17 +169,28 @@ HINTS: dict[bytes, int] = {
 _BEHIND_FLUX = frozenset(b"_\"'`\\<%&=\x1b\xe2\xc2\xef")
 _HEX_DIGITS = frozenset(b"0123456789abcdefABCDEF")
 _NEXT = {b"66": b"l", b"6c": b"u", b"6C": b"u", b"75": b"x", b"78": b"_"}
+_NEXT_OCTAL = {b"146": b"l", b"154": b"u", b"165": b"x", b"170": b"_"}
 _CODES = {b"l": (b"6c", b"6C", b"154"), b"u": (b"75", b"165"), b"x": (b"78", b"170")}
 _FORMS = {
     letter: tuple(hint for hint in _ESCAPED if hint.endswith(codes)) for letter, codes in _CODES.items()
+}
+_FORMS[b"_"] = (
+    *(hint[:-2] + code for hint in _FORMS[b"x"] if hint.endswith(b"78") for code in (b"5f", b"5F")),
+    *(b"\\_", b"\\137", b"\\0137"),
+)
+# What the letter before the escaped one ends with, by the one that follows: before `u` stands `l`, and `f` before that.
+_ENDS = {
+    b"u": (b"f", b"66", b"146", b"102"),
+    b"x": (b"l", b"6c", b"6C", b"154", b"108"),
+    b"_": (b"u", b"75", b"165", b"117"),
 }
 _UNTOLD = b"\\u{0"  # how it goes on is not looked at
 
 
 def _follower(hint: bytes) -> bytes:
     """The letter that has to follow an escaped one; b"" where the hint does not say which it is, or has not ended."""
-    ended = not any(mark in hint for mark in (b"#", b"{", b"'"))
-    return _NEXT.get(hint[-2:], b"") if ended else b""
+    ended = not any(mark in hint for mark in (b"#", b"{"))
+    return (_NEXT.get(hint[-2:]) or _NEXT_OCTAL.get(hint[-3:], b"")) if ended else b""
 
 
 _FOLLOWERS = {hint: _follower(hint) for hint in _ESCAPED}
@@ -322,7 +333,9 @@ def _dismissed(data: bytes, hint: bytes) -> bool:
         if at < 0:
             return True
         behind = at + len(hint)
-        if _may_follow(data, behind, letter) if letter else _may_begin(data, at, behind):
+        if not letter and _may_begin(data, at, behind):
+            return False
+        if letter and _may_precede(data, at, letter) and _may_follow(data, behind, letter):
             return False
         at = data.find(hint, behind)
     return at < 0
@@ -333,11 +346,15 @@ def _may_follow(data: bytes, at: int, letter: bytes) -> bool:
     rest = data[at : at + 24].lstrip(b"}")
     if rest.startswith((letter, b"&")):
         return True
-    if letter == b"_":
-        return rest.startswith((b"\\", b"%", b"="))
     if rest.startswith(b"\\"):
         rest = b"\\" + rest.lstrip(b"\\")
     return rest.startswith((*_FORMS[letter], _UNTOLD))
+
+
+def _may_precede(data: bytes, at: int, follower: bytes) -> bool:
+    """Whether the letter before the one that is escaped here is the word's; there is none before the first."""
+    ends = _ENDS.get(follower)
+    return ends is None or data[max(0, at - 16) : at].rstrip(b"\\").rstrip(b"};").endswith(ends)
 
 
 def _may_begin(data: bytes, at: int, behind: int) -> bool:
