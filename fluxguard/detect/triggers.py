@@ -311,6 +311,8 @@ class Triggers:
     def _confirm(self, data: bytes, starts: list[bytes]) -> int:
         """The bits of the expressions that match; each lies within LONGEST bytes of a hint."""
         hints = [hint for start in starts for hint in _HINTS_BY_START[start] if not _dismissed(data, hint)]
+        if not hints:
+            return 0
         wanted = 0
         for hint in hints:
             wanted |= HINTS[hint]

@@ -99,6 +99,14 @@ def test_the_first_word_is_a_trigger_in_whatever_escapes(seed: int, before: str)
         assert TRIGGERS.find(f"{before}{word}dev_".encode()) & triggers.ESCAPE
 
 
+def test_a_long_text_with_nothing_but_dismissed_hints() -> None:
+    pytest.importorskip("hyperscan")
+    data = b"an influx of fluxes \\x66 %66 " * 50_000
+    for engine in (TRIGGERS, *_fast_engines()):
+        assert engine.find(data) == 0
+        assert engine.find(data + b"flux_dev_a")
+
+
 @pytest.mark.parametrize("frame", [(b"", b""), (b"a\0", b"\0z"), (bytes(200), bytes(100))])
 def test_both_engines_know_each_literal(frame: tuple[bytes, bytes]) -> None:
     pytest.importorskip("hyperscan")
