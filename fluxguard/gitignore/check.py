@@ -48,8 +48,12 @@ def check(
     return _Check(target, place, config).report(history, fix, advised)
 
 
-def gaps(place: Place, config: Config) -> tuple[Uncovered, ...]:
-    """What is uncovered in one working tree (or at HEAD of a bare repository), and nothing else. Raises GitError."""
+def gaps(place: Place, given: Config | None) -> tuple[Uncovered, ...]:
+    """What is uncovered in one working tree (or at HEAD of a bare repository), and nothing else. Raises GitError.
+
+    given: None where nothing is configured.
+    """
+    config = given or Config()
     known = listed(config.secret_paths, config.no_secrets)
     return tuple(grouped(survey(_held(place), known, config).gaps))
 
