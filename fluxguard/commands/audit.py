@@ -80,7 +80,7 @@ def _bypasses(wanted: Targets) -> Iterator[str]:
 
 def _gaps(wanted: Targets, configure: Configure) -> tuple[list[tuple[Any, ...]], list[str]]:
     """What .gitignore leaves open in each repository, as fields of Uncovered; and in words what could not be found out."""
-    from fluxguard.gitignore.check import Place, gaps
+    from fluxguard.gitignore.open import Place, gaps
 
     found: list[tuple[Any, ...]] = []
     notes: list[str] = []
