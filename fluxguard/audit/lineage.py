@@ -17,8 +17,9 @@ import numpy as np
 from fluxguard.audit.cache import Record
 from fluxguard.audit.crew import DONE, Crew, Died, hands
 from fluxguard.audit.depot import Depots, Opened
-from fluxguard.audit.known import Clear, Known, Table, unpacked
+from fluxguard.audit.known import Known, Table, unpacked
 from fluxguard.audit.sift import Sieve
+from fluxguard.audit.whole import Clear
 from fluxguard.repo.graph import Graph, Rows, parse_commit
 from fluxguard.repo.inflate import Damaged
 from fluxguard.repo.pack import COMMIT, TREE

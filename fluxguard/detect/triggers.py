@@ -35,12 +35,10 @@ MARKER_WORDS = (b"fluxguard:allow", b"gitleaks:allow", b"pragma: allowlist secre
 
 _GLUE = rb"[\"'`\\+.&<\s]"
 _KEY = rb"flux_[a-z0-9]{1,12}_[A-Za-z0-9]"
-_CUT = (
-    # The prefix is whole, or a template for it, and the body is put in behind it.
-    rb"flux_(?:(?:dev|stg|prod|ci)_[^A-Za-z0-9_]|[%{$])|"
-    # The first word is whole, and a quote or line end cuts what follows; or it is cut itself.
-    rb"flux(?:_[a-z0-9]{0,12}_?)?[\"'`\\<]|[\"'`>\s](?:lu|u)?x_(?:dev|stg|prod|ci)_"
-)
+# The prefix is whole, or a template for it, and the body is put in behind it; or the first word is whole, and a quote or
+# line end cuts what follows; or it is cut itself.
+_CUT_BEHIND = rb"flux(?:_(?:(?:dev|stg|prod|ci)_[^A-Za-z0-9_]|[%{$])|(?:_[a-z0-9]{0,12}_?)?[\"'`\\<])"
+_CUT_INSIDE = rb"[\"'`>\s](?:lu|u)?x_(?:dev|stg|prod|ci)_"
 
 # The text beside the digits in a hex dump. A row may end within the first word: the second is whole then, in the next.
 DUMPED = rb"[0-9a-fA-F]{2} {2,40}[|>]?[ -~]{0,31}(?:flux|x_(?:dev|stg|prod|ci)_)"
@@ -49,10 +47,12 @@ DUMPED = rb"[0-9a-fA-F]{2} {2,40}[|>]?[ -~]{0,31}(?:flux|x_(?:dev|stg|prod|ci)_)
 # What shows nothing, in the midst of a word: a terminal's colours, characters without width, a soft line break.
 INVISIBLE = (
     rb"(?:\x1b\[[0-9;:]{0,16}[A-Za-z]|\xe2\x80[\x8b-\x8f\xaa-\xae]|\xe2\x81[\xa0-\xa9]|\xc2\xad|\xef\xbb\xbf|=\r?\n"
-    rb"|\\{1,4}u(?:00[aA][dD]|20[0-6][0-9a-fA-F]|[fF][eE][fF][fF])|&(?:\#(?:8203|173|[xX](?:200[bB]|[aA][dD]))|shy|ZeroWidthSpace);)"
+    rb"|\\\\{0,3}u(?:00[aA][dD]|20[0-6][0-9a-fA-F]|[fF][eE][fF][fF])|&(?:\#(?:8203|173|[xX](?:200[bB]|[aA][dD]))|shy|ZeroWidthSpace);)"
 )
 # It parts the first word, or what follows; where it parts the first, the second is whole.
-PARTED = rb"flux(?:_[a-z0-9]{0,12}_?)?" + INVISIBLE + rb"|" + INVISIBLE + rb"(?:lu|u)?x_(?:dev|stg|prod|ci)_"
+_PARTED_BEHIND = rb"flux(?:_[a-z0-9]{0,12}_?)?" + INVISIBLE
+_PARTED_INSIDE = INVISIBLE + rb"(?:lu|u)?x_(?:dev|stg|prod|ci)_"
+PARTED = _PARTED_BEHIND + rb"|" + _PARTED_INSIDE
 
 
 def escaped_word() -> bytes:
@@ -67,23 +67,28 @@ def escaped_word() -> bytes:
 
 
 def _escapes_of(letter: int) -> bytes:
+    return b"(?:" + b"|".join(_ways_to_escape(letter)) + b")"
+
+
+def _ways_to_escape(letter: int) -> list[bytes]:
+    """Expressions each of which begins with a character that is not repeated: `re` finds these many times as fast."""
     digits = b"%02x" % letter
     pair = b"".join(b"[%c%c]" % (d, d - 32) if d > 57 else b"%c" % d for d in digits)
     ways = [
-        rb"\\{1,4}u00" + pair,
-        rb"\\{1,4}u\{0{0,4}" + pair + rb"\}",
-        rb"\\{1,4}U000000" + pair,
-        rb"\\{1,4}x\{?" + pair + rb"\}?",
-        rb"\\{1,4}0?%03o" % letter,
-        rb"\\{1,4}'" + pair,  # RTF
+        rb"\\\\{0,3}u00" + pair,
+        rb"\\\\{0,3}u\{0{0,4}" + pair + rb"\}",
+        rb"\\\\{0,3}U000000" + pair,
+        rb"\\\\{0,3}x\{?" + pair + rb"\}?",
+        rb"\\\\{0,3}0?%03o" % letter,
+        rb"\\\\{0,3}'" + pair,  # RTF
         rb"%(?:25){0,3}(?:u00)?" + pair,
         rb"&(?:amp;){0,2}#0{0,4}%d;?" % letter,
         rb"&(?:amp;){0,2}#[xX]0{0,4}" + pair + b";?",
         b"=" + pair.replace(b"[f", b"[").replace(b"[c", b"["),
     ]
     if letter == ord("_"):
-        ways += [rb"&(?:amp;)?(?:lowbar|UnderBar);", rb"\\{1,2}_"]
-    return b"(?:" + b"|".join(ways) + b")"
+        ways += [rb"&(?:amp;)?(?:lowbar|UnderBar);", rb"\\\\?_"]
+    return ways
 
 
 # What the words to look for become in base64, up to three times over. Made by tools/base64_words.py.
@@ -206,19 +211,23 @@ def _by_start() -> dict[bytes, list[bytes]]:
 _HINTS_BY_START = _by_start()  # few enough to be looked for in everything
 EXPRESSIONS: dict[int, bytes] = {
     PLAIN: _KEY,
-    JOINED: _CUT,
+    JOINED: _CUT_BEHIND + rb"|" + _CUT_INSIDE,
     HEX: DUMPED,
     ESCAPE: escaped_word() + rb"|" + PARTED,
 }
 # For `re`, which takes 11 ms to compile the escaped word: the word in any way of writing, the plain one among them.
-_PLAIN_EXPRESSIONS = ((PLAIN, _KEY), (JOINED, _CUT), (HEX, DUMPED), (ESCAPE, PARTED))
-_WORD = b"".join(b"(?:%c|%s)" % (letter, _escapes_of(letter)) for letter in b"flux_")
+# Each of these begins with certain characters, which it looks for many times as fast as it tries one expression or another.
+_PLAIN_EXPRESSIONS = (
+    (PLAIN, _KEY), (JOINED, _CUT_BEHIND), (JOINED, _CUT_INSIDE), (HEX, DUMPED),
+    (ESCAPE, _PARTED_BEHIND), (ESCAPE, _PARTED_INSIDE),
+)  # fmt: skip
+_WORD = b"".join(b"(?:%s)" % b"|".join((b"%c" % letter, *_ways_to_escape(letter))) for letter in b"flux_")
 _FEW = 64  # times that a hint is looked at more closely
 _MANY = 256  # stretches around hints in one content; beyond them the whole of it is looked at
 _WORTH = 1 << 20  # bytes, from which on hints are looked for with the fast engine, where that is in use
 _MOST_MADE = 64  # sets of hints that it is made ready for, at 2 ms each
 _SLOW = (
-    1 << 20
+    4 << 20
 )  # bytes looked at by `re`, after which hyperscan is worth the time it takes to compile expressions
 
 
@@ -422,7 +431,7 @@ def _search(data: bytes, wanted: int) -> int:
 
     bits = 0
     for bit, expression in _PLAIN_EXPRESSIONS:
-        if wanted & bit and re.search(expression, data):
+        if wanted & bit & ~bits and re.search(expression, data):
             bits |= bit
     if wanted & ESCAPE & ~bits and any(word[0] != b"flux_" for word in re.finditer(_WORD, data)):
         bits |= ESCAPE
