@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from fluxguard.config import Config
 
 _WORTH_HASTE = 3 * FEW  # objects, most of them small
+_WORTH_ANOTHER = 1000  # blobs, from which on a second process is
 
 
 class Look:
@@ -35,7 +36,17 @@ def look(updates: Sequence[Update], lacking: Lacking, config: Config | None) -> 
     scan.expect(lambda _: len(lacking.objects) >= _WORTH_HASTE)
     scan.run(source.ref_names(updates))
     scan.run(source.unread(lacking))
-    scan.run(source.contents(lacking.objects, limit, seen))
+    listed = _left(lacking, scan, seen) if lacking.at_hand else lacking.objects
+    scan.run(source.contents(listed, limit, seen))
     scan.run(source.contents(source.at_home(lacking.objects, seen), limit, seen))
     scan.cleared(seen.cleared, seen.bytes)
     return done
+
+
+def _left(lacking: Lacking, scan: Scan, seen: source.Seen) -> list[tuple[str, bytes]]:
+    """The objects that a first look did not clear, of a list whose commits and trees are at hand: most of it, mostly."""
+    at_hand = lacking.at_hand
+    left = [(id, b"") for id, (kind, data) in at_hand.items() if not seen.passes(id, kind, data)]
+    blobs = [(id, path) for id, path in lacking.objects if id not in at_hand]
+    read = source.reader([id for id, _ in blobs])
+    return left + [blobs[number] for number in scan.sift([path for _, path in blobs], read, _WORTH_ANOTHER)]
