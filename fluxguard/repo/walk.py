@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     Brought = tuple[bytes, bytes, list[str]]
 
 _MOST = 1000  # commits; with more, git is as quick
-_MOST_EDGES = 2  # commits whose parents are in packs; of each git is asked what it changes
 _DEEPEST = 200  # folders within folders
 _TREE, _LINK = b"40000 ", b"160000 "
 
@@ -47,9 +46,9 @@ class Walk:
         self.objects: list[tuple[str, bytes]] = []
         self.at_hand: dict[str, tuple[str, bytes]] = {}
         self._commits(list(wanted))
-        self._edges = 0
-        for commit, tree in list(self._trees.items()):
-            self._brought(commit, tree)
+        left = [commit for commit in self._trees if not self._compare(commit)]
+        if left:
+            self._ask(left)
 
     def _read(self, id: str) -> tuple[str, bytes]:
         found = loose.read(self._store, id, self._inflate)
@@ -81,16 +80,16 @@ class Walk:
 
     # --- trees -------------------------------------------------------------------------------------------------------
 
-    def _brought(self, commit: str, tree: str) -> None:
-        """What a commit holds that none of its parents has in the same place."""
+    def _compare(self, commit: str) -> bool:
+        """Lists what a commit holds that none of its parents has in the same place. False where it takes what is in packs."""
         try:
             befores = [self._tree_of(parent) for parent in self._parents[commit]]
-            for before in befores:
-                self._tree(before)
+            self._enter(self._trees[commit], befores, b"", 0)
         except GivenUp:
-            self._ask(commit, self._parents[commit][0])
-            return
-        self._enter(tree, befores, b"", 0)
+            if not self._parents[commit]:
+                raise
+            return False
+        return True
 
     def _tree_of(self, commit: str) -> str:
         tree = self._trees.get(commit)
@@ -115,7 +114,6 @@ class Walk:
             return
         if depth > _DEEPEST:
             raise GivenUp
-        self._done.add(id)
         self._take(id, path)
         for entry, raw, inside in _brought(self._tree(id), [self._tree(before) for before in befores]):
             if entry.startswith(_LINK):
@@ -130,32 +128,34 @@ class Walk:
 
     def _take(self, id: str, path: bytes) -> None:
         self.at_hand[id] = self._old.get(id) or self._read(id)
+        self._done.add(id)
         self.objects.append((id, path))
 
-    def _ask(self, commit: str, parent: str) -> None:
-        """As `_brought`, where what was there before is in a pack: git says how the two differ."""
-        self._edges += 1
-        if parent not in self._held or self._edges > _MOST_EDGES:
-            raise GivenUp
+    def _ask(self, commits: list[str]) -> None:
+        """As `_compare`, for commits that take what is in packs: git says in what each differs from its first parent."""
+        asked = "".join(f"{commit} {self._parents[commit][0]}\n" for commit in commits).encode()
         raw = run.output(
-            "diff-tree", "-r", "-t", "-z", "--raw", "--no-renames", "--full-index", parent, commit
-        )
+            "diff-tree", "--stdin", "-r", "-t", "-z", "--raw", "--no-renames", "--no-abbrev", "--no-commit-id",
+            stdin=asked,
+        )  # fmt: skip
+        for commit in commits:
+            self._note(b"040000", self._trees[commit], b"")
         fields = raw.split(b"\0")
-        if self._trees[commit] not in self._done:
-            self._done.add(self._trees[commit])
-            self._take(self._trees[commit], b"")
         for change, path in zip(fields[::2], fields[1::2], strict=False):
             words = change.split(b" ")
             if len(words) != 5:
                 raise GivenUp
-            mode, id = words[1], words[3].decode()
-            if words[4] == b"D" or mode == b"160000" or id in self._done:
-                continue
-            self._done.add(id)
-            if mode == b"040000":
-                self._take(id, path)
-            else:
-                self.objects.append((id, path))
+            if words[4] != b"D":
+                self._note(words[1], words[3].decode(), path)
+
+    def _note(self, mode: bytes, id: str, path: bytes) -> None:
+        if mode == b"160000" or id in self._done:
+            return
+        self._done.add(id)
+        self.objects.append((id, path))
+        found = loose.read(self._store, id, self._inflate) if mode == b"040000" else None
+        if found is not None:
+            self.at_hand[id] = found
 
 
 def _hex(data: bytes, at: int) -> str:
