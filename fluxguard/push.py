@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fluxguard import settings
 from fluxguard.repo.outgoing import Lacking, Update
-from fluxguard.scan import FEW, Scan
+from fluxguard.scan import FEW, Scan, any_fluxloop_path, is_fluxloop_path
 from fluxguard.sources import push as source
 
 TYPE_CHECKING = False
@@ -28,15 +28,44 @@ class Look:
         self.seen = source.Seen(self.scan.suspects)
 
 
-def look(updates: Sequence[Update], lacking: Lacking, config: Config | None) -> Look:
-    """Looks at the names of the refs, and at all of `lacking`."""
+class Cleared:
+    """Objects that were looked at together, before. ids: of those in which nothing stands. commits: those that are commits.
+
+    homes: as in sources.push.Seen. bytes: how many were read.
+    """
+
+    def __init__(self) -> None:
+        self.ids: set[str] = set()
+        self.commits: set[str] = set()
+        self.homes: list[tuple[bytes, bytes, str]] = []
+        self.bytes = 0
+
+    def leaves(self, listed: Sequence[tuple[str, bytes]], seen: source.Seen) -> list[tuple[str, bytes]]:
+        """Which of these objects are still to be looked at; of the others `seen` takes notice."""
+        left = [(id, path) for id, path in listed if id not in self.ids]
+        if any_fluxloop_path(path for _, path in listed):
+            left += [(id, path) for id, path in listed if id in self.ids and is_fluxloop_path(path)]
+        seen.commits += [id for id, _ in listed if id in self.commits]
+        seen.homes += self.homes
+        seen.cleared += len(listed) - len(left)
+        seen.bytes += self.bytes
+        return left
+
+
+def look(
+    updates: Sequence[Update], lacking: Lacking, config: Config | None, cleared: Cleared | None = None
+) -> Look:
+    """Looks at the names of the refs, and at all of `lacking` that is not `cleared`."""
     done = Look(updates, lacking, config)
     scan, seen = done.scan, done.seen
     limit = settings.LARGEST if config is None else config.largest
     scan.expect(lambda _: len(lacking.objects) >= _WORTH_HASTE)
     scan.run(source.ref_names(updates))
     scan.run(source.unread(lacking))
-    listed = _left(lacking, scan, seen) if lacking.at_hand else lacking.objects
+    if cleared is not None:
+        listed = cleared.leaves(lacking.objects, seen)
+    else:
+        listed = _left(lacking, scan, seen) if lacking.at_hand else lacking.objects
     scan.run(source.contents(listed, limit, seen))
     scan.run(source.contents(source.at_home(lacking.objects, seen), limit, seen))
     scan.cleared(seen.cleared, seen.bytes)

@@ -213,3 +213,9 @@ def _shelf() -> Shelf:
 def is_fluxloop_path(path: bytes) -> bool:
     """Whether a path is one of FluxLoop's own, so that rules look into it whatever stands there."""
     return b"fluxloop" in path.lower() or path.endswith(_PROJECT_FILES)
+
+
+def any_fluxloop_path(paths: Iterable[bytes]) -> bool:
+    """Whether one of these paths may be such a one: asked of all of them at once."""
+    joined = b"\n".join(paths).lower()
+    return b"fluxloop" in joined or any(name.lower() in joined for name in _PROJECT_FILES)
