@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from fluxguard.config import Config
+    from fluxguard.detect.bulk import Shelf
     from fluxguard.detect.engine import Detector
     from fluxguard.findings import Collector
     from fluxguard.second import Portions, Tell
@@ -39,9 +40,9 @@ class Scan:
         self.objects = 0
         self.bytes = 0
         if config is not None:
-            self._triggers = Triggers([literal for rule in config.rules for literal in rule.literals])
+            self._triggers = Triggers([literal for rule in config.rules for literal in rule.literals], _shelf)
         else:
-            self._triggers = Triggers()
+            self._triggers = Triggers((), _shelf)
 
     def run(self, source: Iterable[Chunk | Skipped]) -> None:
         """Looks at all that the source yields. May be called for several sources."""
@@ -60,14 +61,16 @@ class Scan:
         if many(FEW):
             self._triggers.hurry()
 
-    def sift(self, paths: Sequence[bytes], read: Callable[[int], bytes | None]) -> list[int]:
-        """Looks at many contents, in two processes where that pays. Returns the numbers of those not cleared by it.
+    def sift(
+        self, paths: Sequence[bytes], read: Callable[[int], bytes | None], many: int = MANY
+    ) -> list[int]:
+        """Looks at contents, from so `many` on in two processes. Returns the numbers of those not cleared by it.
 
         read: number -> content, which stands at paths[number]; None where it has to be come by in the ordinary way.
         What comes back is to be looked at again with `run`: something may stand there.
         """
         self.expect(lambda count: len(paths) >= count)
-        if len(paths) >= MANY:
+        if len(paths) >= many:
             from fluxguard.second import Portions, pays
 
             if pays():
@@ -215,6 +218,18 @@ class Scan:
         return not self.skipped and (self.collector is None or self.collector.empty)
 
 
+def _shelf() -> Shelf:
+    from fluxguard import shelf
+
+    return shelf
+
+
 def is_fluxloop_path(path: bytes) -> bool:
     """Whether a path is one of FluxLoop's own, so that rules look into it whatever stands there."""
     return b"fluxloop" in path.lower() or path.endswith(_PROJECT_FILES)
+
+
+def any_fluxloop_path(paths: Iterable[bytes]) -> bool:
+    """Whether one of these paths may be such a one: asked of all of them at once."""
+    joined = b"\n".join(paths).lower()
+    return b"fluxloop" in joined or any(name.lower() in joined for name in _PROJECT_FILES)

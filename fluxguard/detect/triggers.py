@@ -16,6 +16,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
+    from fluxguard.detect.bulk import Shelf
+
 BULK = 96 << 10
 CALL = 128  # bytes that could be looked at in the time that it takes to begin
 LONGEST = 96
@@ -267,9 +269,13 @@ def head(data: bytes) -> int:
 
 
 class Triggers:
-    """The built-in triggers and the literals of a team's own rules."""
+    """The built-in triggers and the literals of a team's own rules.
 
-    def __init__(self, extra: Sequence[bytes] = ()) -> None:
+    shelf: brings the place where the fast engine keeps what it has compiled; the built-in ones alone are kept.
+    """
+
+    def __init__(self, extra: Sequence[bytes] = (), shelf: Callable[[], Shelf] | None = None) -> None:
+        self._shelf = None if extra else shelf
         self.literals: dict[bytes, int] = {}
         for bit, literals in (*_SURE, (PLAIN, tuple(extra))):
             for literal in literals:
@@ -302,7 +308,7 @@ class Triggers:
             from fluxguard.detect import bulk
         except ImportError:
             return
-        self._first = bulk.literals(self.literals, _HINTS_BY_START)
+        self._first = bulk.literals(self.literals, _HINTS_BY_START, self._shelf() if self._shelf else None)
         _places.fast = bulk.places
 
     def find(self, data: bytes) -> int:
