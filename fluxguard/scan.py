@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from fluxguard.config import Config
+    from fluxguard.detect.bulk import Shelf
     from fluxguard.detect.engine import Detector
     from fluxguard.findings import Collector
     from fluxguard.second import Portions, Tell
@@ -39,9 +40,9 @@ class Scan:
         self.objects = 0
         self.bytes = 0
         if config is not None:
-            self._triggers = Triggers([literal for rule in config.rules for literal in rule.literals])
+            self._triggers = Triggers([literal for rule in config.rules for literal in rule.literals], _shelf)
         else:
-            self._triggers = Triggers()
+            self._triggers = Triggers((), _shelf)
 
     def run(self, source: Iterable[Chunk | Skipped]) -> None:
         """Looks at all that the source yields. May be called for several sources."""
@@ -60,14 +61,16 @@ class Scan:
         if many(FEW):
             self._triggers.hurry()
 
-    def sift(self, paths: Sequence[bytes], read: Callable[[int], bytes | None]) -> list[int]:
-        """Looks at many contents, in two processes where that pays. Returns the numbers of those not cleared by it.
+    def sift(
+        self, paths: Sequence[bytes], read: Callable[[int], bytes | None], many: int = MANY
+    ) -> list[int]:
+        """Looks at contents, from so `many` on in two processes. Returns the numbers of those not cleared by it.
 
         read: number -> content, which stands at paths[number]; None where it has to be come by in the ordinary way.
         What comes back is to be looked at again with `run`: something may stand there.
         """
         self.expect(lambda count: len(paths) >= count)
-        if len(paths) >= MANY:
+        if len(paths) >= many:
             from fluxguard.second import Portions, pays
 
             if pays():
@@ -124,7 +127,8 @@ class Scan:
         for portion in portions:
             for number in portion:
                 data = read(number)
-                if data is None or kinds(data) or is_fluxloop_path(paths[number]):
+                kind = -1 if data is None or is_fluxloop_path(paths[number]) else kinds(data)
+                if data is None or (kind and not self._is_harmless(data, kind)):
                     tell(number)
                 else:
                     count += 1
@@ -172,6 +176,12 @@ class Scan:
         """Whether anything may stand in these bytes, which `run` is then to look at."""
         return self._triggers.kinds(data)
 
+    def clears(self, names: Sequence[bytes]) -> bool:
+        """Whether one look at all of these names shows that nothing stands in any, so that `run` need not look at each."""
+        whole = b"\n".join(names) + b"\n"
+        ours = b"fluxloop" in whole.lower() or any(name + b"\n" in whole for name in _PROJECT_FILES)
+        return not ours and not self._triggers.kinds(whole)
+
     def cleared(self, count: int, size: int) -> None:
         """Counts what `suspects` has cleared: objects, and their bytes."""
         self.objects += count
@@ -184,8 +194,15 @@ class Scan:
         """
         if self._config is not None or kinds & MARKER:
             return False
+        if self._is_harmless(data, kinds) and not is_fluxloop_path(path):
+            return True
         found = self._prepared().detect(data, path)
         return not found.matches and not found.unread
+
+    def _is_harmless(self, data: bytes, kinds: int) -> bool:
+        from fluxguard.detect.harmless import is_harmless
+
+        return self._config is None and is_harmless(data, kinds, self._triggers.kinds)
 
     def _prepared(self) -> Detector:
         if self._detector is None:
@@ -201,6 +218,18 @@ class Scan:
         return not self.skipped and (self.collector is None or self.collector.empty)
 
 
+def _shelf() -> Shelf:
+    from fluxguard import shelf
+
+    return shelf
+
+
 def is_fluxloop_path(path: bytes) -> bool:
     """Whether a path is one of FluxLoop's own, so that rules look into it whatever stands there."""
     return b"fluxloop" in path.lower() or path.endswith(_PROJECT_FILES)
+
+
+def any_fluxloop_path(paths: Iterable[bytes]) -> bool:
+    """Whether one of these paths may be such a one: asked of all of them at once."""
+    joined = b"\n".join(paths).lower()
+    return b"fluxloop" in joined or any(name.lower() in joined for name in _PROJECT_FILES)

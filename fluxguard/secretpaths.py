@@ -5,7 +5,9 @@ The data are in `rules/paths.toml`, whose head says what each field means.
 
 from __future__ import annotations
 
+import functools
 import os
+import re
 import tomllib
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,7 +18,7 @@ from typing import Any
 import regex
 
 from fluxguard import rules
-from fluxguard.detect.ruleset import PROOF_TIMEOUT, glob_pattern
+from fluxguard.detect.ruleset import PROOF_TIMEOUT, glob_text
 from fluxguard.errors import UsageError
 
 LEVELS = ("required", "advised")
@@ -33,20 +35,32 @@ Pattern = regex.Pattern[bytes]
 
 @dataclass(frozen=True, slots=True)
 class SecretPath:
-    """One kind of path. Fields as in `rules/paths.toml`; `matches` and `excepted` are compiled."""
+    """One kind of path. Fields as in `rules/paths.toml`."""
 
     id: str
     level: str
     reason: str
     globs: tuple[str, ...]
-    matches: Pattern
-    excepted: Pattern | None = None
     examples: tuple[bytes, ...] = ()
     where: str = "top"
     lines: tuple[bytes, ...] = ()
     keep: tuple[bytes, ...] = ()
     holds: Pattern | None = None
     except_globs: tuple[str, ...] = ()
+
+    @property
+    def matches(self) -> Pattern:
+        """An expression for any of its paths, made when it is first asked for: that of most kinds never is."""
+        return _either(self.globs)
+
+    @property
+    def excepted(self) -> Pattern | None:
+        """An expression for what looks like one of its paths and is none."""
+        return _either(self.except_globs) if self.except_globs else None
+
+    def may_name(self, path: bytes) -> bool:
+        """Whether a path in lower case can be one of these at all: a plain part of one of them stands in it."""
+        return any(part in path for part in _plain(self.globs))
 
     @property
     def required(self) -> bool:
@@ -93,7 +107,7 @@ class Listed:
         """The entry for a path that is there, or None. Raises UsageError where a glob takes too long."""
         low = path.lower()
         for entry in self.paths:
-            if _fits(entry.matches, low):
+            if entry.may_name(low) and _fits(entry.matches, low):
                 return None if entry.excepted is not None and _fits(entry.excepted, low) else entry
         return None
 
@@ -121,7 +135,7 @@ def listed(added: Sequence[SecretPath] = (), exceptions: Sequence[Excepted] = ()
 
 def _suspects(paths: Sequence[bytes], globs: Iterable[str]) -> list[bytes]:
     """The paths in which the longest plain part of any glob stands: a search through all of them at once is cheap."""
-    literals = {max(regex.split(r"[*?]+", _low(glob)), key=len).strip("/").encode() for glob in globs}
+    literals = _plain(tuple(globs))
     if b"" in literals:
         return list(paths)
     whole = b"\0".join(paths).lower()
@@ -136,6 +150,12 @@ def _suspects(paths: Sequence[bytes], globs: Iterable[str]) -> list[bytes]:
     return [paths[number] for number in sorted(numbers)]
 
 
+@functools.cache
+def _plain(globs: tuple[str, ...]) -> frozenset[bytes]:
+    """The longest plain part of each glob, in lower case."""
+    return frozenset(max(re.split(r"[*?]+", _low(glob)), key=len).strip("/").encode() for glob in globs)
+
+
 def built_in() -> tuple[SecretPath, ...]:
     """The entries that come with fluxguard."""
     loader: Any = rules.__loader__
@@ -147,20 +167,17 @@ def _built_in(table: Mapping[str, Any]) -> SecretPath:
     assert not set(table) - _BUILT_IN_FIELDS, table["id"]
     assert table["level"] in LEVELS
     assert table.get("where", "top") in PLACES
-    except_ = table.get("except", [])
     return SecretPath(
         table["id"],
         table["level"],
         table["reason"],
         tuple(table["paths"]),
-        _either(table["paths"]),
-        _either(except_) if except_ else None,
         tuple(name.encode() for name in table.get("examples", [])),
         table.get("where", "top"),
         tuple(line.encode() for line in table.get("lines", [])),
         tuple(name.encode() for name in table.get("keep", [])),
         regex.compile(table["holds"].encode()) if "holds" in table else None,
-        tuple(except_),
+        tuple(table.get("except", [])),
     )
 
 
@@ -179,9 +196,7 @@ def added(table: Mapping[str, Any], where: str) -> SecretPath:
         if not _fits(matches, example.lower()):
             raise UsageError(f"{where}: an example does not match any of its `paths`.", "Mend either.")
     lines = tuple(glob.encode() for glob in globs)
-    return SecretPath(
-        "configured", level, _reason(table, where), globs, matches, examples=examples, lines=lines
-    )
+    return SecretPath("configured", level, _reason(table, where), globs, examples, lines=lines)
 
 
 def excepted(table: Mapping[str, Any], where: str, own: bool) -> Excepted:
@@ -235,9 +250,10 @@ def _example(name: str, where: str) -> bytes:
     return "/".join(part for part in name.split("/") if part not in ("", ".")).encode()
 
 
-def _either(globs: Iterable[str]) -> Pattern:
+@functools.cache
+def _either(globs: tuple[str, ...]) -> Pattern:
     """An expression for any of the globs, for a path in lower case."""
-    alternatives = b"|".join(b"(?:%s)" % glob_pattern(_low(glob)).pattern for glob in globs)
+    alternatives = b"|".join(b"(?:%s)" % glob_text(_low(glob)) for glob in globs)
     return regex.compile(alternatives, regex.DOTALL)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import secrets
 import stat
 from collections.abc import Callable
 from typing import TextIO
@@ -110,7 +109,7 @@ def settle(folder: str | os.PathLike[str]) -> None:
 
 
 def _new_name(path: str) -> str:
-    return f"{path}.{secrets.token_hex(6)}.tmp"
+    return f"{path}.{os.urandom(6).hex()}.tmp"
 
 
 def _is_planted(link: str) -> bool:

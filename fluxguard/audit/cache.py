@@ -18,7 +18,10 @@ files, looked at by the same rules. A wrong record would turn a leak into "clean
 4. *All of it was read.* Nothing is kept of a pack in which anything could not be read, nor when a process died, nor when
    the audit was interrupted.
 5. *What it says of other objects is asked anew.* A record names what its objects point at outside of the pack. If any of
-   that has gone, the pack is read again, and what was missing is still missing only if it is.
+   that has gone, the pack is read again, and what was missing is still missing only if it is. What is kept of all objects
+   together (`whole`, `unchanged`) is about one set of stores, packs and loose objects, each the very same as then: with
+   nothing come and nothing gone, every such answer is the same. Of a whole in which a key stands, or anything could not
+   be read, that it is unchanged is not kept at all; what refs, reflogs and indexes name is compared each time.
 6. *It holds no key*, so none has to be brought back from it: fingerprints only, and no record at all where some other
    text (the name of a file in an archive, a reason in a comment) is itself a key.
 
@@ -35,16 +38,19 @@ import os
 import stat
 import sys
 import time
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
 from typing import Any
-
-import numpy as np
-import numpy.typing as npt
 
 import fluxguard
 from fluxguard import settings
-from fluxguard.config import Config
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from fluxguard.config import Config
+
+    Array = npt.NDArray[Any]
 
 FORMAT = 1
 RACY = 2.0  # seconds; the coarsest clock of a file system in use
@@ -55,15 +61,15 @@ _DIGEST = 32
 _ABANDONED = 3600.0  # seconds, after which an unfinished file is nobody's any longer
 _LIBRARIES = ("regex", "numpy", "hyperscan", "isal", "dulwich")
 
-Array = npt.NDArray[Any]
 
-
-@dataclass(slots=True)
 class Record:
     """What is kept: a value that JSON can carry, and arrays of one dimension."""
 
-    value: Any
-    arrays: dict[str, Array] = field(default_factory=dict)
+    __slots__ = ("arrays", "value")
+
+    def __init__(self, value: Any, arrays: Mapping[str, Array] | None = None) -> None:
+        self.value = value
+        self.arrays = dict(arrays or {})
 
 
 class Cache:
@@ -113,7 +119,7 @@ class Cache:
         return hashlib.sha256(self._rules + hashlib.sha256(identity).digest()).digest()
 
 
-def of_user(config: Config, around: Iterable[str], full: bool = False) -> Cache | None:
+def of_user(config: Config | None, around: Iterable[str], full: bool = False) -> Cache | None:
     """The user's cache; None where there can be none. around: folders of what is audited, in which it may not lie."""
     folder = os.path.abspath(settings.cache_folder())
     real = os.path.realpath(folder)
@@ -130,16 +136,17 @@ def _within(path: str, folder: str) -> bool:
 # --- what a record is good for ---------------------------------------------------------------------------------------
 
 
-def rules_digest(config: Config) -> bytes:
-    """All that decides what is found in given bytes; b"" where it can't be told."""
-    digest = hashlib.sha256(
-        repr((FORMAT, fluxguard.__version__, sys.version, config.limits, config.largest)).encode()
-    )
-    for rule in config.rules:
+def rules_digest(config: Config | None) -> bytes:
+    """All that decides what is found in given bytes; b"" where it can't be told. config: None where nothing is configured."""
+    limits = None if config is None else (config.limits, config.largest)
+    if config is not None and limits == (type(config.limits)(), settings.LARGEST):
+        limits = None  # those that the program text says
+    digest = hashlib.sha256(repr((FORMAT, fluxguard.__version__, sys.version, limits)).encode())
+    for rule in config.rules if config is not None else ():
         fields = (rule.id, rule.pattern.pattern, rule.pattern.flags, rule.literals, rule.judge, rule.paths)
         digest.update(repr(fields).encode())
     try:
-        for part in ("audit", "detect", "repo", "rules", ""):
+        for part in ("audit", "detect", "repo", "rules", "sources", ""):
             _digest_folder(digest, os.path.join(os.path.dirname(fluxguard.__file__), part))
         for name in _LIBRARIES:
             digest.update(repr((name, _library(name))).encode())
@@ -171,13 +178,15 @@ def stamp(seen: os.stat_result) -> tuple[int, int, int, int, int]:
     return seen.st_dev, seen.st_ino, seen.st_size, seen.st_mtime_ns, seen.st_ctime_ns
 
 
-@dataclass(frozen=True, slots=True)
 class Identity:
     """Which pack it is, for certain. seen: the pack and its index as they were."""
 
-    name: str
-    value: bytes
-    seen: tuple[os.stat_result, os.stat_result]
+    __slots__ = ("name", "seen", "value")
+
+    def __init__(self, name: str, value: bytes, seen: tuple[os.stat_result, os.stat_result]) -> None:
+        self.name = name
+        self.value = value
+        self.seen = seen
 
 
 def identity(path: str, width: int) -> Identity | None:
@@ -307,10 +316,19 @@ def _decoded(data: bytes, key: bytes) -> Record | None:
     end = at + int.from_bytes(body[_DIGEST:at], "big")
     try:
         shapes, value = json.loads(bytes(body[at:end]))
-        arrays = {}
-        for name, kind, size in shapes:
-            arrays[name] = np.frombuffer(body, dtype=kind, count=size, offset=end)
-            end += arrays[name].nbytes
+        arrays = _arrays(shapes, body, end) if shapes else {}
+        end += sum(array.nbytes for array in arrays.values())
     except (ValueError, TypeError):
         return None
     return Record(value, arrays) if end == len(body) else None
+
+
+def _arrays(shapes: Any, body: memoryview, at: int) -> dict[str, Array]:
+    """The arrays, one behind the other. Most of what is asked of an unchanged repository has none, and needs no numpy."""
+    import numpy as np
+
+    arrays: dict[str, Array] = {}
+    for name, kind, size in shapes:
+        arrays[name] = np.frombuffer(body, dtype=kind, count=size, offset=at)
+        at += arrays[name].nbytes
+    return arrays

@@ -3,29 +3,28 @@
 from __future__ import annotations
 
 import base64
-import hashlib
-import json
 import os
-import stat
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from fluxguard.audit import cache as caches
-from fluxguard.audit.cache import Array, Cache, Identity, Record
+from fluxguard.audit.cache import Cache, Identity, Record
 from fluxguard.audit.depot import Bytes, Depot, Opened
 from fluxguard.audit.examine import Sighting
+from fluxguard.audit.whole import NOTHING, Clear, Stamps, Whole, loose_digest, loose_stamps, state
 from fluxguard.repo.links import Ints, Prefixes, Present
 from fluxguard.repo.pack import KINDS
 from fluxguard.repo.store import Store
 
-Clear = Callable[[str], bool]  # whether a text holds no key
 _NUMBERS = {name: number for number, name in KINDS.items()}
 _STAMP = 5
-_PASSING = "took too long here"  # in a reason of detect.engine's that may not be one on another day
+PASSING = "took too long here"  # in a reason of detect.engine's that may not be one on another day
 Home = tuple[bytes, bytes, str]
+Array = npt.NDArray[Any]
 
 
 @dataclass(slots=True)
@@ -66,7 +65,7 @@ class Content:
 
     def clear(self, clear: Clear) -> bool:
         """Whether it may be kept: no text in it is a key, and nothing is unread that may be read another time."""
-        if any(_PASSING in why for _, _, why in self.unread):
+        if any(PASSING in why for _, _, why in self.unread):
             return False
         texts = {text for one in self.sightings for text in (*one.via, one.allowed)}
         texts |= {text for _, where, why in self.unread for text in (where, why)}
@@ -165,15 +164,16 @@ class Known:
 
     def whole(self, depots: Sequence[Depot], loose: Sequence[Loose]) -> Whole:
         """What was worked out from all of it together."""
-        state: list[Any] = []
         for depot, singles in zip(depots, loose, strict=True):
-            packs = [self._identities.get(path) for path in depot.store.packs]
-            known = len(packs) == len(depot.packs) and all(one.path in self._records for one in depot.packs)
-            if not known or not singles.settled:
-                return Whole(None, "", b"")
-            state.append([depot.store.path, [one.value.hex() for one in packs if one], singles.digest()])
-        name = f"whole {os.path.realpath(depots[0].store.path)}" if depots else ""
-        return Whole(self._cache, name, json.dumps(state).encode())
+            known = all(path in self._identities for path in depot.store.packs) and len(
+                depot.store.packs
+            ) == len(depot.packs)
+            if not known or not singles.settled or any(one.path not in self._records for one in depot.packs):
+                return NOTHING
+        if self._cache is None:
+            return NOTHING
+        stores = [depot.store for depot in depots]
+        return Whole(self._cache, *state(stores, self._identities, [singles.digest() for singles in loose]))
 
     def close(self) -> None:
         """Nothing more is kept."""
@@ -195,7 +195,7 @@ class Loose:
         self.pending: list[str] = list(of.loose)
         self.known: dict[str, str] = {}
         self.content = Content()
-        self._stamps: dict[str, tuple[int, ...]] = {}
+        self._stamps: Stamps = {}
         self._rows: dict[str, tuple[int, list[Any] | None, Prefixes]] = {}
         self._dropped = False
         self.settled = True
@@ -203,14 +203,7 @@ class Loose:
             self._look(cache, present)
 
     def _look(self, cache: Cache, present: Callable[[], Present]) -> None:
-        folder = os.path.join(self._store.path, "")
-        for id in self._store.loose:
-            try:
-                seen = os.lstat(f"{folder}{id[:2]}/{id[2:]}")
-            except OSError:
-                continue
-            if stat.S_ISREG(seen.st_mode) and cache.settled(seen):
-                self._stamps[id] = caches.stamp(seen)
+        self._stamps = loose_stamps(cache, self._store)
         self.settled = len(self._stamps) == len(self._store.loose)
         record = cache.read(self._name, b"")
         if record is not None:
@@ -284,45 +277,12 @@ class Loose:
 
     def digest(self) -> str:
         """Which objects these are."""
-        return hashlib.sha256(repr(sorted(self._stamps.items())).encode()).hexdigest()
-
-
-class Whole:
-    """What was worked out from all the objects together: good for as long as there is not one more and not one less."""
-
-    def __init__(self, cache: Cache | None, name: str, state: bytes) -> None:
-        self._cache = cache
-        self._name = name
-        self._state = state
-        record = cache.read(name, state) if cache else None
-        self._values: dict[str, Any] = record.value if record else {}
-        self._fresh: dict[str, Any] = {}
-
-    def recall(self, what: str, depends: Any) -> Any:
-        """The value kept under the name, for the same of what else it depends on; None where there is none."""
-        kept = self._values.get(what)
-        if kept is None or kept[0] != _digest(depends):
-            return None
-        return kept[1]
-
-    def keep(self, what: str, depends: Any, value: Any, texts: Iterable[str], clear: Clear) -> None:
-        """Keeps a value that JSON can carry. texts: all in it that could hold a key."""
-        if self._cache is not None and all(map(clear, set(texts))):
-            self._fresh[what] = [_digest(depends), value]
-
-    def save(self) -> None:
-        """Puts what was kept into the cache."""
-        if self._cache is not None and self._fresh:
-            self._cache.write(self._name, self._state, Record({**self._values, **self._fresh}))
+        return loose_digest(self._stamps)
 
 
 def _same(opened: Opened, identity: Identity) -> bool:
     """Whether the pack that was read is the one that there was at the start."""
     return [*map(caches.stamp, opened.pack.seen)] == [*map(caches.stamp, identity.seen)]
-
-
-def _digest(depends: Any) -> str:
-    return hashlib.sha256(repr(depends).encode("utf-8", "surrogateescape")).hexdigest()
 
 
 class Table:

@@ -14,11 +14,12 @@ from typing import Any
 
 import numpy as np
 
+from fluxguard.audit import edges
 from fluxguard.audit.cache import Record
 from fluxguard.audit.crew import DONE, Crew, Died, hands
 from fluxguard.audit.depot import Depots, Opened
-from fluxguard.audit.known import Clear, Known, Table, unpacked
-from fluxguard.audit.sift import Sieve
+from fluxguard.audit.known import Known, Table, unpacked
+from fluxguard.audit.whole import Clear
 from fluxguard.repo.graph import Graph, Rows, parse_commit
 from fluxguard.repo.inflate import Damaged
 from fluxguard.repo.pack import COMMIT, TREE
@@ -57,6 +58,8 @@ class Lineage:
         self._known = known
         self._clear = clear
         self._kept: dict[str, _Kept] = {}
+        self._edges: dict[str, edges.Edges] = {}
+        self._filter: edges.Filter | None = None
         self.unread = False
 
     # --- commits -------------------------------------------------------------------------------------------------
@@ -105,9 +108,10 @@ class Lineage:
                 yield from kept.named(may)
                 asked[opened.path] = may - kept.asked
         yield from self._search({path: ids for path, ids in asked.items() if ids})
-        look = _looker(wanted)
+        look = None
         for depot, kinds in zip(self._depots.each, self._loose, strict=True):
             for id, data in self._loosely(depot.store, kinds, "tree"):
+                look = look or _looker(wanted)
                 if look(data) and (found := list(naming(data, wanted))):
                     yield id, found
 
@@ -117,27 +121,44 @@ class Lineage:
         return self._kept[opened.path]
 
     def _search(self, asked: dict[str, frozenset[bytes]]) -> Iterator[Named]:
-        looks = {ids: _looker(ids) for ids in set(asked.values())}
-
-        def steps(opened: Opened, roots: list[int]) -> Iterator[tuple[int, bytes]]:
-            sieve = Sieve(opened.pack, opened.forest, looks[asked[opened.path]], opened.width - 1)
-            return sieve.suspects(roots)
-
-        def take(opened: Opened, found: Iterable[tuple[int, bytes]]) -> list[Named]:
-            each = ((_id(opened, entry), [*naming(data, asked[opened.path])]) for entry, data in found)
-            return [(id, entries) for id, entries in each if entries]
-
         packs = [opened for opened in self._packs() if opened.path in asked]
-        found: dict[str, list[Named]] = {opened.path: [] for opened in packs}
-        for opened, named in self._each(packs, TREE, steps, take):
-            found[opened.path].append(named)
-            yield named
+        self._collect(packs, frozenset().union(*asked.values()))
         for opened in packs:
+            found: list[Named] = []
+            for entry, entries in self._edges[opened.path].naming(asked[opened.path]):
+                self._in_time()
+                found.append((_id(opened, entry), entries))
+                yield found[-1]
             if not self.unread:
                 kept = self._kept[opened.path]
-                kept.add(asked[opened.path], found[opened.path])
+                kept.add(asked[opened.path], found)
                 record, texts = kept.record()
                 self._known.keep_aside(opened, "trees", record, texts, self._clear)
+
+    def _collect(self, packs: Sequence[Opened], wanted: frozenset[bytes]) -> None:
+        """Goes through the trees of packs, unless that is done: for what is wanted, and for any tree, which will be next."""
+        if self._filter is None:
+            self._filter = edges.Filter()
+            for opened in self._packs():
+                trees = np.ascontiguousarray(opened.ids[opened.kinds == TREE][:, :8])
+                self._filter.add(trees.view(">u8").ravel().astype(np.uint64))
+            for kinds in self._loose:
+                trees_of = (bytes.fromhex(id) for id, kind in kinds.items() if kind == "tree")
+                self._filter.add(edges.prefixes(trees_of))
+        names = edges.prefixes(wanted)
+        if not self._filter.passes(names).all():
+            self._edges.clear()
+            self._filter.add(names)
+        look = self._filter
+        lacking = [opened for opened in packs if opened.path not in self._edges]
+        parts: dict[str, list[tuple[bytes, bytes]]] = {opened.path: [] for opened in lacking}
+        whole = self._each(
+            lacking, TREE, _roots, lambda opened, roots: [edges.collected(opened.forest, roots, look)]
+        )
+        for opened, part in whole:
+            parts[opened.path].append(part)
+        for opened in lacking:
+            self._edges[opened.path] = edges.Edges(opened.forest, parts[opened.path])
 
     # --- reading -------------------------------------------------------------------------------------------------
 
@@ -145,8 +166,8 @@ class Lineage:
         self,
         packs: Iterable[Opened],
         kind: int,
-        steps: Callable[[Opened, list[int]], Iterable[tuple[int, bytes]]],
-        take: Callable[[Opened, Iterable[tuple[int, bytes]]], list[Any]],
+        steps: Callable[[Opened, list[int]], Any],
+        take: Callable[[Opened, Any], list[Any]],
     ) -> Iterator[tuple[Opened, Any]]:
         """What `take` makes of the steps through the objects of a kind, with the pack that they are in."""
         shares = [(opened, roots) for opened in packs for roots in opened.forest.shares(_SHARES, (kind,))]
@@ -227,6 +248,10 @@ class _Kept:
             "ids": _bytes(id for _, _, id in rows),
         }
         return Record(table.values, arrays), table.texts
+
+
+def _roots(opened: Opened, roots: list[int]) -> list[int]:
+    return roots
 
 
 def _walked(opened: Opened, roots: list[int]) -> Iterator[tuple[int, bytes]]:

@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from fluxguard.chunk import Chunk, Skipped
-from fluxguard.config import Config
 from fluxguard.scan import Scan
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from fluxguard.config import Config
 
 
 class Looked(Scan):
     """A Scan with a list of all that went through it."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config | None) -> None:
         super().__init__(config)
         self._seen: dict[str, dict[bytes, None]] = {}
 

@@ -6,12 +6,15 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
+from fluxguard.audit.asked import Ambiguous, chosen
 from fluxguard.audit.run import Watch, audit
-from fluxguard.audit.story import Ambiguous, chosen, in_order
-from fluxguard.config import Config
 from fluxguard.errors import BrokenRepository, FluxguardError
 from fluxguard.model import Finding, Mention, Report, Secret, Stats, Story, Unread
 from fluxguard.repo import gitdir
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from fluxguard.config import Config
 
 DEPTH = 4  # folders between a folder of clones and a clone
 _RANK = {"high": 0, "medium": 1, "low": 2}
@@ -111,7 +114,7 @@ class _Clones:
                 self.deeper = True
 
 
-Configure = Callable[[str | None], Config]
+Configure = Callable[[str | None], "Config | None"]
 
 
 def audit_each(
@@ -229,5 +232,7 @@ def _importance(finding: Finding) -> tuple[bool, int]:
 
 
 def _one_story(explain: str, reports: Sequence[Report], findings: Sequence[Finding]) -> Story:
+    from fluxguard.audit.story import in_order
+
     events = (event for report in reports if report.story for event in report.story.events)
     return Story(explain, chosen(explain, findings), in_order(events))

@@ -8,10 +8,11 @@ every content whole would name, which a property test holds.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from typing import Protocol
 
 from fluxguard.repo import delta as deltas
 from fluxguard.repo.forest import Forest, Step
-from fluxguard.repo.links import SEAM, Links
+from fluxguard.repo.links import SEAM
 from fluxguard.repo.pack import BLOB, COMMIT, TAG, TREE, Pack
 
 # A delta is taken apart where its result is so many times longer: elsewhere looking is quicker than taking apart.
@@ -23,6 +24,19 @@ _BATCH = 64  # objects
 _HELD = 1 << 20  # bytes of their contents
 
 Look = Callable[[bytes], int]
+
+
+class Names(Protocol):
+    """Takes in what objects name; as `links.Links` does."""
+
+    def trees(self, entries: Sequence[int], stretches: Sequence[bytes]) -> None:
+        """Trees, of each what is new in it."""
+
+    def commit(self, entry: int, data: bytes) -> None:
+        """A commit."""
+
+    def tag(self, entry: int, data: bytes) -> None:
+        """A tag."""
 
 
 class Sieve:
@@ -39,7 +53,7 @@ class Sieve:
         look: Look,
         overlap: int,
         whole: Look | None = None,
-        links: Links | None = None,
+        links: Names | None = None,
     ) -> None:
         self._forest = forest
         self._base = pack.base.data
@@ -128,7 +142,7 @@ class _Batch:
         self.sure = False
 
 
-def _note(links: Links, kind: int, entry: int, data: bytes) -> None:
+def _note(links: Names, kind: int, entry: int, data: bytes) -> None:
     if kind == COMMIT:
         links.commit(entry, data)
     elif kind == TAG:

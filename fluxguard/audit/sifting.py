@@ -12,8 +12,9 @@ import numpy as np
 from fluxguard.audit.crew import DONE, Crew, Died, hands
 from fluxguard.audit.depot import Depots, Opened
 from fluxguard.audit.examine import Sighting, examine, homes
-from fluxguard.audit.known import Content, Home, Known, Whole
+from fluxguard.audit.known import Content, Home, Known
 from fluxguard.audit.sift import Sieve
+from fluxguard.audit.whole import Whole
 from fluxguard.config import Config
 from fluxguard.detect.engine import Detector
 from fluxguard.detect.ruleset import built_in

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from fluxguard.audit.history import History
-from fluxguard.errors import GitError, UsageError
+from fluxguard.errors import GitError
 from fluxguard.model import Event, Finding, Location, Mention, Trace
 from fluxguard.repo.gitdir import GitDir
 from fluxguard.repo.graph import Signature, descendants, parse_signature, rfc3339, stamp
@@ -26,21 +26,6 @@ MOST_REFS = 500  # of each kind, whose own story is told
 _LOG = re.compile(rb"(?m)^[0-9a-f]{40,64} ([0-9a-f]{40,64}) (.*?)> (\d{1,12}) ([+-]\d{4})(?:\t(.*))?$")
 _LARGEST_LOG = 64 << 20
 _ORDER = ("introduced", "brought-back", "again", "spread", "written", "moved", "removed", "merged", "tagged")
-
-
-class Ambiguous(UsageError):
-    """Several keys have a fingerprint that begins as asked."""
-
-
-def chosen(asked: str, findings: Iterable[Finding]) -> Finding | None:
-    """The key whose fingerprint begins as asked, if there is one. Raises Ambiguous where there are several."""
-    wanted = [finding for finding in findings if finding.secret.fingerprint.startswith(asked)]
-    if len(wanted) > 1:
-        raise Ambiguous(
-            f"{len(wanted)} keys have a fingerprint that begins with {asked}.",
-            "Give more of it: " + ", ".join(finding.secret.fingerprint[:28] for finding in wanted[:4]),
-        )
-    return wanted[0] if wanted else None
 
 
 def mentions(history: History, traces: Iterable[Trace], most: int = 20_000) -> dict[str, Mention]:
@@ -235,14 +220,6 @@ def _distinct(places: Iterable[Location]) -> list[Location]:
     return list(found.values())
 
 
-def instant(date: str) -> float:
-    """A date as a number to sort by; what has none comes last."""
-    try:
-        return datetime.datetime.fromisoformat(date).timestamp()
-    except (ValueError, OverflowError):
-        return float("inf")
-
-
 def in_order(events: Iterable[Event]) -> tuple[Event, ...]:
     """Events by their time, and where that is the same, in the order in which such things happen."""
 
@@ -251,3 +228,11 @@ def in_order(events: Iterable[Event]) -> tuple[Event, ...]:
         return instant(event.date), rank, event.path
 
     return tuple(sorted(events, key=order))
+
+
+def instant(date: str) -> float:
+    """A date as a number to sort by; what has none comes last."""
+    try:
+        return datetime.datetime.fromisoformat(date).timestamp()
+    except (ValueError, OverflowError):
+        return float("inf")

@@ -5,10 +5,9 @@ from __future__ import annotations
 import os
 import re
 import shlex
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from fluxguard.chunk import Chunk, Skipped
-from fluxguard.config import Config
 from fluxguard.errors import BrokenRepository
 from fluxguard.repo import gitdir, refs
 from fluxguard.repo.gitdir import GitDir
@@ -22,6 +21,7 @@ _NO_TREE = (
     "if it is gone for good: git worktree prune"
 )
 _LARGEST_LOG = 256 << 20
+_TOGETHER = 4_000  # names
 
 
 class Surroundings:
@@ -31,37 +31,41 @@ class Surroundings:
     entries of reflogs. indexed: blob id -> paths, in every index.
     """
 
-    def __init__(self, family: list[GitDir], config: Config, scan: Scan) -> None:
+    def __init__(self, family: list[GitDir], largest: int, scan: Scan) -> None:
         self.refs: list[Ref] = []
         self.logs: list[tuple[bytes, str]] = []
         self.indexed: dict[str, list[bytes]] = {}
         self.skipped: list[Skipped] = []
         for member in family:
-            self._member(member, config, scan)
-        self._trees(family, config, scan)
+            self._member(member, largest, scan)
+        self._trees(family, largest, scan)
 
-    def _member(self, member: GitDir, config: Config, scan: Scan) -> None:
+    def _member(self, member: GitDir, largest: int, scan: Scan) -> None:
         found, problems = refs.read(member)
         shown = os.fsencode(member.name) + b"/"
         self.skipped += [Skipped(shown + where, reason) for where, reason in problems]
         if member.path != member.common and not member.tree:
             self.skipped.append(Skipped(shown[:-1], _NO_TREE))
         prefix = b"" if member.name == ".git" else os.fsencode(member.name) + b":"
-        known = {ref.name for ref in self.refs}
         if member.path == member.common:
             fresh = found
         else:  # a linked worktree shares the refs of its repository, but for its own HEAD and its like
+            known = {ref.name for ref in self.refs}
             fresh = [ref for ref in found if not ref.name.startswith(b"refs/") or ref.name not in known]
-        scan.run(metadata.ref_names(fresh))
-        self.refs += [Ref(prefix + ref.name, ref.id) for ref in fresh]
+        _ref_names(fresh, scan)
+        self.refs += [Ref(prefix + ref.name, ref.id) for ref in fresh] if prefix else fresh
         listed, skipped = metadata.names(member)
         self.skipped += skipped
         scan.names((shown for _, shown in listed), "git-file")
-        scan.run(metadata.files(member, listed, config.largest))
+        scan.run(metadata.files(member, listed, largest))
         if member.path == member.common:
-            scan.run(metadata.store_files(member.objects, member.name, config.largest))
+            scan.run(metadata.store_files(member.objects, member.name, largest))
         scan.run(self._index(member))
         self.logs += list(_log_entries(listed, member, prefix))
+
+    def listed(self) -> tuple[tuple[bytes, str], ...]:
+        """Name and id of each ref, in order."""
+        return tuple(sorted(set(self.refs)))
 
     def _index(self, member: GitDir) -> Iterator[Chunk | Skipped]:
         for item in metadata.index_names(member):
@@ -69,7 +73,7 @@ class Surroundings:
                 self.indexed.setdefault(item.origin.object, []).append(item.origin.path)
             yield item
 
-    def _trees(self, family: Iterable[GitDir], config: Config, scan: Scan) -> None:
+    def _trees(self, family: Iterable[GitDir], largest: int, scan: Scan) -> None:
         members = list(family)
         for tree in sorted({os.path.realpath(member.tree) for member in members if member.tree}):
             listing = worktree.Listing(tree, True)
@@ -79,7 +83,18 @@ class Surroundings:
             base = os.fsencode(tree) + b"/"
             listed = [(name, shown.removeprefix(base)) for name, shown in pairs]
             scan.names((shown for _, shown in listed), "file")
-            scan.run(worktree.contents(listed, config.largest))
+            scan.run(worktree.contents(listed, largest))
+
+
+def _ref_names(refs: Sequence[Ref], scan: Scan) -> None:
+    """Looks at the names of refs: hardly ever is there anything in one, so one look at some thousands of them clears them."""
+    for start in range(0, len(refs), _TOGETHER):
+        some = refs[start : start + _TOGETHER]
+        names = [ref.name for ref in some]
+        if scan.clears(names):
+            scan.cleared(len(names), sum(map(len, names)))
+        else:
+            scan.run(metadata.ref_names(some))
 
 
 def _strangers(

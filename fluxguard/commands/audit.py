@@ -5,11 +5,13 @@ from __future__ import annotations
 import argparse
 import re
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import astuple, replace
+from typing import Any
 
+from fluxguard import settings
 from fluxguard.commands import bypass, output
+from fluxguard.commands.aside import Aside
 from fluxguard.commands.progress import Progress
-from fluxguard.config import Config, load_config
 from fluxguard.errors import FluxguardError, GitError, UsageError
 from fluxguard.model import Report, Uncovered
 from fluxguard.repo import gitdir
@@ -17,6 +19,7 @@ from fluxguard.repo import gitdir
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from fluxguard.audit.several import Configure, Targets
+    from fluxguard.config import Config
 
 HELP = "look for keys in everything that repositories hold"
 _PREFIX = re.compile(r"(?:fg1:)?([0-9a-fA-F]{8,64})\Z")
@@ -49,14 +52,19 @@ def run(args: argparse.Namespace) -> int:
     explain = fingerprint(args.explain) if args.explain is not None else ""
     wanted = targets(args.repositories)
 
-    def configure(tree: str | None) -> Config:
+    def configure(tree: str | None) -> Config | None:
+        if args.config is None and not settings.any_for(None if args.no_repo_config else tree):
+            return None
+        from fluxguard.config import load_config
+
         return load_config(tree, args.config, trust_repository=not args.no_repo_config)
 
-    with Progress(args.quiet, args.no_color) as progress:
-        report = audit_each(wanted, configure, progress.watch, args.full, explain)
-    report = replace(report, notes=(*report.notes, *_bypasses(wanted)))
-    if not report.interrupted:
-        report = _with_gaps(report, wanted, configure)
+    with Aside(lambda: _gaps(wanted, configure)) as open_:
+        with Progress(args.quiet, args.no_color) as progress:
+            report = audit_each(wanted, configure, progress.watch, args.full, explain)
+        report = replace(report, notes=(*report.notes, *_bypasses(wanted)))
+        if not report.interrupted:
+            report = _with_gaps(report, open_.answer())
     return output.emit(report, args)
 
 
@@ -70,13 +78,12 @@ def _bypasses(wanted: Targets) -> Iterator[str]:
         yield from (f"{'' if wanted.alone else target.name + ': '}{text}" for text in bypass.told(common))
 
 
-def _with_gaps(report: Report, wanted: Targets, configure: Configure) -> Report:
-    """The report with what .gitignore leaves open in each repository: information, which changes no exit code."""
-    from fluxguard.gitignore.check import Place, gaps
-    from fluxguard.repo import gitdir
+def _gaps(wanted: Targets, configure: Configure) -> tuple[list[tuple[Any, ...]], list[str]]:
+    """What .gitignore leaves open in each repository, as fields of Uncovered; and in words what could not be found out."""
+    from fluxguard.gitignore.open import Place, gaps
 
-    found: list[Uncovered] = []
-    notes = list(report.notes)
+    found: list[tuple[Any, ...]] = []
+    notes: list[str] = []
     for target in wanted.each:
         name = "" if wanted.alone else target.name
         if target.problem:
@@ -84,13 +91,23 @@ def _with_gaps(report: Report, wanted: Targets, configure: Configure) -> Report:
         try:
             located = gitdir.locate(target.name)
             open_ = gaps(Place(located, located.tree or None), configure(target.tree))
-            found += (replace(gap, repository=name) for gap in open_)
+            found += (astuple(replace(gap, repository=name)) for gap in open_)
         except (FluxguardError, OSError) as error:
             what = error.what if isinstance(error, FluxguardError) else "a file could not be read"
             notes.append(
                 f"What .gitignore covers{' in ' + name if name else ''} could not be found out: {what}"
             )
-    return replace(report, uncovered=tuple(found), notes=tuple(notes))
+    return found, notes
+
+
+def _with_gaps(report: Report, answer: tuple[list[tuple[Any, ...]], list[str]]) -> Report:
+    """The report with what .gitignore leaves open: information, which changes no exit code."""
+    found, notes = answer
+    return replace(
+        report,
+        uncovered=tuple(Uncovered(*fields) for fields in found),
+        notes=(*report.notes, *notes),
+    )
 
 
 def fingerprint(text: str) -> str:

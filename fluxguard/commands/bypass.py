@@ -6,7 +6,6 @@ fingerprints of the keys, and never a key; `fluxguard audit` and `fluxguard doct
 
 from __future__ import annotations
 
-import datetime
 import json
 import os
 import sys
@@ -17,6 +16,10 @@ from fluxguard import display
 from fluxguard.errors import FluxguardError, UsageError
 from fluxguard.model import Report
 from fluxguard.repo import layout, seen
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import datetime
 
 VARIABLE = "FLUXGUARD_BYPASS"
 LOG = "bypassed.jsonl"

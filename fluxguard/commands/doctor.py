@@ -228,7 +228,7 @@ def _configuration(root: str) -> Check:
 
 
 def _gitignore(root: str) -> Check:
-    from fluxguard.gitignore.check import Place, gaps
+    from fluxguard.gitignore.open import Place, gaps
     from fluxguard.repo import gitdir
 
     try:

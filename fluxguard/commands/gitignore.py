@@ -9,7 +9,8 @@ import sys
 from fluxguard.commands import output
 from fluxguard.config import load_config
 from fluxguard.errors import BrokenRepository, UsageError
-from fluxguard.gitignore.check import Place, check
+from fluxguard.gitignore.check import check
+from fluxguard.gitignore.open import Place
 from fluxguard.repo import gitdir, layout
 from fluxguard.repo import run as git
 from fluxguard.repo.gitdir import GitDir

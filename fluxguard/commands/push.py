@@ -6,7 +6,6 @@ import os
 import sys
 import time
 
-from fluxguard.commands import catchup
 from fluxguard.commands.configured import configured
 from fluxguard.errors import UsageError
 from fluxguard.repo import banned, layout, outgoing
@@ -32,20 +31,15 @@ def check(words: Sequence[str]) -> int:
         framework, remote, url, updates = _from_framework(os.environ)
     if not any(update.new for update in updates):
         return 0  # nothing, or only deletions
-    listing = outgoing.lacked_by_remote(updates, remote, url)
-    banned.refuse(
-        layout.common_dir() or os.environ.get("GIT_DIR", "."),
-        [update.new for update in updates if update.new],
-    )
-    from fluxguard import push  # git is at work by now
-
-    config = configured(layout.root())
-    done = push.look(updates, listing.read(), config)
     tips = [update.new for update in updates if update.new]
+    banned.refuse(layout.common_dir() or os.environ.get("GIT_DIR", "."), tips)
+    done = _looked(updates, remote, url)
     unseen = _unseen(done, tips)
     if done.scan.clean:
         sys.stdout.write(clean_line(done, f" Among them {unseen}." if unseen else framework))
         if "FLUXGUARD_GIT" in os.environ:
+            from fluxguard.commands import catchup
+
             catchup.pushed(tips)
         return 0
     from dataclasses import replace
@@ -60,9 +54,25 @@ def check(words: Sequence[str]) -> int:
     return refuse(replace(report, notes=notes), "pre-push")
 
 
+def _looked(updates: Sequence[Update], remote: str, url: str) -> Look:
+    """The look: at what git lists exactly, unless a quicker list, which holds all of that, is clean."""
+    from fluxguard import push
+
+    config = configured(layout.root())
+    quick = outgoing.surely_lacked(updates, remote, url)
+    if quick is not None:
+        done = push.look(updates, quick, config)
+        if done.scan.clean:
+            return done
+    listing = outgoing.lacked_by_remote(updates, remote, url)  # git is at work from here on
+    return push.look(updates, listing.read(), config)
+
+
 def _unseen(done: Look, tips: Sequence[str]) -> str:
     if "FLUXGUARD_GIT" not in os.environ or not done.seen.commits:
         return ""
+    from fluxguard.commands import catchup
+
     return catchup.unseen_of(done.seen.commits, tips)
 
 

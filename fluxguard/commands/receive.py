@@ -22,8 +22,13 @@ from fluxguard.errors import FluxguardError, UsageError
 from fluxguard.model import Report
 from fluxguard.repo import banned, layout, objects, outgoing, run
 from fluxguard.repo.outgoing import Update
+from fluxguard.repo.plain import small_file
+from fluxguard.repo.store import id_width
 
 TIMEOUT = 4.0  # seconds; GitHub Enterprise gives all its pre-receive hooks together five
+EACH = 10_000.0  # objects in the packs of a push, for which there is a second more where nothing else was set
+MOST = 60.0  # seconds, however many there are
+_MANY = 5_000  # objects, from which on the audit's engine is worth its start
 EXCEPTIONS = ("repository", "none")
 _LARGEST = 1 << 20
 
@@ -32,10 +37,10 @@ _LARGEST = 1 << 20
 class Terms:
     """What the server's owner has set, with `git config` in the repository or for the whole server.
 
-    timeout: seconds. exceptions: whether those that the repository brings count.
+    timeout: seconds, None for as many as befit the push. exceptions: whether those that the repository brings count.
     """
 
-    timeout: float = TIMEOUT
+    timeout: float | None = None
     exceptions: str = "repository"
 
 
@@ -67,20 +72,54 @@ def _check(command: str, updates: list[Update]) -> int:
         [update.new for update in updates if update.new],
     )
     terms = terms_of(run.try_output("config", "-z", "--get-regexp", r"^fluxguard\.") or b"")
-    with _Deadline(terms.timeout):
+    with _Deadline(terms.timeout or befitting(_arrived(quarantine()))):
         report = _looked(command, updates, terms, started)
     return 0 if report is None else show(report, hook=True)
 
 
 def _looked(command: str, updates: list[Update], terms: Terms, started: float) -> Report | None:
     """The report; None where there is nothing to say."""
-    listing = outgoing.lacked_here(updates)
+    listing = outgoing.lacked_here(updates)  # git is at work from here on
     config, note = _rules(terms)
-    done = push.look(updates, listing.read(), config)
+    cleared = _sifted(config)
+    done = push.look(updates, listing.read(), config, cleared)
     if done.scan.clean:
         return None
     report = tracing.report(done, command, "", started, allow_comments=terms.exceptions != "none")
     return replace(report, notes=(*report.notes, *([note] if note else [])))
+
+
+def befitting(objects: int) -> float:
+    """The seconds that a look at so many objects may take: more for more, and bounded."""
+    return min(MOST, TIMEOUT + objects / EACH)
+
+
+def quarantine() -> str:
+    """Where git keeps the objects of a push until the hook has let them pass; "" where it does not."""
+    return os.environ.get("GIT_QUARANTINE_PATH", "")
+
+
+def _arrived(folder: str) -> int:
+    """The number of objects in the packs of a push, as the packs say themselves. Format: gitformat-pack(5)."""
+    count = 0
+    packs = os.path.join(folder, "pack")
+    for name in os.listdir(packs) if folder and os.path.isdir(packs) else []:
+        if name.endswith(".pack"):
+            head = small_file(os.path.join(packs, name), 12)
+            count += int.from_bytes(head[8:12], "big")
+    return count
+
+
+def _sifted(config: Config) -> push.Cleared | None:
+    """What the audit's engine clears of a large push; None for a small one."""
+    folder = quarantine()
+    if _arrived(folder) < _MANY:
+        return None
+    from fluxguard.audit import incoming
+    from fluxguard.detect.triggers import Triggers
+
+    look = Triggers([literal for rule in config.rules for literal in rule.literals])
+    return incoming.cleared(folder, id_width(layout.common_dir() or "."), config, look)
 
 
 def terms_of(raw: bytes) -> Terms:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import sys
+from binascii import crc32
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
-    from typing import Any
+    from typing import Any, Protocol
+else:
+    Protocol = object
 
 
 def _compiled_half() -> Any:
@@ -36,10 +39,25 @@ def _compiled_half() -> Any:
 _hyperscan = _compiled_half()
 
 
-def literals(sure: Mapping[bytes, int], hints: Iterable[bytes]) -> Callable[[bytes], tuple[int, list[bytes]]]:
-    """A function that answers with the bits of all the sure literals in its argument, and with the hints in it."""
+class Shelf(Protocol):
+    """A place that keeps bytes by name, or b"" where it has none."""
+
+    def take(self, name: str) -> bytes:
+        """What is there."""
+
+    def put(self, name: str, data: bytes) -> None:
+        """Keeps it."""
+
+
+def literals(
+    sure: Mapping[bytes, int], hints: Iterable[bytes], shelf: Shelf | None = None
+) -> Callable[[bytes], tuple[int, list[bytes]]]:
+    """A function that answers with the bits of all the sure literals in its argument, and with the hints in it.
+
+    shelf: where the compiled literals are kept, for compiling takes a hundred times as long as reading them.
+    """
     listed = list(hints)
-    scan = _scanner([_quoted(literal) for literal in (*sure, *listed)])
+    scan = _scanning(_kept([*sure, *listed], shelf))
     bits = list(sure.values())
 
     def look(data: bytes) -> tuple[int, list[bytes]]:
@@ -93,7 +111,37 @@ def places(literals: Iterable[bytes], most: int) -> Callable[[bytes], list[int] 
 
 def _scanner(patterns: list[bytes]) -> Callable[[bytes], list[int]]:
     """A function that lists the numbers of the patterns in its argument."""
-    database = _database(patterns, _hyperscan.HS_FLAG_SINGLEMATCH | _hyperscan.HS_FLAG_DOTALL)
+    return _scanning(_database(patterns, _hyperscan.HS_FLAG_SINGLEMATCH | _hyperscan.HS_FLAG_DOTALL))
+
+
+def _kept(literals: list[bytes], shelf: Shelf | None) -> Any:
+    """The compiled literals: from the shelf if they are there, else made and put there."""
+    what = f"fluxguard triggers 1\n{literals!r}\n".encode()
+    name = f"triggers-{crc32(what):08x}"
+    database = _read(shelf.take(name), what, literals) if shelf else None
+    if database is None:
+        flags = _hyperscan.HS_FLAG_SINGLEMATCH | _hyperscan.HS_FLAG_DOTALL
+        database = _database([_quoted(literal) for literal in literals], flags)
+        if shelf:
+            shelf.put(name, what + _hyperscan.dumpb(database))
+    return database
+
+
+def _read(kept: bytes, what: bytes, literals: list[bytes]) -> Any:
+    """What was kept, if it is of these literals, for this machine, and finds every one of them; else None."""
+    if not kept.startswith(what):
+        return None
+    try:
+        # Checks version, processor and a checksum of nearly all of it.
+        database = _hyperscan.loadb(kept[len(what) :], _hyperscan.HS_MODE_BLOCK)
+        database.scratch = _hyperscan.Scratch(database)
+        found = _scanning(database)(b"\n".join(literals))
+    except _hyperscan.error:
+        return None
+    return database if sorted(found) == list(range(len(literals))) else None
+
+
+def _scanning(database: Any) -> Callable[[bytes], list[int]]:
     found: list[int] = []
 
     def on_match(id: int, start: int, end: int, flags: int, context: object) -> None:

@@ -74,7 +74,12 @@ class Rule:
 
 
 def glob_pattern(glob: str) -> regex.Pattern[bytes]:
-    """A path glob as an expression: `*` within a part, `**/` over parts, `?`, everything else as it is.
+    """An expression for a path glob, see `glob_text`."""
+    return regex.compile(glob_text(glob), regex.DOTALL)
+
+
+def glob_text(glob: str) -> bytes:
+    """A path glob as the text of an expression: `*` within a part, `**/` over parts, `?`, everything else as it is.
 
     A glob without a slash matches at any depth, as in .gitignore; one that ends in a slash matches all below it.
     """
@@ -85,7 +90,7 @@ def glob_pattern(glob: str) -> regex.Pattern[bytes]:
     parts = regex.split(r"(\*\*/|\*\*|\*|\?)", glob.lstrip("/"))
     table = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
     text = "".join(table.get(part, regex.escape(part, special_only=True)) for part in parts)
-    return regex.compile(text.encode("utf-8", "surrogateescape"), regex.DOTALL)
+    return text.encode("utf-8", "surrogateescape")
 
 
 def covers(glob: regex.Pattern[bytes], path: bytes) -> bool:

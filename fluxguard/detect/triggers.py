@@ -16,6 +16,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
+    from fluxguard.detect.bulk import Shelf
+
 BULK = 96 << 10
 CALL = 128  # bytes that could be looked at in the time that it takes to begin
 LONGEST = 96
@@ -35,12 +37,10 @@ MARKER_WORDS = (b"fluxguard:allow", b"gitleaks:allow", b"pragma: allowlist secre
 
 _GLUE = rb"[\"'`\\+.&<\s]"
 _KEY = rb"flux_[a-z0-9]{1,12}_[A-Za-z0-9]"
-_CUT = (
-    # The prefix is whole, or a template for it, and the body is put in behind it.
-    rb"flux_(?:(?:dev|stg|prod|ci)_[^A-Za-z0-9_]|[%{$])|"
-    # The first word is whole, and a quote or line end cuts what follows; or it is cut itself.
-    rb"flux(?:_[a-z0-9]{0,12}_?)?[\"'`\\<]|[\"'`>\s](?:lu|u)?x_(?:dev|stg|prod|ci)_"
-)
+# The prefix is whole, or a template for it, and the body is put in behind it; or the first word is whole, and a quote or
+# line end cuts what follows; or it is cut itself.
+_CUT_BEHIND = rb"flux(?:_(?:(?:dev|stg|prod|ci)_[^A-Za-z0-9_]|[%{$])|(?:_[a-z0-9]{0,12}_?)?[\"'`\\<])"
+_CUT_INSIDE = rb"[\"'`>\s](?:lu|u)?x_(?:dev|stg|prod|ci)_"
 
 # The text beside the digits in a hex dump. A row may end within the first word: the second is whole then, in the next.
 DUMPED = rb"[0-9a-fA-F]{2} {2,40}[|>]?[ -~]{0,31}(?:flux|x_(?:dev|stg|prod|ci)_)"
@@ -49,10 +49,12 @@ DUMPED = rb"[0-9a-fA-F]{2} {2,40}[|>]?[ -~]{0,31}(?:flux|x_(?:dev|stg|prod|ci)_)
 # What shows nothing, in the midst of a word: a terminal's colours, characters without width, a soft line break.
 INVISIBLE = (
     rb"(?:\x1b\[[0-9;:]{0,16}[A-Za-z]|\xe2\x80[\x8b-\x8f\xaa-\xae]|\xe2\x81[\xa0-\xa9]|\xc2\xad|\xef\xbb\xbf|=\r?\n"
-    rb"|\\{1,4}u(?:00[aA][dD]|20[0-6][0-9a-fA-F]|[fF][eE][fF][fF])|&(?:\#(?:8203|173|[xX](?:200[bB]|[aA][dD]))|shy|ZeroWidthSpace);)"
+    rb"|\\\\{0,3}u(?:00[aA][dD]|20[0-6][0-9a-fA-F]|[fF][eE][fF][fF])|&(?:\#(?:8203|173|[xX](?:200[bB]|[aA][dD]))|shy|ZeroWidthSpace);)"
 )
 # It parts the first word, or what follows; where it parts the first, the second is whole.
-PARTED = rb"flux(?:_[a-z0-9]{0,12}_?)?" + INVISIBLE + rb"|" + INVISIBLE + rb"(?:lu|u)?x_(?:dev|stg|prod|ci)_"
+_PARTED_BEHIND = rb"flux(?:_[a-z0-9]{0,12}_?)?" + INVISIBLE
+_PARTED_INSIDE = INVISIBLE + rb"(?:lu|u)?x_(?:dev|stg|prod|ci)_"
+PARTED = _PARTED_BEHIND + rb"|" + _PARTED_INSIDE
 
 
 def escaped_word() -> bytes:
@@ -67,23 +69,28 @@ def escaped_word() -> bytes:
 
 
 def _escapes_of(letter: int) -> bytes:
+    return b"(?:" + b"|".join(_ways_to_escape(letter)) + b")"
+
+
+def _ways_to_escape(letter: int) -> list[bytes]:
+    """Expressions each of which begins with a character that is not repeated: `re` finds these many times as fast."""
     digits = b"%02x" % letter
     pair = b"".join(b"[%c%c]" % (d, d - 32) if d > 57 else b"%c" % d for d in digits)
     ways = [
-        rb"\\{1,4}u00" + pair,
-        rb"\\{1,4}u\{0{0,4}" + pair + rb"\}",
-        rb"\\{1,4}U000000" + pair,
-        rb"\\{1,4}x\{?" + pair + rb"\}?",
-        rb"\\{1,4}0?%03o" % letter,
-        rb"\\{1,4}'" + pair,  # RTF
+        rb"\\\\{0,3}u00" + pair,
+        rb"\\\\{0,3}u\{0{0,4}" + pair + rb"\}",
+        rb"\\\\{0,3}U000000" + pair,
+        rb"\\\\{0,3}x\{?" + pair + rb"\}?",
+        rb"\\\\{0,3}0?%03o" % letter,
+        rb"\\\\{0,3}'" + pair,  # RTF
         rb"%(?:25){0,3}(?:u00)?" + pair,
         rb"&(?:amp;){0,2}#0{0,4}%d;?" % letter,
         rb"&(?:amp;){0,2}#[xX]0{0,4}" + pair + b";?",
         b"=" + pair.replace(b"[f", b"[").replace(b"[c", b"["),
     ]
     if letter == ord("_"):
-        ways += [rb"&(?:amp;)?(?:lowbar|UnderBar);", rb"\\{1,2}_"]
-    return b"(?:" + b"|".join(ways) + b")"
+        ways += [rb"&(?:amp;)?(?:lowbar|UnderBar);", rb"\\\\?_"]
+    return ways
 
 
 # What the words to look for become in base64, up to three times over. Made by tools/base64_words.py.
@@ -140,11 +147,23 @@ _SURE: tuple[tuple[int, Sequence[bytes]], ...] = (
     (WIDE, (b"f\0l\0u\0x", b"f\0\0\0l\0\0\0u")),
     (MARKER, MARKER_WORDS[:1]),
 )
-# Short literals, one of which stands in all that the expressions below match, with the bits that it may lead to.
-_NUMBERS = (b"102", b"108", b"117", b"120", b"0", b"x0", b"x6", b"x7", b"X0", b"X6", b"X7")
+# Short literals, one of which stands in all that the expressions below match, with the bits that it may lead to. An
+# escaped word has one of its first four letters escaped, or `flux` in clear; the digits are those of f, l, u and x.
+_HEXES = (b"66", b"6c", b"6C", b"75", b"78")
+_NUMBERS = (
+    b"102",
+    b"108",
+    b"117",
+    b"120",
+    b"0",
+    *(x + pair for x in (b"x", b"X") for pair in (b"0", *_HEXES)),
+)
 _ESCAPED = (
-    b"%66", b"%6c", b"%6C", b"%75", b"%78", b"%25", b"%u00", b"\\u00", b"\\U0000", b"\\u{", b"\\x6", b"\\x7", b"\\x{",
-    b"\\'66", b"\\'6c", b"\\'75", b"\\'78", b"\\'5f", b"\\146", b"\\154", b"\\165", b"\\170", b"\\0146", b"\\0154", b"\\0165", b"\\0170", b"=66", b"=6C", b"=75", b"=78",
+    *(start + pair for start in (b"%", b"%25", b"%2525", b"%252525") for pair in _HEXES),
+    *(start + b"u00" + pair for start in (b"%", b"%25", b"%2525", b"%252525") for pair in _HEXES),
+    *(start + pair for start in (b"\\u00", b"\\U000000", b"\\u{", b"\\x", b"\\x{", b"\\'") for pair in _HEXES), b"\\u{0",
+    b"\\146", b"\\154", b"\\165", b"\\170", b"\\0146", b"\\0154", b"\\0165", b"\\0170",
+    b"=66", b"=6C", b"=75", b"=78",
     *(start + digits for start in (b"&#", b"amp;#") for digits in _NUMBERS),
 )  # fmt: skip
 HINTS: dict[bytes, int] = {
@@ -152,20 +171,65 @@ HINTS: dict[bytes, int] = {
     **{b"x_" + name + b"_": JOINED | HEX | ESCAPE for name in ENVIRONMENTS},
     **dict.fromkeys(_ESCAPED, ESCAPE),
 }
+# What has to follow, where that can be told: `_`, a quote, an escape or something invisible behind `flux`; behind an
+# escaped letter the next one of the word, plain or escaped too.
+_BEHIND_FLUX = frozenset(b"_\"'`\\<%&=\x1b\xe2\xc2\xef")
+_HEX_DIGITS = frozenset(b"0123456789abcdefABCDEF")
+_NEXT = {b"66": b"l", b"6c": b"u", b"6C": b"u", b"75": b"x", b"78": b"_"}
+_NEXT_OCTAL = {b"146": b"l", b"154": b"u", b"165": b"x", b"170": b"_"}
+_CODES = {b"l": (b"6c", b"6C", b"154"), b"u": (b"75", b"165"), b"x": (b"78", b"170")}
+_FORMS = {
+    letter: tuple(hint for hint in _ESCAPED if hint.endswith(codes)) for letter, codes in _CODES.items()
+}
+_FORMS[b"_"] = (
+    *(hint[:-2] + code for hint in _FORMS[b"x"] if hint.endswith(b"78") for code in (b"5f", b"5F")),
+    *(b"\\_", b"\\137", b"\\0137"),
+)
+# What the letter before the escaped one ends with, by the one that follows: before `u` stands `l`, and `f` before that.
+_ENDS = {
+    b"u": (b"f", b"66", b"146", b"102"),
+    b"x": (b"l", b"6c", b"6C", b"154", b"108"),
+    b"_": (b"u", b"75", b"165", b"117"),
+}
+_UNTOLD = b"\\u{0"  # how it goes on is not looked at
+
+
+def _follower(hint: bytes) -> bytes:
+    """The letter that has to follow an escaped one; b"" where the hint does not say which it is, or has not ended."""
+    ended = not any(mark in hint for mark in (b"#", b"{"))
+    return (_NEXT.get(hint[-2:]) or _NEXT_OCTAL.get(hint[-3:], b"")) if ended else b""
+
+
+_FOLLOWERS = {hint: _follower(hint) for hint in _ESCAPED}
+
+
+def _by_start() -> dict[bytes, list[bytes]]:
+    groups: dict[bytes, list[bytes]] = {}
+    for hint in HINTS:
+        groups.setdefault(hint[:5] if hint[0] in b"afx" else hint[:3], []).append(hint)
+    return groups
+
+
+_HINTS_BY_START = _by_start()  # few enough to be looked for in everything
 EXPRESSIONS: dict[int, bytes] = {
     PLAIN: _KEY,
-    JOINED: _CUT,
+    JOINED: _CUT_BEHIND + rb"|" + _CUT_INSIDE,
     HEX: DUMPED,
     ESCAPE: escaped_word() + rb"|" + PARTED,
 }
 # For `re`, which takes 11 ms to compile the escaped word: the word in any way of writing, the plain one among them.
-_PLAIN_EXPRESSIONS = ((PLAIN, _KEY), (JOINED, _CUT), (HEX, DUMPED), (ESCAPE, PARTED))
-_WORD = b"".join(b"(?:%c|%s)" % (letter, _escapes_of(letter)) for letter in b"flux_")
+# Each of these begins with certain characters, which it looks for many times as fast as it tries one expression or another.
+_PLAIN_EXPRESSIONS = (
+    (PLAIN, _KEY), (JOINED, _CUT_BEHIND), (JOINED, _CUT_INSIDE), (HEX, DUMPED),
+    (ESCAPE, _PARTED_BEHIND), (ESCAPE, _PARTED_INSIDE),
+)  # fmt: skip
+_WORD = b"".join(b"(?:%s)" % b"|".join((b"%c" % letter, *_ways_to_escape(letter))) for letter in b"flux_")
+_FEW = 64  # times that a hint is looked at more closely
 _MANY = 256  # stretches around hints in one content; beyond them the whole of it is looked at
-_WORTH = 8 << 10  # bytes, from which on hints are looked for with the fast engine, where that is in use
+_WORTH = 1 << 20  # bytes, from which on hints are looked for with the fast engine, where that is in use
 _MOST_MADE = 64  # sets of hints that it is made ready for, at 2 ms each
 _SLOW = (
-    1 << 20
+    4 << 20
 )  # bytes looked at by `re`, after which hyperscan is worth the time it takes to compile expressions
 
 
@@ -205,9 +269,13 @@ def head(data: bytes) -> int:
 
 
 class Triggers:
-    """The built-in triggers and the literals of a team's own rules."""
+    """The built-in triggers and the literals of a team's own rules.
 
-    def __init__(self, extra: Sequence[bytes] = ()) -> None:
+    shelf: brings the place where the fast engine keeps what it has compiled; the built-in ones alone are kept.
+    """
+
+    def __init__(self, extra: Sequence[bytes] = (), shelf: Callable[[], Shelf] | None = None) -> None:
+        self._shelf = None if extra else shelf
         self.literals: dict[bytes, int] = {}
         for bit, literals in (*_SURE, (PLAIN, tuple(extra))):
             for literal in literals:
@@ -240,23 +308,26 @@ class Triggers:
             from fluxguard.detect import bulk
         except ImportError:
             return
-        self._first = bulk.literals(self.literals, HINTS)
+        self._first = bulk.literals(self.literals, _HINTS_BY_START, self._shelf() if self._shelf else None)
         _places.fast = bulk.places
 
     def find(self, data: bytes) -> int:
         """As `kinds`, for what stands anywhere in the content."""
-        bits, hints = self._first(data)
-        return bits | self._confirm(data, hints) if hints else bits
+        bits, starts = self._first(data)
+        return bits | self._confirm(data, starts) if starts else bits
 
     def _plain(self, data: bytes) -> tuple[int, list[bytes]]:
         bits = 0
         for literal, bit in self.literals.items():
             if literal in data:
                 bits |= bit
-        return bits, [hint for hint in HINTS if hint in data]
+        return bits, [start for start in _HINTS_BY_START if start in data]
 
-    def _confirm(self, data: bytes, hints: list[bytes]) -> int:
+    def _confirm(self, data: bytes, starts: list[bytes]) -> int:
         """The bits of the expressions that match; each lies within LONGEST bytes of a hint."""
+        hints = [hint for start in starts for hint in _HINTS_BY_START[start] if not _dismissed(data, hint)]
+        if not hints:
+            return 0
         wanted = 0
         for hint in hints:
             wanted |= HINTS[hint]
@@ -267,6 +338,51 @@ class Triggers:
                 self._search = _compiled()
             bits |= self._search(data[start:end], wanted & ~bits)
         return bits
+
+
+def _dismissed(data: bytes, hint: bytes) -> bool:
+    """Whether none of the expressions can match around a hint, wherever it stands, by what stands beside it."""
+    at = data.find(hint)
+    letter = _FOLLOWERS.get(hint, b"")
+    if not letter and hint != b"flux":
+        return at < 0
+    for _ in range(_FEW):
+        if at < 0:
+            return True
+        behind = at + len(hint)
+        if not letter and _may_begin(data, at, behind):
+            return False
+        if letter and _may_precede(data, at, letter) and _may_follow(data, behind, letter):
+            return False
+        at = data.find(hint, behind)
+    return at < 0
+
+
+def _may_follow(data: bytes, at: int, letter: bytes) -> bool:
+    """Whether a letter of the word stands here, plain or escaped."""
+    rest = data[at : at + 24].lstrip(b"}")
+    if rest.startswith((letter, b"&")):
+        return True
+    if rest.startswith(b"\\"):
+        rest = b"\\" + rest.lstrip(b"\\")
+    return rest.startswith((*_FORMS[letter], _UNTOLD))
+
+
+def _may_precede(data: bytes, at: int, follower: bytes) -> bool:
+    """Whether the letter before the one that is escaped here is the word's; there is none before the first."""
+    ends = _ENDS.get(follower)
+    return ends is None or data[max(0, at - 16) : at].rstrip(b"\\").rstrip(b"};").endswith(ends)
+
+
+def _may_begin(data: bytes, at: int, behind: int) -> bool:
+    """Whether `flux` may be the begin of a key, whole or in pieces, or stand in a dump of one."""
+    return (behind < len(data) and data[behind] in _BEHIND_FLUX) or _may_be_dumped(data, at)
+
+
+def _may_be_dumped(data: bytes, at: int) -> bool:
+    """Whether the text beside the digits in a hex dump may be what stands at `at`, as DUMPED has it."""
+    columns = data[max(0, at - LONGEST) : at].rpartition(b"\n")[2].split(b"  ")
+    return any(len(column) > 1 and _HEX_DIGITS.issuperset(column[-2:]) for column in columns[:-1])
 
 
 class _Places:
@@ -321,7 +437,7 @@ def _search(data: bytes, wanted: int) -> int:
 
     bits = 0
     for bit, expression in _PLAIN_EXPRESSIONS:
-        if wanted & bit and re.search(expression, data):
+        if wanted & bit & ~bits and re.search(expression, data):
             bits |= bit
     if wanted & ESCAPE & ~bits and any(word[0] != b"flux_" for word in re.finditer(_WORD, data)):
         bits |= ESCAPE

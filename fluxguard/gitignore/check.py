@@ -4,33 +4,25 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import replace
 
 from fluxguard.chunk import Skipped
 from fluxguard.config import Config
 from fluxguard.errors import BrokenRepository, FluxguardError, GitError
 from fluxguard.gitignore import mend
 from fluxguard.gitignore.lines import Plan, changes, planned
+from fluxguard.gitignore.open import Place, grouped, held_by
 from fluxguard.gitignore.shipped import shipped
-from fluxguard.gitignore.survey import Gap, Survey, survey
+from fluxguard.gitignore.survey import Survey, survey
 from fluxguard.model import Lines, Report, Stats, Uncovered, Unread
-from fluxguard.repo import gitdir, holdings, plain
+from fluxguard.repo import gitdir, holdings
 from fluxguard.repo.gitdir import GitDir
 from fluxguard.repo.past import Past
 from fluxguard.secretpaths import listed
 
 _A_CLONE = "A-CLONE-OF-IT"  # where the commands for a bare repository have to be run
 _DEEPEST = 8  # submodules within one another
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where to look. tree: the working tree; None for a bare repository. isolated: forget what a surrounding hook is bound to."""
-
-    git: GitDir
-    tree: str | None
-    isolated: bool = True
 
 
 def check(
@@ -48,26 +40,6 @@ def check(
     return _Check(target, place, config).report(history, fix, advised)
 
 
-def gaps(place: Place, config: Config) -> tuple[Uncovered, ...]:
-    """What is uncovered in one working tree (or at HEAD of a bare repository), and nothing else. Raises GitError."""
-    known = listed(config.secret_paths, config.no_secrets)
-    return tuple(grouped(survey(_held(place), known, config).gaps))
-
-
-def _held(place: Place) -> holdings.Holdings:
-    """What there is. Raises GitError where git would read a pipe or a device in place of a file of its own, for ever."""
-    odd = plain.obstacles(place.git.path, place.git.common)
-    if odd:
-        name, wrong = odd[0]
-        raise GitError(
-            f"git can't be asked here, for the file {name} of git's: {wrong}.",
-            "Mend that file of git's, and try again.",
-        )
-    if place.tree is None:
-        return holdings.of_bare(place.git.common)
-    return holdings.of_tree(place.tree, place.isolated)
-
-
 class _Check:
     def __init__(self, target: str, place: Place, config: Config) -> None:
         self._started = time.perf_counter()
@@ -82,7 +54,7 @@ class _Check:
         cwd = self._place.tree or self._place.git.common
         past = Past(cwd, self._place.isolated) if history else None
         try:
-            found = survey(_held(self._place), self._listed, self._config)
+            found = survey(held_by(self._place), self._listed, self._config)
             plan = planned(found, self._listed, advised)
             proposed = [*_proposed(plan, found)] if self._place.tree is not None else []
             if fix:
@@ -121,7 +93,7 @@ class _Check:
         if not plan.lines:
             return found, []
         written = set(mend.write(plan, found.held))
-        again = survey(_held(self._place), self._listed, self._config)
+        again = survey(held_by(self._place), self._listed, self._config)
         return again, [replace(one, written=one.file in written) for one in proposed]
 
     # --- other working trees ---
@@ -205,45 +177,6 @@ class _Check:
             self._notes.append(
                 f"{len(held.nested)} of the folders here are repositories of their own, and were not looked into ({shown})."
             )
-
-
-def grouped(found: Iterable[Gap]) -> Iterator[Uncovered]:
-    """Gaps that differ in their path alone, together. Of an expected one that is open everywhere, only the topmost place."""
-    gaps = [*found]
-    at_top = {
-        gap.path
-        for gap in gaps
-        if gap.kind == "expected" and gap.reopened is None and gap.path in gap.entry.examples
-    }
-    groups: dict[object, list[Gap]] = {}
-    for gap in gaps:
-        if (
-            gap.kind == "expected"
-            and gap.reopened is None
-            and gap.path not in at_top
-            and _repeats(gap, at_top)
-        ):
-            continue
-        key = (gap.kind, gap.level, gap.entry.id, gap.reopened, gap.open, gap.personal, gap.accepted)
-        groups.setdefault(key, []).append(gap)
-    for group in groups.values():
-        gap = group[0]
-        decider = gap.reopened
-        yield Uncovered(
-            gap.kind,
-            gap.level,
-            gap.entry.id,
-            gap.entry.reason,
-            tuple(gap.path for gap in group),
-            (decider.file, decider.line, decider.pattern) if decider else None,
-            not gap.open,
-            gap.personal,
-            gap.accepted,
-        )
-
-
-def _repeats(gap: Gap, at_top: set[bytes]) -> bool:
-    return any(gap.path.endswith(b"/" + example) for example in gap.entry.examples if example in at_top)
 
 
 def _importance(gap: Uncovered) -> tuple[bool, bool, int]:

@@ -6,15 +6,18 @@ import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from fluxguard import settings
 from fluxguard.chunk import Chunk, Origin, Skipped
-from fluxguard.config import Config
-from fluxguard.findings import gather
 from fluxguard.repo import loose
 from fluxguard.repo.holdings import Holdings, Refused, on_disk, personal_excludes
 from fluxguard.repo.ignore import Decider, Shadow, Verdict
 from fluxguard.scan import Scan
 from fluxguard.secretpaths import Listed, Pattern, SecretPath
 from fluxguard.sources import worktree
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from fluxguard.config import Config
 
 # What makes a folder a package: tools are run in it, and leave their files there.
 _MANIFESTS = frozenset(
@@ -74,7 +77,7 @@ class Survey:
     uncommitted: tuple[bytes, ...] = ()
 
 
-def survey(held: Holdings, listed: Listed, config: Config, expected: bool = True) -> Survey:
+def survey(held: Holdings, listed: Listed, config: Config | None, expected: bool = True) -> Survey:
     """Looks at what is there, and where `expected` at what will be. Raises GitError, and UsageError for a slow glob."""
     there = _there(held, listed)
     folders = _folders((*held.tracked, *held.offered))
@@ -127,7 +130,7 @@ class _Judged:
         self,
         held: Holdings,
         listed: Listed,
-        config: Config,
+        config: Config | None,
         there: Mapping[bytes, SecretPath],
         verdicts: Mapping[bytes, Verdict],
     ) -> None:
@@ -169,9 +172,9 @@ class _Judged:
 class _Look:
     """Looks into files for a key, or for what an entry says has to stand there."""
 
-    def __init__(self, held: Holdings, config: Config) -> None:
+    def __init__(self, held: Holdings, config: Config | None) -> None:
         self._held = held
-        self._limit = config.largest
+        self._limit = settings.LARGEST if config is None else config.largest
         self._scan = Scan(config)
         self._found: set[bytes] = set()
         self.keys: set[bytes] = set()  # paths in which a FluxLoop key stands
@@ -185,6 +188,8 @@ class _Look:
         self._scan.run(self._watched(self._contents(paths), paths))
         self.skipped += self._scan.skipped
         if self._scan.collector is not None:
+            from fluxguard.findings import gather
+
             for finding in gather(self._scan.collector.seen(), self._scan.collector.config):
                 self.keys.update(place.path for place in finding.locations if place.suppressed is None)
         return (self._found | self.keys) & set(paths)

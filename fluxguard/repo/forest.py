@@ -270,3 +270,31 @@ class Forest:
             else:
                 data = deltas.apply(data, made)
         return data
+
+    def made_from(self, entry: int) -> list[int]:
+        """The entries that are deltas of an entry."""
+        children: list[int] = self._children[self._first[entry] : self._last[entry]].tolist()
+        return children
+
+    def made(self, entry: int, base: bytes) -> bytes:
+        """The content of an entry that is a delta. base: that of what it is made from. Raises Damaged."""
+        if entry in self._pack.broken:
+            raise Damaged(self._pack.broken[entry])
+        if self._size[entry] > IN_MEMORY:
+            raise Damaged(TOO_LARGE)
+        try:
+            made = inflate(
+                memoryview(self._pack.map)[self._begin[entry] : self._end[entry]], self._size[entry]
+            )
+        except error:
+            raise Damaged("its compressed data are damaged") from None
+        if deltas.result_size(made) > IN_MEMORY:
+            raise Damaged(TOO_LARGE)
+        return deltas.apply(base, made)
+
+    def depth(self, entry: int) -> int:
+        """How many deltas an entry is away from the one that is whole."""
+        depth = 0
+        while (entry := int(self._pack.base[entry])) >= 0:
+            depth += 1
+        return depth

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 FEW = 24  # objects; for more than these, one git process is faster
 _OPEN = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
 _PACKED = 64 << 10
+_PIECE = 8 << 10  # bytes that are read at once: mostly all of it
 _MOST = 1 << 20
 _KINDS = {b"blob": "blob", b"tree": "tree", b"commit": "commit", b"tag": "tag"}
 
@@ -64,7 +65,9 @@ def read(store: str, id: str, zlib: Any) -> tuple[str, bytes] | None:
     except OSError:
         return None
     try:
-        packed = os.read(fd, _PACKED + 1)
+        packed = os.read(fd, _PIECE)
+        if len(packed) == _PIECE:
+            packed += os.read(fd, _PACKED + 1 - _PIECE)
     except OSError:
         return None
     finally:

@@ -106,7 +106,7 @@ def fresh(ids: Sequence[str]) -> Iterator[Opened]:
 def _loose(ids: list[str]) -> Generator[Opened, None, list[str]]:
     """Opens what can be read without git, and returns the ids of the rest."""
     store = loose.folder()
-    if store is None:
+    if store is None or not ids:
         return ids
     left = []
     zlib = loose.inflater(many=False)

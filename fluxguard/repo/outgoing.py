@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fluxguard.errors import GitError, UsageError
-from fluxguard.repo import layout, run
+from fluxguard.repo import layout, run, walk
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,10 +32,12 @@ class Lacking:
 
     objects: hex id and the first path at which it stands (b"" for commits and root trees; a path with a line feed in it
     ends there). missing: ids that are needed and not here. cut: commits at which a shallow clone ends.
+    at_hand: kind and content of those that were read on the way.
     """
 
     def __init__(self) -> None:
         self.objects: list[tuple[str, bytes]] = []
+        self.at_hand: dict[str, tuple[str, bytes]] = {}
         self.missing: list[str] = []
         self.cut: list[str] = []
 
@@ -99,6 +101,19 @@ def lacked_by_remote(updates: Sequence[Update], remote: str, url: str) -> Listin
     wanted = [update.new for update in updates if update.new]
     held = [update.old for update in updates if update.old]
     return Listing(wanted, held + _tracked(updates, remote, url))
+
+
+def surely_lacked(updates: Sequence[Update], remote: str, url: str) -> Lacking | None:
+    """As `lacked_by_remote`, mostly without a git process, and perhaps with some more; None where only git can tell."""
+    held = [update.old for update in updates if update.new and update.old]
+    if len(held) < sum(1 for update in updates if update.new):
+        held += _tracked(updates, remote, url)
+    found = walk.walked((update.new for update in updates if update.new), held)
+    if found is None:
+        return None
+    lacking = Lacking()
+    lacking.objects, lacking.at_hand = found.objects, found.at_hand
+    return lacking
 
 
 def lacked_here(updates: Iterable[Update]) -> Listing:

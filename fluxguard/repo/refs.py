@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from fluxguard.errors import GitError
 from fluxguard.repo import plain, run
@@ -17,9 +17,8 @@ _NAMED = re.compile(rb"ref: ?[^\0-\x1f]{1,4096}\Z")
 _DEPTH = 32
 
 
-@dataclass(frozen=True, slots=True)
-class Ref:
-    """A ref: full name, and the id that it points at."""
+class Ref(NamedTuple):
+    """A ref: full name, and the id that it points at. There may be very many, and a plain tuple is made soonest."""
 
     name: bytes
     id: str
@@ -75,7 +74,7 @@ def _from_git(repository: GitDir) -> Iterator[Ref]:
     # What stands behind a tag is not asked for: git would open the object of every ref, which takes ten times as long.
     raw = run.output("for-each-ref", "--format=%(objectname) %(refname)", cwd=repository.path, isolated=True)
     for line in raw.splitlines():
-        id, name = line.split(b" ", 1)
+        id, _, name = line.partition(b" ")
         yield Ref(name, id.decode())
     yield from heads(repository)
 

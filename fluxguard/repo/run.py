@@ -63,6 +63,7 @@ _LOCAL = (
     "GIT_CONFIG",
 )
 STARTED: set[int] = set()  # processes of ours that are to end when we do
+HELPERS: set[int] = set()  # and those that start others themselves, which they end when they are told to
 SILENCE = 120.0  # seconds without a byte from git before it counts as hung
 
 
@@ -210,11 +211,12 @@ class Running:
 
 def stop_all() -> None:
     """Ends every process that was started here: the last thing that is done before a signal ends us."""
-    for pid in STARTED:
-        try:
-            os.kill(pid, 9)
-        except OSError:
-            pass
+    for pids, number in ((STARTED, 9), (HELPERS, 15)):
+        for pid in pids:
+            try:
+                os.kill(pid, number)
+            except OSError:
+                pass
 
 
 def start(

@@ -6,8 +6,10 @@ in the trees as they are, so this is the same kind of search as the one for keys
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from fluxguard.repo.graph import Commit, Graph, descendants, topological
 
@@ -120,11 +122,22 @@ class Trees:
         return found
 
 
+_FEW = 8  # ids, up to which it is quicker to have `re` pass over the other entries ...
+_USUAL = 1 << 20  # bytes of a tree; in one that has more, that would take much memory
+
+
 def naming(data: bytes, wanted: frozenset[bytes]) -> Iterator[tuple[bytes, bytes]]:
     """The entries of a tree whose id is wanted: (name, id). A submodule's commit is kept elsewhere, and so is none.
 
     Format: gitformat, entries of `mode SP name NUL id`. A damaged tree ends where it can't be read on.
     """
+    if 0 < len(wanted) <= _FEW and len(data) <= _USUAL:
+        next_of, at = _entries_of(wanted).match, 0
+        while match := next_of(data, at):
+            at = match.end()
+            if not match[1].startswith(_SUBMODULE):
+                yield match[1].partition(b" ")[2], match[2]
+        return
     size = len(next(iter(wanted), b"\0" * 20))
     at = 0
     end = len(data)
@@ -136,6 +149,14 @@ def naming(data: bytes, wanted: frozenset[bytes]) -> Iterator[tuple[bytes, bytes
         if id in wanted and not data.startswith(_SUBMODULE, at):
             yield data[at:nul].partition(b" ")[2], id
         at = nul + 1 + size
+
+
+@lru_cache(maxsize=1024)
+def _entries_of(wanted: frozenset[bytes]) -> re.Pattern[bytes]:
+    """An expression for entries with other ids, up to the next with one of these: it goes from entry to entry."""
+    ids = b"|".join(map(re.escape, sorted(wanted)))
+    width = len(next(iter(wanted)))
+    return re.compile(rb"(?:[^\0]*+\0.{%d})*?([^\0]*+)\0(%s)" % (width, ids), re.DOTALL)
 
 
 def trace(

@@ -10,7 +10,6 @@ import re
 import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 
-from fluxguard.detect.ruleset import built_in
 from fluxguard.model import Certificate, Finding, Location, Report, Trace, Unread
 from fluxguard.reports import remains
 from fluxguard.reports.names import Names
@@ -108,6 +107,8 @@ def _finding(report: Report, finding: Finding, style: str, names: Names) -> Iter
 
 def summary(finding: Finding) -> str:
     """What it is, of which environment, and how sure that is."""
+    from fluxguard.detect.ruleset import built_in
+
     descriptions = {rule.id: rule.description for rule in built_in()}
     what = descriptions.get(finding.rule, finding.rule)
     environment = f", {finding.environment}" if finding.environment else ""
@@ -286,6 +287,8 @@ def wrapped(text: str, indent: int = 0, style: str = "", lead: str = "") -> Iter
 
 
 def _why(findings: list[Finding]) -> Iterator[Line]:
+    from fluxguard.detect.ruleset import built_in
+
     advice = {rule.id: rule.advice for rule in built_in()}
     for text in dict.fromkeys(advice.get(finding.rule, "") for finding in findings):
         if text:

@@ -32,7 +32,7 @@ _HEADINGS = {
 def lines(report: Report, advice: bool) -> Iterator[Line]:
     """The whole report. advice: with what to do."""
     names = Names(report)
-    yield from wrapped(*_headline(report))
+    yield from wrapped(*headline(report))
     yield from _written(report, names)
     blocking = [gap for gap in report.uncovered if gap.blocks]
     yield from _section(blocking, "bold", "", names)
@@ -45,14 +45,15 @@ def lines(report: Report, advice: bool) -> Iterator[Line]:
         yield "", ""
         yield from wrapped(f"Note: {names(text)}", style=GREY)
     if advice:
-        steps = list(_steps(report, names))
-        if steps:
+        found = list(steps(report, names))
+        if found:
             yield "", ""
             yield "bold", "What to do now"
-            yield from numbered(steps, names)
+            yield from numbered(found, names)
 
 
-def _headline(report: Report) -> tuple[str, int, str]:
+def headline(report: Report) -> tuple[str, int, str]:
+    """What it came to: the text, an indent, and how it is shown."""
     blocking = [gap for gap in report.uncovered if gap.blocks]
     held = sum(len(gap.paths) for gap in blocking if gap.kind in ("tracked", "staged"))
     open_ = sum(len(gap.paths) for gap in blocking if gap.kind in ("present", "expected"))
@@ -157,7 +158,8 @@ def _pathspec(path: bytes) -> str:
     return quoted(b":(literal)" + path if re.search(rb"[*?\[\\]|\A:", path) else path)
 
 
-def _steps(report: Report, names: Names) -> Iterator[Step]:
+def steps(report: Report, names: Names) -> Iterator[Step]:
+    """What to do now."""
     target = "" if report.target == "." else f" {quoted(os.fsencode(report.target))}"
     proposed = [one for one in report.proposed if not one.written]
     if proposed:

@@ -11,7 +11,7 @@ from typing import TextIO
 
 from fluxguard.display import safe
 from fluxguard.model import Finding, Report
-from fluxguard.reports import standing
+from fluxguard.reports import gaps, standing, uncovered
 from fluxguard.reports.markdown import code, plain
 from fluxguard.reports.standing import Spot, Standing
 from fluxguard.reports.text import harmless
@@ -20,6 +20,7 @@ from fluxguard.words import count
 SHOWN = 10  # annotations of a kind that GitHub shows for a step
 LOGGED = 1_000  # further places in the log
 LARGEST = 1_000_000  # of a summary; GitHub takes 1 MiB of a step
+_GAP = "fluxguard: not covered by .gitignore"
 ROWS = 200  # keys, or places of one key, in a summary
 
 
@@ -46,12 +47,15 @@ def _lines(report: Report) -> Iterator[str]:
         yield command("error", said, title="fluxguard: not everything was read")
     yield from _limited("error", errors, SHOWN - bool(unread or report.interrupted))
     yield from _limited("warning", list(_annotated("warning", warning, places)), SHOWN)
+    yield from _gaps(report, places)
     for one in unread[1:]:
         yield harmless(f"  not read: {places.names(one.where)}: {places.names(one.reason)}")
 
 
 def headline(report: Report) -> str:
     """What the run came to, in a line."""
+    if report.command == "gitignore":
+        return gaps.headline(report)[0]
     counts = standing.counted(report)
     if counts["blocking"]:
         whole = "" if report.complete else "; not everything could be read"
@@ -69,6 +73,28 @@ def _annotated(kind: str, findings: list[Finding], places: Standing) -> Iterator
                 spot = places.spot(finding, place)
                 text = _message(finding, spot)
                 yield _annotation(kind, text, finding, spot), harmless(f"  {text}")
+
+
+def _gaps(report: Report, places: Standing) -> Iterator[str]:
+    """What .gitignore leaves open."""
+    found = [gap for gap in uncovered.listed(report, places) if gap.accepted is None]
+    said = uncovered.to_come(report)
+    if said:
+        yield command("notice", said, title=_GAP)
+    for level, kind in (
+        (uncovered.ERROR, "error"),
+        (uncovered.WARNING, "warning"),
+        (uncovered.NOTE, "notice"),
+    ):
+        pairs = [
+            (
+                command(kind, gap.text, file=gap.first.file, line=gap.first.line, title=_GAP),
+                harmless(f"  {gap.text}"),
+            )
+            for gap in found
+            if gap.level == level
+        ]
+        yield from _limited(kind, pairs, SHOWN)
 
 
 def _annotation(kind: str, text: str, finding: Finding, spot: Spot) -> str:
@@ -128,6 +154,7 @@ def _summary(report: Report) -> Iterator[str]:
     yield f"## {plain(headline(report))}"
     yield ""
     yield from _table(report, places)
+    yield from _open(report, places)
     yield from _unread(report, places)
     steps = standing.steps(report)
     if steps:
@@ -155,6 +182,21 @@ def _table(report: Report, places: Standing) -> Iterator[str]:
         yield f"| {code(finding.secret.masked)} | {what} | {'<br>'.join(spots[:ROWS] + more)} |"
     if len(report.findings) > ROWS:
         yield from ("", plain(f"and {count(len(report.findings) - ROWS, 'more key')}"))
+
+
+def _open(report: Report, places: Standing) -> Iterator[str]:
+    found, said = uncovered.listed(report, places), uncovered.to_come(report)
+    if found or said:
+        yield from ("", "### What .gitignore leaves open", "", *([plain(said)] if said else []))
+    if not found:
+        return
+    yield from ("", "| what | level |", "| --- | --- |")
+    for gap in found[:ROWS]:
+        level = "required" if gap.required else "advised"
+        state = level if gap.accepted is None else f"{level}, accepted: {gap.accepted}"
+        yield f"| {plain(gap.text)} | {plain(state)} |"
+    if len(found) > ROWS:
+        yield from ("", plain(f"and {len(found) - ROWS:,} more"))
 
 
 def _unread(report: Report, places: Standing) -> Iterator[str]:

@@ -14,7 +14,7 @@ from typing import Any, TextIO
 import fluxguard
 from fluxguard.detect.ruleset import built_in
 from fluxguard.model import Finding, Location, Report, Unread
-from fluxguard.reports import standing
+from fluxguard.reports import standing, uncovered
 from fluxguard.reports.markdown import code
 from fluxguard.reports.names import Names
 from fluxguard.reports.sarif import HOME
@@ -60,7 +60,7 @@ def document(report: Report) -> dict[str, Any]:
             "analyzer": _TOOL,
             "scanner": _TOOL,
             "primary_identifiers": [_rule(rule.id) for rule in built_in()],
-            "messages": _messages(report, places.names),
+            "messages": _messages(report, places),
         },
         "vulnerabilities": [
             _vulnerability(report, finding, place, places)
@@ -152,7 +152,9 @@ def _tracking(fingerprint: str, spot: Spot) -> dict[str, Any]:
     }
 
 
-def _messages(report: Report, names: Names) -> list[dict[str, str]]:
+def _messages(report: Report, places: Standing) -> list[dict[str, str]]:
+    """What is no key: the format has no other place for what .gitignore leaves open."""
+    names = places.names
     counts = standing.counted(report)
     found = [
         _message("warn" if one.accepted is None else "info", _unread(one, names)) for one in report.skipped
@@ -161,7 +163,19 @@ def _messages(report: Report, names: Names) -> list[dict[str, str]]:
         found.append(_message("fatal", "The scan was interrupted."))
     if counts["suppressed"]:
         found.append(_message("info", f"{counts['suppressed']:,} suppressed keys are not listed."))
-    return found + [_message("info", names(text)) for text in (*report.stale, *report.notes) if text]
+    found += [
+        _message("info" if gap.level == uncovered.NOTE else "warn", _gap(gap))
+        for gap in uncovered.listed(report, places)
+    ]
+    return found + [
+        _message("info", names(text))
+        for text in (*report.stale, *report.notes, uncovered.to_come(report))
+        if text
+    ]
+
+
+def _gap(gap: uncovered.Open) -> str:
+    return gap.text if gap.accepted is None else f"{gap.text} (accepted: {gap.accepted})"
 
 
 def _unread(unread: Unread, names: Names) -> str:

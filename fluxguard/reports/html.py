@@ -12,7 +12,7 @@ from typing import TextIO
 import fluxguard
 from fluxguard.display import safe
 from fluxguard.model import Finding, Location, Report
-from fluxguard.reports import remains, standing
+from fluxguard.reports import remains, standing, uncovered
 from fluxguard.reports.github import headline
 from fluxguard.reports.standing import Standing
 from fluxguard.reports.text import CONFIDENCE
@@ -81,6 +81,7 @@ def _page(report: Report) -> Iterator[str]:
     yield from _head(report, places)
     yield from _steps(report, places)
     yield from _keys(report, places)
+    yield from _open(report, places)
     yield from _unread(report, places)
     yield from _read(report, places)
     yield from _foot()
@@ -91,7 +92,9 @@ def _page(report: Report) -> Iterator[str]:
 
 def _head(report: Report, places: Standing) -> Iterator[str]:
     counts = standing.counted(report)
-    tone = "block" if counts["blocking"] else "warn" if not report.complete or report.interrupted else "good"
+    tone = (
+        "block" if report.exit_code == 1 else "warn" if not report.complete or report.interrupted else "good"
+    )
     yield "<header>"
     yield f'<h1 class="{tone}">{escape(headline(report))}</h1>'
     yield "<dl>"
@@ -106,13 +109,18 @@ def _head(report: Report, places: Standing) -> Iterator[str]:
         when = datetime.datetime.fromtimestamp(report.ended, datetime.UTC)
         yield from _term("When", when.strftime("%Y-%m-%d %H:%M UTC"))
     yield "</dl>"
+    if report.command != "gitignore":
+        yield from _numbers(counts)
+    yield "</header>"
+
+
+def _numbers(counts: dict[str, int]) -> Iterator[str]:
     yield '<ul class="numbers">'
     yield _number(counts["blocking"], "keys that block", "block")
     yield _number(counts["warning"], "keys that only warn", "warn")
     yield _number(counts["suppressed"], "suppressed keys", "suppressed")
     yield _number(counts["unread"], "things not read", "warn")
     yield "</ul>"
-    yield "</header>"
 
 
 def _term(name: str, value: str) -> Iterator[str]:
@@ -194,6 +202,27 @@ def _history(place: Location, places: Standing) -> Iterator[str]:
 def _listed(refs: list[bytes], places: Standing) -> str:
     shown = ", ".join(f"<code>{escape(places.names(ref))}</code>" for ref in refs[:REFS])
     return shown + (f" and {len(refs) - REFS:,} more" if len(refs) > REFS else "")
+
+
+def _open(report: Report, places: Standing) -> Iterator[str]:
+    found, said = uncovered.listed(report, places), uncovered.to_come(report)
+    if found or said:
+        yield "<h2>What .gitignore leaves open</h2>"
+    if said:
+        yield f"<p>{escape(said)}</p>"
+    if not found:
+        return
+    yield '<ul class="places">'
+    for gap in found[:PLACES]:
+        state = (
+            "suppressed" if gap.accepted is not None else "block" if gap.level == uncovered.ERROR else "warn"
+        )
+        level = "required" if gap.required else "advised"
+        accepted = "" if gap.accepted is None else f" (accepted: {escape(gap.accepted)})"
+        yield f'<li><span class="{state}">{level}{accepted}</span>: {escape(gap.text)}</li>'
+    yield "</ul>"
+    if len(found) > PLACES:
+        yield f"<p>and {len(found) - PLACES:,} more: the JSON report has them all.</p>"
 
 
 def _unread(report: Report, places: Standing) -> Iterator[str]:

@@ -11,7 +11,7 @@ from xml.etree.ElementTree import Element, SubElement
 
 import fluxguard
 from fluxguard.model import Finding, Report
-from fluxguard.reports import standing
+from fluxguard.reports import standing, uncovered
 from fluxguard.reports.standing import Spot, Standing
 
 PLACES = 1_000  # of one key; JSON has them all
@@ -27,10 +27,13 @@ def write(report: Report, stream: TextIO) -> None:
 
 
 def document(report: Report) -> Element:
-    """The report as `testsuites`, with the suites `keys` and `reading`."""
+    """The report as `testsuites`, with the suites `keys`, `.gitignore` and `reading`, as far as it is about them."""
     places = Standing(report)
     root = Element("testsuites", name="fluxguard")
-    _keys(SubElement(root, "testsuite", name="fluxguard: keys"), report, places)
+    if report.command != "gitignore":
+        _keys(SubElement(root, "testsuite", name="fluxguard: keys"), report, places)
+    if report.command in ("gitignore", "audit"):
+        _gaps(SubElement(root, "testsuite", name="fluxguard: .gitignore"), report, places)
     _reading(SubElement(root, "testsuite", name="fluxguard: reading"), report, places)
     suites = list(root)
     for count in ("tests", "failures", "errors"):
@@ -76,6 +79,29 @@ def _finding(suite: Element, finding: Finding, spots: list[Spot], places: Standi
 def _lines(spots: list[Spot]) -> list[str]:
     lines = [f"{spot.words} ({spot.note})" if spot.note else spot.words for spot in spots[:PLACES]]
     return [*lines, f"and {len(spots) - PLACES:,} more places"] if len(spots) > PLACES else lines
+
+
+def _gaps(suite: Element, report: Report, places: Standing) -> None:
+    """What is open: a failing test where the command ends with 1 for it, else a skipped one."""
+    if report.command == "gitignore":
+        _properties(suite, report, places)
+    for gap in uncovered.listed(report, places):
+        case = _case(suite, "gitignore", f"{gap.kind} {gap.entry}: {(*gap.others, gap.first)[0].file}")
+        if gap.level == uncovered.ERROR:
+            failure = SubElement(case, "failure", type=f"{gap.kind}-{gap.entry}", message=gap.text)
+            failure.text = "\n".join(place.file for place in (gap.first, *gap.others[:PLACES]))
+        elif gap.accepted is None:
+            SubElement(case, "skipped").text = f"It only warns. {gap.text}"
+        else:
+            SubElement(case, "skipped").text = f"{gap.text} Accepted: {gap.accepted}"
+    said = uncovered.to_come(report)
+    if said:
+        SubElement(
+            _case(suite, "gitignore", "what is not there yet"), "skipped"
+        ).text = f"It only warns. {said}"
+    if not len(suite.findall("testcase")):
+        _case(suite, "gitignore", "every path that has to be covered is")
+    _count(suite)
 
 
 def _reading(suite: Element, report: Report, places: Standing) -> None:

@@ -7,10 +7,12 @@ import os
 from collections.abc import Sequence
 
 from fluxguard import display
-from fluxguard.detect.engine import Detector
-from fluxguard.detect.ruleset import built_in
 from fluxguard.detect.triggers import Triggers
 from fluxguard.model import Report
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from fluxguard.detect.engine import Detector
 
 _TOGETHER = 500
 
@@ -57,6 +59,9 @@ class Names:
         if not self._triggers.kinds(raw):
             return raw
         if self._detector is None:
+            from fluxguard.detect.engine import Detector
+            from fluxguard.detect.ruleset import built_in
+
             self._detector = Detector([*built_in()], self._triggers)
         found = self._detector.detect(raw).matches
         spans = sorted({(match.start, match.end, match.secret.masked) for match in found}, reverse=True)

@@ -13,9 +13,10 @@ import fluxguard
 from fluxguard.detect.ruleset import built_in
 from fluxguard.display import safe
 from fluxguard.model import Finding, Report, Suppression, Unread
-from fluxguard.reports import standing
+from fluxguard.reports import standing, uncovered
 from fluxguard.reports.names import Names
 from fluxguard.reports.standing import Spot, Standing
+from fluxguard.reports.uncovered import Open, Place
 
 SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
 HOME = "https://github.com/fluxguard/fluxguard"
@@ -27,6 +28,18 @@ _GRAVE = {"fluxloop-api-key": "9.3", "fluxloop-legacy-key": "8.1"}  # of CVSS; G
 _SURE = {"fluxloop-api-key": "very-high", "fluxloop-legacy-key": "high"}
 
 
+def _text(text: str) -> str:
+    """Text for a SARIF message (3.11): no name in it makes a link or a placeholder."""
+    for character in "\\[]":
+        text = text.replace(character, "\\" + character)
+    return text.replace("{", "{{").replace("}", "}}")
+
+
+def _marked(text: str) -> str:
+    """Text for Markdown, where a rule's own words may hold anything."""
+    return "".join(f"\\{one}" if one in "\\`*_{}[]<>()#+!|&~" else one for one in text)
+
+
 def write(report: Report, stream: TextIO) -> None:
     """Writes the report as a SARIF log with one run."""
     json.dump(document(report), stream, indent=2)
@@ -36,16 +49,20 @@ def write(report: Report, stream: TextIO) -> None:
 def document(report: Report) -> dict[str, Any]:
     """The report as JSON values."""
     names = Names(report)
-    rules = _rules(report)
-    index = {rule["id"]: number for number, rule in enumerate(rules)}
     places = Standing(report, names)
+    gaps = uncovered.listed(report, places)
+    rules = [*_rules(report), *([_GAP_RULE] if gaps else [])]
+    index = {rule["id"]: number for number, rule in enumerate(rules)}
     run = {
         "tool": {"driver": _driver(rules)},
         "automationDetails": {"id": f"fluxguard/{report.command.replace(' ', '')}/"},
         "columnKind": "unicodeCodePoints",
         "originalUriBaseIds": {ROOT: {"description": {"text": "The top folder of the repository."}}},
         "invocations": [_invocation(report, places)],
-        "results": [_result(one, index[one.rule], places) for one in report.findings[:RESULTS]],
+        "results": [
+            *(_result(one, index[one.rule], places) for one in report.findings[:RESULTS]),
+            *(_gap(one, index[GAP]) for one in gaps[: max(0, RESULTS - len(report.findings))]),
+        ],
         **_provenance(report, names),
     }
     return {"$schema": SCHEMA, "version": "2.1.0", "runs": [run]}
@@ -118,6 +135,29 @@ _HELP_MARKDOWN = (
 )
 
 
+GAP = "uncovered-path"
+_GAP_WHAT = "A path that holds secrets, or will, can be committed: .gitignore does not cover it."
+_GAP_HELP = (
+    "fluxguard gitignore says which, why, and what opens it again; with --fix it writes the missing lines. What git tracks "
+    "already is taken out of the index by git rm --cached. A false alarm: [[gitignore.except]] in .fluxguard.toml."
+)
+_GAP_RULE = {
+    "id": GAP,
+    "name": "UncoveredPath",
+    "shortDescription": {"text": _GAP_WHAT},
+    "fullDescription": {"text": _GAP_WHAT},
+    "help": {"text": _text(_GAP_HELP), "markdown": _marked(_GAP_HELP)},
+    "helpUri": f"{HOME}/blob/main/docs/report.md",
+    "defaultConfiguration": {"level": "warning"},
+    "properties": {
+        "precision": "high",
+        "problem.severity": "warning",
+        "security-severity": "4.0",
+        "tags": ["security", "external/cwe/cwe-538"],
+    },
+}
+
+
 def _result(finding: Finding, index: int, places: Standing) -> dict[str, Any]:
     first, *others = places.spots(finding)
     return {
@@ -146,6 +186,36 @@ def _result(finding: Finding, index: int, places: Standing) -> dict[str, Any]:
             "status": finding.status,
             "places": len(finding.locations),
         },
+    }
+
+
+def _gap(gap: Open, index: int) -> dict[str, Any]:
+    """A gap: the path that nothing keeps from being committed, with the line that opens it among the related places."""
+    others = [*([gap.by] if gap.by and gap.by != gap.first else []), *gap.others][:PLACES]
+    accepted = gap.accepted is not None
+    return {
+        "ruleId": GAP,
+        "ruleIndex": index,
+        "kind": "fail",
+        "level": gap.level,
+        "message": {"text": _text(gap.text)},
+        "locations": [_file(gap.first)],
+        "relatedLocations": [
+            {"id": number, **_file(place), "message": {"text": _text(place.file)}}
+            for number, place in enumerate(others, 1)
+        ],
+        "partialFingerprints": {"fluxguardGap/v1": f"{gap.kind}:{gap.entry}:{gap.first.uri}"},
+        "suppressions": [{"kind": "external", "status": "accepted", "justification": gap.accepted}] if accepted else [],
+        "properties": {"kind": gap.kind, "entry": gap.entry, "required": gap.required},
+    }  # fmt: skip
+
+
+def _file(place: Place) -> dict[str, Any]:
+    return {
+        "physicalLocation": {
+            "artifactLocation": _artifact(place.uri),
+            "region": {"startLine": place.line},
+        }
     }
 
 
@@ -200,7 +270,7 @@ def _suppression(suppression: Suppression, names: Names) -> dict[str, str]:
 
 
 def _invocation(report: Report, places: Standing) -> dict[str, Any]:
-    notes = [places.names(text) for text in (*report.stale, *report.notes)]
+    notes = [places.names(text) for text in (*report.stale, *report.notes, uncovered.to_come(report)) if text]
     left_out = len(report.findings) - RESULTS
     if left_out > 0:
         notes.append(
@@ -242,15 +312,3 @@ def _provenance(report: Report, names: Names) -> dict[str, Any]:
             }
         ]
     }
-
-
-def _text(text: str) -> str:
-    """Text for a SARIF message (3.11): no name in it makes a link or a placeholder."""
-    for character in "\\[]":
-        text = text.replace(character, "\\" + character)
-    return text.replace("{", "{{").replace("}", "}}")
-
-
-def _marked(text: str) -> str:
-    """Text for Markdown, where a rule's own words may hold anything."""
-    return "".join(f"\\{one}" if one in "\\`*_{}[]<>()#+!|&~" else one for one in text)

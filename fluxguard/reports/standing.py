@@ -11,7 +11,7 @@ from urllib.parse import quote
 from fluxguard.detect.ruleset import built_in
 from fluxguard.display import safe
 from fluxguard.model import Finding, Location, Report
-from fluxguard.reports import advice, remains
+from fluxguard.reports import advice, gaps, remains
 from fluxguard.reports.names import Names
 from fluxguard.reports.text import CONFIDENCE
 from fluxguard.secret import SHORTEST_BODY
@@ -57,7 +57,7 @@ class Standing:
         raw = self.names.raw(path)
         shown = self.names(path)
         return Spot(
-            uri=_uri(raw),
+            uri=file_uri(raw),
             file=shown,
             line=place.line,
             column=place.column,
@@ -73,7 +73,7 @@ class Standing:
 
     def where(self, name: bytes) -> str:
         """The URI of something that was not read."""
-        return _uri(self.names.raw(self._relative(name)))
+        return file_uri(self.names.raw(self._relative(name)))
 
     def _file(self, place: Location) -> tuple[bytes, bool]:
         """The file that stands for a place, from the top of the repository, and whether it is one of the tree."""
@@ -177,6 +177,8 @@ def _described() -> dict[str, tuple[str, str]]:
 
 def steps(report: Report) -> list[tuple[str, tuple[str, ...]]]:
     """What to do now: sentences, each with commands."""
+    if report.command == "gitignore":
+        return [(step.what, step.commands) for step in gaps.steps(report, Names(report))]
     if report.command == "audit":
         return [(step.what, step.commands) for step in remains.next_steps(report)]
     if any(finding.suppressed is None for finding in report.findings):
@@ -219,7 +221,7 @@ def _visible(masked: str) -> int:
     return max(len(head), 1) if len(masked) > SHORTEST_BODY else 1
 
 
-def _uri(name: bytes) -> str:
+def file_uri(name: bytes) -> str:
     """A path as a URI reference: nothing in it is taken for a scheme, a host, a query or a fragment."""
     encoded = quote(name, safe="/-._~")
     return f"file://{encoded}" if name.startswith(b"/") else encoded or "."

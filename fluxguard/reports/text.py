@@ -9,7 +9,6 @@ from collections.abc import Iterable, Iterator
 from typing import TextIO
 
 from fluxguard import display
-from fluxguard.detect.ruleset import built_in
 from fluxguard.masks import Masks
 from fluxguard.model import Finding, Location, Report, Unread
 from fluxguard.reports.advice import next_steps
@@ -176,6 +175,8 @@ def _holder(findings: list[Finding]) -> str:
 
 
 def _findings(findings: list[Finding], masks: Masks, style: str) -> Iterator[Line]:
+    from fluxguard.detect.ruleset import built_in
+
     descriptions = {rule.id: rule.description for rule in built_in()}
     for finding in findings[:KEYS]:
         what = descriptions.get(finding.rule, finding.rule)
@@ -214,6 +215,8 @@ def _place(place: Location, masks: Masks) -> str:
 
 def why(findings: list[Finding]) -> Iterator[Line]:
     """What somebody could do with such a key."""
+    from fluxguard.detect.ruleset import built_in
+
     advice = {rule.id: rule.advice for rule in built_in()}
     for text in dict.fromkeys(advice.get(finding.rule, "") for finding in findings):
         if text:

@@ -73,11 +73,12 @@ def _command() -> str:
 def _gitignore(repository: Path) -> str:
     """The lines that .gitignore lacks, where there is a working tree."""
     from fluxguard.gitignore import check
+    from fluxguard.gitignore.open import Place
 
     located = gitdir.locate(str(repository))
     if not located.tree:
         return "a bare repository has no .gitignore"
-    place_ = check.Place(located, located.tree)
+    place_ = Place(located, located.tree)
     report = check.check(str(repository), place_, Config(), history=False, fix=True, advised=False)
     written = [lines for lines in report.proposed if lines.written]
     open_ = sum(len(gap.paths) for gap in report.uncovered if gap.blocks)

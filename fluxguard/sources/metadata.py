@@ -10,13 +10,14 @@ from collections.abc import Iterable, Iterator
 
 from fluxguard.chunk import WHOLE, Chunk, Origin, Skipped
 from fluxguard.errors import GitError
-from fluxguard.repo import links, plain, run
+from fluxguard.repo import plain, run
 from fluxguard.repo.gitdir import GitDir
 from fluxguard.repo.refs import Ref
 from fluxguard.repo.store import Store, id_width
 from fluxguard.sources import worktree
 
 _REBUILD = "make it anew: rm .git/index && git reset   (what was staged has to be added again)"
+_SUBMODULE = b"160000"
 _MOST_HOOKS = 1_000
 _MOST_LINKED = 16  # folders, each in the other
 
@@ -231,5 +232,5 @@ def index_names(repository: GitDir) -> Iterator[Chunk | Skipped]:
         head, _, path = entry.partition(b"\t")
         if path:
             mode, _, rest = head.partition(b" ")
-            id = "" if mode == links.SUBMODULE else rest[: rest.find(b" ")].decode("ascii", "replace")
+            id = "" if mode == _SUBMODULE else rest[: rest.find(b" ")].decode("ascii", "replace")
             yield Chunk(path, Origin("index", path, id))

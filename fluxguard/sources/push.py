@@ -42,6 +42,15 @@ class Seen:
         self.bytes += len(data)
         return True
 
+    def passes(self, id: str, kind: str, data: bytes) -> bool:
+        """Takes notice of a commit, tree or tag, and says whether nothing can stand in it."""
+        if kind == "tree":
+            if HOME in data.lower():
+                self.homes += [entry for entry in entries(data, id) if HOME in entry[1].lower()]
+        elif kind == "commit":
+            self.commits.append(id)
+        return self.clears(data)
+
 
 def ref_names(updates: Iterable[Update]) -> Iterator[Chunk]:
     """The names that refs will have at the receiving side."""
@@ -59,6 +68,20 @@ def unread(lacking: Lacking) -> Iterator[Skipped]:
             "the history ends here, for this is a shallow clone; get the rest with: git fetch --unshallow"
         )
         yield Skipped(b"commit " + id.encode(), reason, id)
+
+
+def reader(ids: Sequence[str]) -> Callable[[int], bytes | None]:
+    """What reads the blobs of this row by their number; None where one is to be come by in the ordinary way."""
+    from fluxguard.repo import loose
+
+    store = loose.folder() or ""
+    zlib = loose.inflater(many=True)
+
+    def read(number: int) -> bytes | None:
+        data = loose.blob(store, ids[number], zlib)
+        return None if data is None or lfs.is_pointer(data) else data
+
+    return read
 
 
 def contents(listed: Sequence[tuple[str, bytes]], limit: int, seen: Seen) -> Iterator[Chunk | Skipped]:
@@ -90,18 +113,14 @@ def _whole(opened: Opened, path: bytes, data: bytes, seen: Seen, limit: int) -> 
         yield Chunk(data, Origin("blob", path, opened.id))
         if lfs.is_pointer(data):
             yield from lfs.content(data, Origin("lfs-object", path, opened.id), limit)
-    elif opened.kind == "tree":
-        if HOME in data.lower():
-            seen.homes += [entry for entry in entries(data, opened.id) if HOME in entry[1].lower()]
-        if not seen.clears(data):  # the names stand in it as they are
-            yield from names(data, opened.id)
+    elif seen.passes(opened.id, opened.kind, data):
+        return
+    elif opened.kind == "tree":  # the names stand in it as they are
+        yield from names(data, opened.id)
     else:
-        if opened.kind == "commit":
-            seen.commits.append(opened.id)
-        if not seen.clears(data):
-            head, _, message = data.partition(b"\n\n")
-            yield Chunk(head, Origin(f"{opened.kind}-header", b"", opened.id))
-            yield Chunk(message, Origin(f"{opened.kind}-message", b"", opened.id))
+        head, _, message = data.partition(b"\n\n")
+        yield Chunk(head, Origin(f"{opened.kind}-header", b"", opened.id))
+        yield Chunk(message, Origin(f"{opened.kind}-message", b"", opened.id))
 
 
 def names(data: bytes, id: str) -> Iterator[Chunk]:

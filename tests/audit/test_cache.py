@@ -6,6 +6,7 @@ import os
 import random
 import signal
 import subprocess
+import sys
 import time
 import zlib
 from collections.abc import Callable
@@ -139,6 +140,67 @@ def test_without_findings_no_rule_is_loaded_and_no_process_started(
     first = look(repo)
     monkeypatch.setattr(sifting, "Detector", None)
     assert look(repo) == first
+
+
+LOADED = """
+import sys
+from fluxguard.cli import main
+code = main(["audit"])
+print(code, *sorted(sys.modules))
+"""
+
+
+def test_an_unchanged_repository_without_a_key_loads_nothing_that_reads_objects(repo: Repo) -> None:
+    pack(repo)
+    repo.commit("b", "loose\n")
+    aged(repo)
+    for _ in range(2):
+        done = subprocess.run(
+            [sys.executable, "-I", "-c", LOADED], cwd=repo.path, env=repo.env, capture_output=True, text=True
+        )
+        code, *loaded = done.stdout.splitlines()[-1].split()
+        assert code == "0", done.stderr
+    heavy = {
+        "numpy",
+        "regex",
+        "hyperscan",
+        "fluxguard.audit.objects",
+        "fluxguard.detect.engine",
+        "fluxguard.config",
+    }
+    assert not heavy & set(loaded)
+
+
+def test_a_name_for_what_is_not_there_is_found_in_an_unchanged_repository(
+    repo: Repo, eye: Eye, unaided: Callable[[Repo], Report]
+) -> None:
+    pack(repo)
+    assert look(repo).complete
+    assert look(repo).complete
+    with (repo.path / ".git/logs/HEAD").open("a") as log:
+        log.write(f"{'ab' * 20} {'cd' * 20} A U Thor <a@b> 1700000000 +0000\tlost\n")
+    report = look(repo)
+    assert not report.complete
+    same(report, unaided(repo))
+    same(look(repo), report)
+
+
+@pytest.mark.parametrize("place", [".git/description", "untracked", ".git/refs/heads/"])
+def test_a_leak_beside_unchanged_objects_is_found(
+    repo: Repo, mint: Mint, eye: Eye, unaided: Callable[[Repo], Report], place: str
+) -> None:
+    pack(repo)
+    look(repo)
+    eye.clear()
+    key = mint.key()
+    if place.endswith("/"):
+        repo.git("branch", key)
+    else:
+        repo.write(place, f"{key}\n")
+    report = look(repo)
+    assert len(report.findings) == 1
+    assert not eye.packs
+    same(report, unaided(repo))
 
 
 def test_after_a_fetch_only_the_new_pack_is_read(
@@ -809,10 +871,11 @@ def test_killed_at_any_moment_the_next_audit_is_right(
 
 
 class Story:
-    """A repository to which things happen at random."""
+    """A repository to which things happen at random. leaks: there are keys."""
 
-    def __init__(self, repo: Repo, other: Repo, mint: Mint, seed: int) -> None:
+    def __init__(self, repo: Repo, other: Repo, mint: Mint, seed: int, leaks: bool = True) -> None:
         self.repo, self.other, self.mint = repo, other, mint
+        self.leaks = leaks
         self.chance = random.Random(seed)
         self.number = 0
         self.width = len(repo.git("hash-object", "--stdin").strip()) // 2
@@ -821,7 +884,7 @@ class Story:
     def commit(self) -> None:
         """A commit, in which there may be a key, a name of FluxLoop's, a submodule."""
         self.number += 1
-        kind = self.chance.randrange(5)
+        kind = self.chance.randrange(5) if self.leaks else self.chance.choice([1, 3, 4])
         name = self.chance.choice(["a", "b", "d/c", ".fluxloop/config.yaml", "fluxloop.env"])
         text = f"{self.number}\n" * 40
         if kind == 0:
@@ -836,7 +899,7 @@ class Story:
         """Somebody else's work."""
         self.other.git("fetch", "-q", "origin")
         self.other.git("reset", "-q", "--hard", "origin/main")
-        self.other.commit("theirs", f"{self.number} {self.mint.key('stg')}\n")
+        self.other.commit("theirs", f"{self.number} {self.mint.key('stg') if self.leaks else 'nothing'}\n")
         limit = self.chance.choice(["1", "1000"])
         self.repo.git(
             "-c", f"fetch.unpackLimit={limit}", "fetch", "-q", str(self.other.path), "main:theirs", "-f"
@@ -868,14 +931,19 @@ class Story:
             path.unlink()
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize(("seed", "leaks"), [*((seed, True) for seed in range(6)), (6, False), (8, False)])
 def test_whatever_happens_the_report_is_that_of_a_full_audit(
-    make_repo: Callable[..., Repo], mint: Mint, eye: Eye, unaided: Callable[[Repo], Report], seed: int
+    make_repo: Callable[..., Repo],
+    mint: Mint,
+    eye: Eye,
+    unaided: Callable[[Repo], Report],
+    seed: int,
+    leaks: bool,
 ) -> None:
     repo, other = make_repo("mine"), make_repo("other")
     if seed % 3 == 2:
         repo, other = (make_repo(name, "--object-format=sha256") for name in ("mine256", "other256"))
-    story = Story(repo, other, mint, seed)
+    story = Story(repo, other, mint, seed, leaks)
     story.commit()
     acts = [story.commit, story.commit, story.fetch, story.repack, story.branch, story.collect]
     for _ in range(10):

@@ -22,8 +22,8 @@ import jsonschema
 import pytest
 from conftest import COMMAND, PROJECT, Mint, Outcome, Repo, Run
 
+from fluxguard.audit import objects, several, sifting
 from fluxguard.audit import run as run_module
-from fluxguard.audit import several, sifting
 from fluxguard.config import Config
 from fluxguard.reports import json as as_json
 from fluxguard.reports import text as as_text
@@ -487,10 +487,13 @@ def test_an_interrupted_audit_shows_what_it_found_and_leaves_no_process(
     repo: Repo, environment: dict[str, str], mint: Mint
 ) -> None:
     repo.write(".git/description", f"{mint.key()}\n")
-    # This git takes its time over the index, which is read after the files of the git directory.
+    # This git takes its time over the index, which is read after the files of the git directory, and over what the look at
+    # .gitignore asks meanwhile, in a process of its own.
     folder = repo.path.parent / "bin"
     folder.mkdir()
-    slow = f'case "$*" in *ls-files*) touch {folder}/asked; exec sleep 60;; esac'
+    slow = (
+        f'case "$*" in *--full-name*) touch {folder}/asked; exec sleep 60;; *ls-files*) exec sleep 60;; esac'
+    )
     (folder / "git").write_text(f'#!/bin/sh\n{slow}\nexec {shutil.which("git")} "$@"\n')
     (folder / "git").chmod(0o755)
     for format in ("json", "text"):
@@ -557,7 +560,7 @@ def test_an_interruption_while_objects_are_read_or_traced(
             interrupt()
 
     if when == "tracing":
-        monkeypatch.setattr(run_module, "History", interrupt)
+        monkeypatch.setattr(objects, "History", interrupt)
     report = run_module.audit(str(repo.path), Config(), watch)
     assert report.exit_code == 130
     assert not report.complete
@@ -589,7 +592,7 @@ def test_what_takes_long_to_trace_is_not_traced_after_an_interruption(
 ) -> None:
     """Traced by part of the history, it would be brought by the wrong commit."""
     repo.commit("a", f"{mint.key()}\n")
-    monkeypatch.setattr(run_module, "_HURRY", -1.0)
+    monkeypatch.setattr(objects, "_HURRY", -1.0)
 
     def watch(done: int, total: int, keys: int) -> None:
         if keys:

@@ -74,6 +74,49 @@ def test_without_a_trigger_there_is_no_finding_and_both_engines_agree(data: byte
         assert plain
 
 
+def _escaped(letter: str, chance: random.Random) -> str:
+    """A letter of `flux_` in one of the ways that text may have it."""
+    digits = f"{ord(letter):02x}"
+    digits = digits.upper() if chance.random() < 0.5 else digits
+    back, zeros = "\\" * chance.randint(1, 4), "0" * chance.randint(0, 4)
+    return chance.choice(
+        [
+            f"{back}u00{digits}", f"{back}u{{{zeros}{digits}}}", f"{back}U000000{digits}", f"{back}x{digits}",
+            f"{back}x{{{digits}}}", f"{back}{ord(letter):03o}", f"{back}0{ord(letter):03o}", f"{back}'{digits}",
+            "%" + "25" * chance.randint(0, 3) + chance.choice(["", "u00"]) + digits,
+            "&" + "amp;" * chance.randint(0, 2) + f"#{zeros}{ord(letter)}" + chance.choice(["", ";"]),
+            f"&#{chance.choice('xX')}{zeros}{digits}" + chance.choice(["", ";"]), f"={digits.upper()}",
+        ]
+    )  # fmt: skip
+
+
+@settings(max_examples=2000, deadline=None)
+@given(st.integers(), st.sampled_from(["", "a", "\\", "%", "f", "6"]))
+def test_the_first_word_is_a_trigger_in_whatever_escapes(seed: int, before: str) -> None:
+    chance = random.Random(seed)
+    word = "".join(_escaped(letter, chance) if chance.random() < 0.6 else letter for letter in "flux_")
+    if word != "flux_":
+        assert TRIGGERS.find(f"{before}{word}dev_".encode()) & triggers.ESCAPE
+
+
+def test_a_long_text_with_nothing_but_dismissed_hints() -> None:
+    pytest.importorskip("hyperscan")
+    data = b"an influx of fluxes \\x66 %66 " * 50_000
+    for engine in (TRIGGERS, *_fast_engines()):
+        assert engine.find(data) == 0
+        assert engine.find(data + b"flux_dev_a")
+
+
+@pytest.mark.parametrize("frame", [(b"", b""), (b"a\0", b"\0z"), (bytes(200), bytes(100))])
+def test_both_engines_know_each_literal(frame: tuple[bytes, bytes]) -> None:
+    pytest.importorskip("hyperscan")
+    for literal in (*TRIGGERS.literals, *triggers.HINTS):
+        data = literal.join(frame)
+        for engine in _fast_engines():
+            assert sorted(engine._first(data)[1]) == sorted(TRIGGERS._first(data)[1])
+            assert engine._first(data)[0] == TRIGGERS._first(data)[0]
+
+
 def test_the_words_in_base64_are_those_that_the_tool_makes() -> None:
     tool = runpy.run_path(str(Path(__file__).parents[2] / "tools" / "base64_words.py"))
     assert tool["words"]() == triggers._BASE64

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import COMMAND, PROJECT, Repo, Run
+from conftest import COMMAND, PROJECT, Mint, Repo, Run
 
 from guard.conftest import Guarded, snapshot
 
@@ -533,3 +533,55 @@ def test_the_hook_that_takes_notes_starts_no_process(guarded: Guarded) -> None:
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     used = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     assert used / 20 < 0.01, "seconds of processor time"
+
+
+def _symlink(path: Path) -> None:
+    path.symlink_to("../../tool")
+
+
+def _dangling(path: Path) -> None:
+    path.symlink_to("/nowhere/at all")
+
+
+def _written(content: bytes, mode: int) -> Callable[[Path], None]:
+    def write(path: Path) -> None:
+        path.write_bytes(content)
+        path.chmod(mode)
+
+    return write
+
+
+ODD = {
+    "CRLF": _written(b"#!/bin/sh\r\nexit 0\r\n", 0o755),
+    "no final newline": _written(b"#!/bin/sh\nexit 0", 0o700),
+    "no shebang": _written(b"exit 0\n", 0o755),
+    "a byte-order mark": _written(b"\xef\xbb\xbf#!/bin/sh\nexit 0\n", 0o755),
+    "empty": _written(b"", 0o755),
+    "no program": _written(b"\x7fELF\0\0\xff", 0o755),
+    "not executable": _written(b"#!/bin/sh\nexit 1\n", 0o644),
+    "a link": _symlink,
+    "a link to nowhere": _dangling,
+}
+
+
+@pytest.mark.parametrize("make", ODD.values(), ids=ODD)
+@pytest.mark.parametrize("name", ["a b", "new\nline", "quo'te\"$(touch owned)`"])
+def test_odd_hooks_in_odd_places_come_back_as_they_were(
+    name: str, make: Callable[[Path], None], tmp_path: Path, environment: dict[str, str], run: Run, mint: Mint
+) -> None:
+    """With ours in front they do what they did before: run, or keep git from committing, or nothing."""
+    repo = Repo(tmp_path / name, environment, mint)
+    repo.path.mkdir()
+    repo.git("init", "-q", "-b", "main")
+    hook = repo.path / ".git" / "hooks" / "pre-commit"
+    hook.parent.mkdir(exist_ok=True)
+    (repo.path / "tool").write_text("#!/bin/sh\nexit 0\n")
+    (repo.path / "tool").chmod(0o755)
+    make(hook)
+    alone = repo.try_git("commit", "--allow-empty", "-q", "-m", "first").returncode
+    before = snapshot(hook.parent)
+    assert run("install", cwd=repo.path, env=repo.env).code == 0
+    assert repo.try_git("commit", "--allow-empty", "-q", "-m", "second").returncode == alone
+    assert run("uninstall", cwd=repo.path, env=repo.env).code == 0
+    assert snapshot(hook.parent) == before
+    assert not (repo.path / "owned").exists()

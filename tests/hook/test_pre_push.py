@@ -116,6 +116,26 @@ def _(pushing: Pushing, text: str) -> tuple[str, ...]:
     return ("--mirror", "origin")
 
 
+@story("one of 300 new branches")
+def _(pushing: Pushing, text: str) -> tuple[str, ...]:
+    start = pushing.repo.head
+    pushing.repo.commit("app.env", f"TOKEN={text}\n")
+    tips = [pushing.repo.head if number == 211 else start for number in range(300)]
+    lines = b"".join(b"create refs/heads/b%d %s\n" % (number, tip) for number, tip in enumerate(tips))
+    pushing.quietly("update-ref", "--stdin", stdin=lines)
+    return ("origin", "refs/heads/b*")
+
+
+@story("on top of what was packed since")
+def _(pushing: Pushing, text: str) -> tuple[str, ...]:
+    pushing.repo.commit("deep/er/words", "words\n")
+    pushing.quietly("push", "-q", "origin", "main")
+    pushing.repo.git("gc", "-q")
+    pushing.repo.commit("deep/er/app.env", f"TOKEN={text}\n")
+    pushing.repo.commit("deep/er/app.env", "TOKEN=\n")
+    return ("origin", "main")
+
+
 @story("the message of an annotated tag")
 def _(pushing: Pushing, text: str) -> tuple[str, ...]:
     pushing.quietly("tag", "-a", "v1", "-m", f"it is {text}")

@@ -22,17 +22,52 @@ from npm import package
 
 from reports.conftest import Write
 
+_STRING = {"type": "string"}
 _TEXT = {"type": "string", "minLength": 1}
-_NAMED = {"type": "object", "required": ["type", "name", "value"], "additionalProperties": _TEXT}
+_WEB = {"type": "string", "pattern": "^https?://.+"}
+_NAMED = {
+    "type": "object",
+    "required": ["type", "name", "value"],
+    "additionalProperties": _TEXT,
+    "properties": {"url": _WEB},
+}
 _MOMENT = {"type": "string", "pattern": r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d$"}
-_TOOL = {"type": "object", "required": ["id", "name", "version", "vendor"]}
-# What format 15.2 requires of a secret-detection report, in our words.
+_TOOL = {
+    "type": "object",
+    "required": ["id", "name", "version", "vendor"],
+    "properties": {
+        "id": _TEXT,
+        "name": _TEXT,
+        "version": _TEXT,
+        "url": _WEB,
+        "vendor": {"type": "object", "required": ["name"], "properties": {"name": _TEXT}},
+    },
+}
+_LINE = {"type": "integer", "minimum": 1}
+_SIGNATURE = {
+    "type": "object",
+    "required": ["algorithm", "value"],
+    "properties": {"algorithm": _STRING, "value": _STRING},
+}
+_TRACKED = {
+    "type": "object",
+    "required": ["signatures"],
+    "properties": {
+        "file": _STRING,
+        "start_line": _LINE,
+        "end_line": _LINE,
+        "signatures": {"type": "array", "minItems": 1, "items": _SIGNATURE},
+    },
+}
+# What the format requires of a secret-detection report, in our words: no package that can be had here ships GitLab's schema.
+# Compared, field by field, with versions 15.0.4 and 15.0.7 of it in gitlabhq/gitlabhq (lib/gitlab/ci/parsers/security/validators).
 _LEVEL = {"enum": ["info", "warn", "fatal"]}
 GITLAB = {
     "type": "object",
     "required": ["version", "scan", "vulnerabilities"],
     "properties": {
         "version": {"const": "15.2.4"},
+        "schema": _WEB,
         "scan": {
             "type": "object",
             "required": ["analyzer", "scanner", "start_time", "end_time", "status", "type"],
@@ -44,7 +79,11 @@ GITLAB = {
                 "status": {"enum": ["success", "failure"]},
                 "type": {"const": "secret_detection"},
                 "messages": {
-                    "items": {"required": ["level", "value"], "properties": {"level": _LEVEL, "value": _TEXT}}
+                    "type": "array",
+                    "items": {
+                        "required": ["level", "value"],
+                        "properties": {"level": _LEVEL, "value": _TEXT},
+                    },
                 },
                 "primary_identifiers": {"items": _NAMED},
             },
@@ -61,9 +100,33 @@ GITLAB = {
                     "solution": {"type": "string", "maxLength": 7000},
                     "severity": {"enum": ["Info", "Unknown", "Low", "Medium", "High", "Critical"]},
                     "identifiers": {"type": "array", "minItems": 1, "items": _NAMED},
+                    "raw_source_code_extract": _STRING,
                     "location": {
+                        "type": "object",
                         "required": ["commit", "file", "start_line"],
-                        "properties": {"commit": {"required": ["sha"], "properties": {"sha": _TEXT}}},
+                        "properties": {
+                            "file": _STRING,
+                            "start_line": _LINE,
+                            "end_line": _LINE,
+                            "commit": {
+                                "type": "object",
+                                "required": ["sha"],
+                                "properties": {
+                                    "sha": _TEXT,
+                                    "author": _STRING,
+                                    "date": _STRING,
+                                    "message": _STRING,
+                                },
+                            },
+                        },
+                    },
+                    "tracking": {
+                        "type": "object",
+                        "required": ["type", "items"],
+                        "properties": {
+                            "type": {"const": "source"},
+                            "items": {"type": "array", "items": _TRACKED},
+                        },
                     },
                 },
             },
@@ -205,9 +268,9 @@ def test_github_nothing_of_a_name_is_a_command(hostile: Repo, run: Run) -> None:
         for command in ("scan", "audit"):
             outcome = run(command, "--format", format, cwd=hostile.path)
             assert outcome.code == 1
-            assert {name for name, _, _ in commands(outcome.out)} <= {"error", "warning"}
+            assert {name for name, _, _ in commands(outcome.out)} <= {"error", "warning", "notice"}
             assert all(
-                line.startswith("::error ")
+                line.startswith(("::error ", "::notice title=fluxguard"))
                 for line in outcome.out.splitlines()
                 if line.lstrip().startswith("::")
             )

@@ -47,7 +47,7 @@ print(code, "fluxguard.detect.engine" in sys.modules, "fluxguard.findings" in sy
 
 
 @pytest.mark.parametrize("arguments", [[], ["--staged"]])
-@pytest.mark.parametrize(("suspicious", "engine"), [("", False), ('"flux"\n', True)])
+@pytest.mark.parametrize(("suspicious", "engine"), [("", False), ('"flux"\n', False), ('"flux" "_"\n', True)])
 def test_what_only_looks_suspicious_loads_no_reports_and_what_is_clean_no_detection(
     repo: Repo, arguments: list[str], suspicious: str, engine: bool
 ) -> None:

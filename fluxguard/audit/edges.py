@@ -1,0 +1,132 @@
+"""Which trees of a pack name which: gone through once, so that a key is traced up to the commits however deep its path is.
+
+A tree that is kept as a delta names what its base names, but for what the delta leaves out, and what it inserts. So each
+tree is noted for what it inserts alone; whoever asks begins with the trees that insert a wanted id, and follows the deltas
+down from there for as long as it still stands in them. What is noted may be too much, and is read before it counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+import numpy.typing as npt
+
+from fluxguard.repo import delta as deltas
+from fluxguard.repo.forest import Forest
+from fluxguard.repo.inflate import Damaged
+from fluxguard.repo.links import SEAM, Prefixes
+from fluxguard.repo.trace import naming
+
+Wanted = npt.NDArray[np.bool_]
+Owners = npt.NDArray[np.uint32]
+_BITS = 24  # of an id, by which most of what nobody will ask for is told
+_SHIFT = np.uint64(64 - _BITS)
+_WORTH = 20  # as in audit.sift: where the result is so many times longer, a delta is taken apart
+_CONTEXT = 64  # bytes around what a delta inserts; an id and the NUL before it have 33
+_FLUSH = 1 << 20
+_WORD = 8
+
+
+def prefixes(ids: Iterable[bytes]) -> Prefixes:
+    """The first eight bytes of ids, as numbers."""
+    return np.frombuffer(b"".join(id[:_WORD] for id in ids), dtype=">u8").astype(np.uint64)
+
+
+class Filter:
+    """What may be asked for: the trees, and the ids that are wanted first."""
+
+    def __init__(self) -> None:
+        self._table: Wanted = np.zeros(1 << _BITS, bool)
+
+    def add(self, names: Prefixes) -> None:
+        """Takes in more."""
+        self._table[names >> _SHIFT] = True
+
+    def passes(self, names: Prefixes) -> Wanted:
+        """Which of these may be asked for."""
+        found: Wanted = self._table[names >> _SHIFT]
+        return found
+
+
+def collected(forest: Forest, roots: list[int], wanted: Filter) -> tuple[bytes, bytes]:
+    """What the trees below some roots insert of what may be asked for: ids by their first bytes, and who inserts each."""
+    names: list[Prefixes] = []
+    owners: list[Owners] = []
+    parts: list[bytes] = []
+    entries: list[int] = []
+    size = 0
+
+    def flush() -> None:
+        joined = SEAM.join([*parts, b""]) + bytes(_WORD)
+        buffer = np.frombuffer(joined, np.uint8)
+        at = np.flatnonzero(buffer[:-_WORD] == 0) + 1
+        words = np.lib.stride_tricks.as_strided(
+            buffer[:_WORD].view(">u8"), shape=(len(buffer) - _WORD + 1,), strides=(1,)
+        )[at].astype(np.uint64)
+        good = np.flatnonzero(wanted.passes(words))
+        starts = np.cumsum([0, *(len(part) + len(SEAM) for part in parts)])
+        names.append(words[good])
+        owners.append(np.array(entries, np.uint32)[np.searchsorted(starts, at[good], side="right") - 1])
+
+    for entry, data, delta in forest.walk(roots):
+        part = data
+        if delta is not None and len(data) > len(delta) * _WORTH:
+            part = SEAM.join(deltas.novel(delta, data, _CONTEXT))
+        parts.append(part)
+        entries.append(entry)
+        size += len(part)
+        if size > _FLUSH:
+            flush()
+            parts, entries, size = [], [], 0
+    if parts:
+        flush()
+    return b"".join(one.tobytes() for one in names), b"".join(one.tobytes() for one in owners)
+
+
+class Edges:
+    """Of one pack. values: what `collected` made of its trees."""
+
+    def __init__(self, forest: Forest, values: Iterable[tuple[bytes, bytes]]) -> None:
+        listed = list(values)
+        names = np.frombuffer(b"".join(one for one, _ in listed), np.uint64)
+        order = np.argsort(names, kind="stable")
+        self._forest = forest
+        self._names = names[order]
+        self._owners = np.frombuffer(b"".join(one for _, one in listed), np.uint32)[order]
+
+    def naming(self, wanted: frozenset[bytes]) -> Iterator[tuple[int, list[tuple[bytes, bytes]]]]:
+        """The trees that name any of the wanted ids, as entries of the pack, each with its entries that do."""
+        beginning: dict[int, set[bytes]] = {}
+        ids = sorted(wanted)
+        names = prefixes(ids)
+        firsts, lasts = (np.searchsorted(self._names, names, side) for side in ("left", "right"))
+        for number in np.flatnonzero(firsts < lasts).tolist():
+            for owner in self._owners[firsts[number] : lasts[number]].tolist():
+                beginning.setdefault(owner, set()).add(ids[number])
+        done: set[int] = set()
+        # What a tree has from its base shows on the way down from there: so the upper ones come first.
+        for entry in sorted(beginning, key=self._forest.depth):
+            if entry not in done:
+                yield from self._down_from(entry, beginning, done)
+
+    def _down_from(
+        self, top: int, beginning: dict[int, set[bytes]], done: set[int]
+    ) -> Iterator[tuple[int, list[tuple[bytes, bytes]]]]:
+        forest = self._forest
+        nothing: frozenset[bytes] = frozenset()
+        pending: list[tuple[int, bytes | None, frozenset[bytes]]] = [(top, None, nothing)]
+        while pending:
+            here, base, inherited = pending.pop()
+            done.add(here)
+            try:
+                data = forest.content(here) if base is None else forest.made(here, base)
+            except Damaged:
+                continue
+            asked = inherited | beginning.get(here, nothing)
+            held = frozenset(id for id in asked if id in data)
+            if held:
+                pending += [(child, data, held) for child in forest.made_from(here)]
+                found = list(naming(data, held))
+                if found:
+                    yield here, found
