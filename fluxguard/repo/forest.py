@@ -25,8 +25,10 @@ _LEAST_MADE = (
 _PER_BYTE = 10_000  # ... and so many for each of theirs: a hundred times what histories of text come to
 IN_MEMORY = 32 << 20  # bytes; larger objects, and what is made from them, are left to be read in pieces
 TOO_LARGE = "it is too large to be held in memory"
-_RELEASE = 160 << 20  # bytes of the pack in memory, after which its pages are given back
-_AROUND = 64 << 10  # bytes that the system brings in around each that is touched
+_RELEASE = 40 << 20  # bytes of the pack in memory, after which its pages are given back
+_AROUND = (
+    2 << 20
+)  # bytes that the system may bring in around each that is touched: Linux maps whole large folios
 _SHARE = 2 << 20  # bytes of contents and deltas
 _MOST_MADE = (
     256 << 30
@@ -93,7 +95,8 @@ class _Course:
         packed = pack.end[self.entries] - pack.begin[self.entries]
         self.packed = int(packed.sum())
         self.what[(packed < TRUSTED) & (pack.size[self.entries] <= IN_MEMORY)] |= np.uint8(_AT_ONCE)
-        turns = np.cumsum(packed + _AROUND) // _RELEASE
+        moves = np.diff(pack.begin[self.entries] // _AROUND, prepend=-1) != 0
+        turns = np.cumsum(packed + moves * _AROUND) // _RELEASE
         self.what[np.flatnonzero(np.diff(turns))] |= np.uint8(_GIVE_BACK)
 
     def steps(self, pack: Pack) -> Iterator[tuple[int, int, int, int, int]]:

@@ -24,6 +24,7 @@ Prefixes = npt.NDArray[np.uint64]
 Ints = npt.NDArray[np.int64]
 _FLUSH = 1 << 20
 _MOST_HELD = 1 << 20  # names, before those that stand there twice are taken out
+_PARENTS = 8  # ids of a commit that are read together with those of others
 _BITS = 20
 _SETTLED = np.uint64((1 << 16) - 1)
 # Stands between stretches. It looks like the mode of a next entry, for an id may end there; it ends like one, too (see
@@ -115,6 +116,9 @@ class Links:
         self._parts: list[bytes] = []
         self._owners: list[int] = []
         self._size = 0
+        self._commits: list[bytes] = []
+        self._committers: list[int] = []
+        self._committed = 0
         self._ids: list[bytes] = []
         self._from: list[int] = []
         self._settled = present.settled(group)
@@ -136,12 +140,11 @@ class Links:
 
     def commit(self, entry: int, data: bytes) -> None:
         """Takes in a commit: its tree and its parents."""
-        end = 5 + 2 * self._width
-        self._named(entry, data[5:end])
-        while data.startswith(b"parent ", end + 1):
-            start = end + 8
-            end = start + 2 * self._width
-            self._named(entry, data[start:end])
+        self._commits.append(data)
+        self._committers.append(entry)
+        self._committed += len(data)
+        if self._committed > _FLUSH:
+            self._flush_commits()
 
     def tag(self, entry: int, data: bytes) -> None:
         """Takes in a tag: what it is on."""
@@ -156,8 +159,41 @@ class Links:
     def flush(self) -> None:
         """Brings `missing` and `outside` up to date."""
         self._flush_trees()
+        self._flush_commits()
         self._flush_names()
         self._settle()
+
+    def _flush_commits(self) -> None:
+        """The ids behind `tree ` and `parent `, of all commits at once: the first of each, then the second of each."""
+        commits, owners = self._commits, np.array(self._committers, np.int64)
+        self._commits, self._committers, self._committed = [], [], 0
+        ends = np.cumsum(np.array([len(data) for data in commits], np.int64))
+        text = np.frombuffer(b"".join([*commits, bytes(32)]), dtype=np.uint8)
+        words = _overlapping(text, np.uint64)
+        at = np.append(0, ends[:-1])[: len(commits)] + len(b"tree ")
+        going = np.arange(len(commits))
+        for _ in range(_PARENTS):
+            if not len(at):
+                return
+            digits = _DIGITS[text[at[:, None] + np.arange(16)]]
+            named = np.flatnonzero((digits < 16).all(axis=1) & (at + 16 <= ends[going]))
+            digits = digits[named]
+            wanted = (digits[:, ::2] << 4 | digits[:, 1::2]).view(">u8").ravel().astype(np.uint64)
+            each = np.arange(len(wanted))
+            self._note(wanted, each, each, owners[going[named]])
+            at = at + 2 * self._width + 1
+            on = np.flatnonzero(at + 8 <= ends[going])
+            on = on[words[at[on]] & _SEVEN == _PARENT]
+            at, going = at[on] + 7, going[on]
+        for number in going.tolist():
+            self._many_parents(int(owners[number]), commits[number])
+
+    def _many_parents(self, entry: int, data: bytes) -> None:
+        end = 5 + 2 * self._width
+        while data.startswith(b"parent ", end + 1):
+            start = end + 8
+            end = start + 2 * self._width
+            self._named(entry, data[start:end])
 
     def _flush_names(self) -> None:
         if self._ids:
@@ -241,6 +277,10 @@ def _overlapping(buffer: npt.NDArray[np.uint8], kind: type[np.unsignedinteger[An
     )
 
 
+_DIGITS = np.full(256, 255, np.uint8)  # what a hex digit stands for
+_DIGITS[[*b"0123456789abcdef"]] = np.arange(16)
+_SEVEN = np.frombuffer(b"\xff" * 7 + b"\0", np.uint64)[0]
+_PARENT = np.frombuffer(b"parent \0", np.uint64)[0]
 _MODE_ENDS = re.compile(rb"[0-7] ")
 _MODULE = SUBMODULE + b" "
 
