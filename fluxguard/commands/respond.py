@@ -241,8 +241,8 @@ def _go(args: argparse.Namespace, incident: Any, api: Any) -> int:
 
 def _run(incident: Any, journal: Any, api: Any, agree: Any) -> Any:
     """A run over an incident, by this process: its environment, its clock. Nobody is told of anything yet."""
+    from fluxguard.respond.course import Run
     from fluxguard.respond.incident import vault_of
-    from fluxguard.respond.steps import Run
 
     return Run(
         incident, journal, vault_of(incident), api, dict(os.environ), lambda text: None, agree, time.sleep
@@ -264,16 +264,16 @@ def _plan(args: argparse.Namespace, incident: Any, api: Any) -> int:
     """Looks, chooses, and says what would be done. What was opened for it goes again."""
     import shutil
 
+    from fluxguard.respond import assessing, runner
     from fluxguard.respond import incident as incidents
-    from fluxguard.respond import runner, steps
 
     journal = incidents.journal_of(incident)
     try:
         run = _run(incident, journal, api, lambda question, word: False)
         for name, work in (
-            ("verify", steps.verify),
-            ("assess", steps.assess),
-            ("choose", steps.choose_strategy),
+            ("verify", assessing.verify),
+            ("assess", assessing.assess),
+            ("choose", assessing.choose_strategy),
         ):
             journal.add(name, "done", **work(run))
         planned = [{"step": step.name, "title": step.title} for step in runner.plan(run)]
@@ -304,12 +304,12 @@ def _plan(args: argparse.Namespace, incident: Any, api: Any) -> int:
 
 def _holding(run: Any) -> tuple[list[dict[str, Any]], list[str]]:
     from fluxguard.repo import gitdir
-    from fluxguard.respond import places, steps
+    from fluxguard.respond import course, places
 
     trees = [Path(one.tree) for one in gitdir.family(gitdir.locate(str(run.repository))) if one.tree]
     found, unread = places.find(trees, run.old, run.home)
     return [
-        {"place": steps.run_safe(run, os.fsencode(one.path)), "tracked": one.tracked} for one in found
+        {"place": course.run_safe(run, os.fsencode(one.path)), "tracked": one.tracked} for one in found
     ], unread
 
 

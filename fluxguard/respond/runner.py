@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from fluxguard.errors import FluxguardError
-from fluxguard.respond.steps import ITSELF, STEPS, Overtaken, Run, Step, Waiting
+from fluxguard.respond.course import ITSELF, Overtaken, Run, Waiting
+from fluxguard.respond.steps import STEPS, Step
 
 SCHEMA = "fluxguard.event/1"
 
