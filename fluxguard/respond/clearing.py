@@ -7,16 +7,16 @@ from pathlib import Path
 from fluxguard.audit import run as auditing
 from fluxguard.config import Config
 from fluxguard.errors import FluxguardError
-from fluxguard.respond import cleanup
+from fluxguard.respond import cleanup, mirror, pushing, remaining
 from fluxguard.respond.course import Data, Overtaken, Run, Waiting, run_safe
 
 
 def rewrite(run: Run) -> Data:
     """A mirror of its own is rewritten and audited until the key stands nowhere in it."""
     folder = run.incident.folder / "mirror"
-    source = cleanup.source_of(run.repository)
+    source = mirror.source_of(run.repository)
     run.say("fetching everything into a private mirror")
-    cleanup.mirror(source, folder, run.repository)
+    mirror.mirror(source, folder, run.repository)
     done = cleanup.rewrite(folder, run.old, run.say)
     if done.unexpected:
         raise FluxguardError(
@@ -46,8 +46,8 @@ def push(run: Run) -> Data:
         raise Waiting("the push was not agreed to; resume, and type the repository's name")
     changed = _changed_now(run, folder, known)
     try:
-        outcome = cleanup.push(folder, changed, run.old, run.say)
-    except cleanup.Moved as error:
+        outcome = pushing.push(folder, changed, run.old, run.say)
+    except mirror.Moved as error:
         raise Overtaken(error.what, error.hint, "rewrite") from None
     return {
         "refs": {
@@ -58,7 +58,7 @@ def push(run: Run) -> Data:
 
 def _changed_now(run: Run, folder: Path, known: Data) -> dict[str, tuple[str, str]]:
     """What is to be pushed, with real names: in the journal those that held the key are masked."""
-    after, there = cleanup.refs(folder), cleanup.remote_refs(folder)
+    after, there = mirror.refs(folder), mirror.remote_refs(folder)
     shown = {run_safe(run, name.encode("utf-8", "surrogateescape")): name for name in {*after, *there}}
     pairs = {shown.get(name, name): (pair[0], pair[1]) for name, pair in known["changed"].items()}
     return {name: pair for name, pair in pairs.items() if name in after or name in there}
@@ -66,8 +66,8 @@ def _changed_now(run: Run, folder: Path, known: Data) -> dict[str, tuple[str, st
 
 def prove(run: Run) -> Data:
     """A new mirror of the remote, audited: what is still there can't be cleaned from here, and is named."""
-    source = cleanup.source_of(run.repository)
-    left, unread, read = cleanup.still_there(source, run.incident.folder / "proof", run.repository, run.old)
+    source = mirror.source_of(run.repository)
+    left, unread, read = remaining.still_there(source, run.incident.folder / "proof", run.repository, run.old)
     return {"left": left, "unread": unread, "read": read}
 
 
@@ -76,5 +76,5 @@ def own(run: Run) -> Data:
     report = auditing.audit(str(run.repository), Config())
     found = [one for one in report.findings if one.secret == run.old]
     return {
-        "places": cleanup.places_of(found), "unread": cleanup.unread_of(report.skipped, run.old),
+        "places": remaining.places_of(found), "unread": remaining.unread_of(report.skipped, run.old),
     }  # fmt: skip
