@@ -108,12 +108,12 @@ def _start(args: argparse.Namespace) -> int:
         args.strategy, args.overlap, tuple(args.target), args.clean_history, args.push, False, args.wait
     )
     about = (repository, secret.fingerprint, secret.masked, _environment_of(secret), api.address.url)
-    with incidents.opening():
-        if not args.plan:
-            _must_be_new(secret.fingerprint)
-        made = incidents.open_incident(*about, wishes, secret.reveal())
+    made = incidents.described(*about, wishes)
     if args.plan:
-        return _plan(args, made, api)
+        return _plan(args, made, api, secret)
+    with incidents.opening():
+        _must_be_new(secret.fingerprint)
+        incidents.open_incident(made, secret.reveal())
     return _go(args, made, api)
 
 
@@ -227,7 +227,7 @@ def _go(args: argparse.Namespace, incident: Any, api: Any) -> int:
     try:
         if any(one.step == "abort" for one in journal.records):
             raise UsageError("This incident was aborted.", "Open a new one: fluxguard respond start")
-        run = _run(incident, journal, api, _agreement(args))
+        run = _run(incident, journal, incidents.vault_of(incident), api, _agreement(args))
         screen.heading(incident)
         state = runner.go_on(run, screen.show, incidents.now)
         screen.ending(incident, state)
@@ -239,14 +239,11 @@ def _go(args: argparse.Namespace, incident: Any, api: Any) -> int:
         api.close()
 
 
-def _run(incident: Any, journal: Any, api: Any, agree: Any) -> Any:
+def _run(incident: Any, journal: Any, vault: Any, api: Any, agree: Any) -> Any:
     """A run over an incident, by this process: its environment, its clock. Nobody is told of anything yet."""
     from fluxguard.respond.course import Run
-    from fluxguard.respond.incident import vault_of
 
-    return Run(
-        incident, journal, vault_of(incident), api, dict(os.environ), lambda text: None, agree, time.sleep
-    )
+    return Run(incident, journal, vault, api, dict(os.environ), lambda text: None, agree, time.sleep)
 
 
 def _agreement(args: argparse.Namespace) -> Any:
@@ -260,16 +257,16 @@ def _agreement(args: argparse.Namespace) -> Any:
     return agree
 
 
-def _plan(args: argparse.Namespace, incident: Any, api: Any) -> int:
-    """Looks, chooses, and says what would be done. What was opened for it goes again."""
-    import shutil
-
+def _plan(args: argparse.Namespace, incident: Any, api: Any, leaked: Secret) -> int:
+    """Looks, chooses, and says what would be done. All in memory: killed on the way, it leaves no incident."""
     from fluxguard.respond import assessing, runner
-    from fluxguard.respond import incident as incidents
+    from fluxguard.respond.incident import now
+    from fluxguard.respond.journal import Notes
+    from fluxguard.respond.vault import Held
 
-    journal = incidents.journal_of(incident)
+    journal = Notes(now)
     try:
-        run = _run(incident, journal, api, lambda question, word: False)
+        run = _run(incident, journal, Held(old=leaked.reveal()), api, lambda question, word: False)
         for name, work in (
             ("verify", assessing.verify),
             ("assess", assessing.assess),
@@ -280,9 +277,7 @@ def _plan(args: argparse.Namespace, incident: Any, api: Any) -> int:
         found = {name: run.known(name) for name in ("verify", "assess", "choose")}
         holding, _ = _holding(run)
     finally:
-        journal.close()
         api.close()
-        shutil.rmtree(incident.folder, ignore_errors=True)
     if args.format == "json":
         print(
             json.dumps({"schema": "fluxguard.plan/1", **found, "places": holding, "steps": planned}, indent=2)

@@ -13,8 +13,8 @@ from fluxguard.model import Secret
 from fluxguard.platform.address import Address
 from fluxguard.platform.api import Api
 from fluxguard.respond.incident import Incident
-from fluxguard.respond.journal import Journal
-from fluxguard.respond.vault import Vault
+from fluxguard.respond.journal import Notes
+from fluxguard.respond.vault import Held
 
 Data = dict[str, Any]
 ITSELF = "with the leaked key itself"
@@ -42,8 +42,8 @@ class Run:
     """One run over an incident. say: tells the person. ask: their agreement to something that can't be taken back."""
 
     incident: Incident
-    journal: Journal
-    vault: Vault
+    journal: Notes
+    vault: Held
     api: Api
     environment: Mapping[str, str]
     say: Callable[[str], None]

@@ -66,27 +66,22 @@ def now() -> str:
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def open_incident(
-    repository: str, fingerprint: str, masked: str, environment: str, url: str, wishes: Wishes, secret: bytes
+def described(
+    repository: str, fingerprint: str, masked: str, environment: str, url: str, wishes: Wishes
 ) -> Incident:
+    """An incident under a new name, of which nothing is on disk yet."""
+    name = f"inc-{now()[:10]}-{secrets.token_hex(4)}"
+    return Incident(name, repository, fingerprint, masked, environment, url, now(), wishes)
+
+
+def open_incident(incident: Incident, secret: bytes) -> None:
     """Makes the folder, seals the old key, and writes down what it is about. Raises: OSError."""
-    incident = Incident(
-        f"inc-{now()[:10]}-{secrets.token_hex(4)}",
-        repository,
-        fingerprint,
-        masked,
-        environment,
-        url,
-        now(),
-        wishes,
-    )
     fresh = incident.folder.with_name(f".{incident.id}")  # whole, or not there at all
     fresh.mkdir(mode=0o700, parents=True)
     Vault(fresh / "vault", own_key(state_folder() / "vault.key")).put(old=secret)
     data = json.dumps(asdict(incident), indent=2, sort_keys=True) + "\n"
     exactly(fresh / "incident.json", data.encode(), 0o600)
     fresh.rename(incident.folder)
-    return incident
 
 
 @contextmanager
