@@ -18,8 +18,9 @@ from fluxguard.errors import FluxguardError
 from fluxguard.model import Secret
 from fluxguard.respond.mirror import LONGEST, environment, git, refs
 from fluxguard.respond.pointed import without_commit
-from fluxguard.respond.remaining import places_of, told, unread_of
+from fluxguard.respond.remaining import places_of, unread_of
 from fluxguard.respond.rewriting import REMOVED, renamed
+from fluxguard.respond.veil import shown
 
 MOST_PASSES = 4
 # In a commit a header, in a tag a line of its message.
@@ -73,6 +74,7 @@ def rewrite(folder: Path, secret: Secret, say: Callable[[str], None]) -> Rewrite
         if count := without_commit(folder, secret, whole):
             counts["tags of files and folders"] = counts.get("tags of files and folders", 0) + count
         (folder / "config").write_bytes(config)  # git-filter-repo takes the remote away
+        _point_head(folder, before, secret)
         if number == 0:
             banned = _first_changed(folder)
         notes = max(notes, _notes_moved(folder))
@@ -97,7 +99,7 @@ def rewrite(folder: Path, secret: Secret, say: Callable[[str], None]) -> Rewrite
     return Rewrite(
         before, after, counts, tuple(sorted(banned)), unexpected, tuple(places_of(found)), read,
         max(0, signatures - _signatures(folder)), (*unread_of(report.skipped, secret), *_beside(folder)), notes,
-        tuple(sorted({told(path, secret) for files in now.values() for path, what in files.items() if what.startswith(b"160000")})),
+        tuple(sorted({shown(path, secret) for files in now.values() for path, what in files.items() if what.startswith(b"160000")})),
     )  # fmt: skip
 
 
@@ -114,6 +116,15 @@ def _filtered(folder: Path, secret: Secret, whole: Iterable[str]) -> dict[str, i
         )
     counts: dict[str, int] = json.loads(done.stdout.splitlines()[-1])
     return counts
+
+
+def _point_head(folder: Path, before: Iterable[str], secret: Secret) -> None:
+    """HEAD, where it named a branch that has another name now."""
+    path = folder / "HEAD"
+    name = path.read_bytes().removeprefix(b"ref: ").strip()
+    fresh = renamed(map(os.fsencode, before), secret.reveal()).get(name)
+    if fresh is not None:
+        path.write_bytes(b"ref: " + fresh + b"\n")
 
 
 def _first_changed(folder: Path) -> set[str]:

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from fluxguard.errors import FluxguardError
-from fluxguard.masks import Masks
 from fluxguard.model import Secret
 from fluxguard.platform.address import Address
 from fluxguard.platform.api import Api
 from fluxguard.respond.incident import Incident
 from fluxguard.respond.journal import Notes
 from fluxguard.respond.vault import Held
+from fluxguard.respond.veil import shown
 
 Data = dict[str, Any]
 ITSELF = "with the leaked key itself"
@@ -87,6 +87,4 @@ class Run:
 
 
 def run_safe(run: Run, text: bytes) -> str:
-    from fluxguard import display
-
-    return display.path(text, Masks({run.old.reveal(): run.old.masked}))
+    return shown(text, run.old)

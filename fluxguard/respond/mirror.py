@@ -68,6 +68,10 @@ def _hint(said: bytes) -> str:
             b"denying ref deletion",
             "The remote forbids that refs are deleted: lift that for the moment, then resume.",
         ),
+        (
+            b"deletion of the current branch prohibited",
+            "The name of the remote's default branch holds the key: choose another default branch there, then resume.",
+        ),
         (b"hook declined", "A hook of the remote refused it: lift that for the moment, then resume."),
         (b"No space left", "The disk is full: make room, then resume."),
     ):
@@ -99,7 +103,9 @@ def mirror(source: str, folder: Path, repository: Path) -> dict[str, str]:
     git(folder, "fetch", "--quiet", "--no-write-fetch-head", "--prune", "origin")
     head = git(folder, "ls-remote", "--symref", "origin", "HEAD").split(b"\n")[0]
     if head.startswith(b"ref: "):
-        git(folder, "symbolic-ref", "HEAD", head[5:].split(b"\t")[0].decode("utf-8", "surrogateescape"))
+        (folder / "HEAD").write_bytes(
+            head.split(b"\t")[0] + b"\n"
+        )  # by no argument: the name may hold the key
     return refs(folder)
 
 

@@ -8,29 +8,25 @@ from pathlib import Path
 from fluxguard import display
 from fluxguard.audit import run as auditing
 from fluxguard.config import Config
-from fluxguard.masks import Masks
 from fluxguard.model import Finding, Secret, Unread
 from fluxguard.respond.mirror import mirror
+from fluxguard.respond.veil import masks_of, shown
 
 
 def unread_of(skipped: Iterable[Unread], secret: Secret) -> list[str]:
-    return [f"{told(one.where, secret)}: {one.reason}" for one in skipped]
-
-
-def told(name: bytes, secret: Secret) -> str:
-    return display.path(name, Masks({secret.reveal(): secret.masked}))
+    return [f"{shown(one.where, secret)}: {one.reason}" for one in skipped]
 
 
 def places_of(findings: Iterable[Finding]) -> list[str]:
     listed = list(findings)
-    masks = Masks({one.secret.reveal(): one.secret.masked for one in listed})
+    masks = masks_of(*(one.secret for one in listed))
     places = []
     for one in listed:
         for place in one.locations:
-            told = f"{place.kind} {display.path(place.path, masks)} {place.object}".strip()
+            where = f"{place.kind} {display.path(place.path, masks)} {place.object}".strip()
             by = [*place.trace.refs, *place.trace.logs] if place.trace else []
-            shown = ", ".join(display.path(name, masks) for name in by[:3])
-            places.append(told + (f" ({shown}{', ...' if len(by) > 3 else ''})" if by else ""))
+            names = ", ".join(display.path(name, masks) for name in by[:3])
+            places.append(where + (f" ({names}{', ...' if len(by) > 3 else ''})" if by else ""))
     return places
 
 
@@ -47,7 +43,7 @@ def still_there(
     found = [one for one in report.findings if one.secret == secret]
     refs_of = sorted(
         {
-            told(ref, secret)
+            shown(ref, secret)
             for one in found
             for place in one.locations
             if place.trace
