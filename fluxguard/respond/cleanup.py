@@ -16,10 +16,11 @@ from fluxguard.audit import run as auditing
 from fluxguard.config import Config
 from fluxguard.errors import FluxguardError
 from fluxguard.model import Secret
+from fluxguard.respond import paths
+from fluxguard.respond.forms import forms, renamed, replaced
 from fluxguard.respond.mirror import LONGEST, environment, git, refs
 from fluxguard.respond.pointed import without_commit
 from fluxguard.respond.remaining import places_of, unread_of
-from fluxguard.respond.rewriting import REMOVED, renamed
 from fluxguard.respond.veil import shown
 
 MOST_PASSES = 4
@@ -35,6 +36,8 @@ class Rewrite:
 
     unexpected: paths of tips that differ, and held no key. left: places that still hold it, in words. unread: what could not be looked at.
     read: the audit's figures. signatures: how many were stripped. notes: how many went to the commits' new ids. submodules: paths.
+    names: what became of parts of paths that held the key. apart: those that got a number, for without the key alone they would have been
+    another's. commits: the new id of each commit that has another.
     """
 
     before: Mapping[str, str]
@@ -48,6 +51,9 @@ class Rewrite:
     unread: tuple[str, ...] = ()
     notes: int = 0
     submodules: tuple[str, ...] = ()
+    names: Mapping[bytes, bytes] = field(default_factory=dict, repr=False)
+    commits: Mapping[str, str] = field(default_factory=dict, repr=False)
+    apart: tuple[bytes, ...] = ()
 
     @property
     def changed(self) -> dict[str, tuple[str, str]]:
@@ -57,8 +63,13 @@ class Rewrite:
         return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
 
 
-def rewrite(folder: Path, secret: Secret, say: Callable[[str], None]) -> Rewrite:
-    """Rewrites the mirror until the audit finds the key nowhere in it, or nothing changes any more."""
+def rewrite(
+    folder: Path, secret: Secret, say: Callable[[str], None], names: Mapping[bytes, bytes] | None = None
+) -> Rewrite:
+    """Rewrites the mirror until the audit finds the key nowhere in it, or nothing changes any more.
+
+    names: what became of names in another repository with the same commits; it becomes of them here, too.
+    """
     before, trees = refs(folder), _tips(folder)
     config = (folder / "config").read_bytes()
     holding = _paths_with_key(folder, secret)
@@ -66,12 +77,15 @@ def rewrite(folder: Path, secret: Secret, say: Callable[[str], None]) -> Rewrite
     counts: dict[str, int] = {}
     whole: set[str] = set()
     banned: set[str] = set()
+    known: dict[bytes, bytes] = dict(names or {})
+    commits: dict[str, str] = {}
     notes = 0
     for number in range(MOST_PASSES):
         say(f"pass {number + 1}: rewriting")
-        for kind, count in _filtered(folder, secret, whole).items():
+        for kind, count in _filtered(folder, secret, whole, known).items():
             counts[kind] = counts.get(kind, 0) + count
-        if count := without_commit(folder, secret, whole):
+        commits = _further(commits, commit_map(folder))
+        if count := without_commit(folder, secret, whole, known):
             counts["tags of files and folders"] = counts.get("tags of files and folders", 0) + count
         (folder / "config").write_bytes(config)  # git-filter-repo takes the remote away
         _point_head(folder, before, secret)
@@ -95,16 +109,21 @@ def rewrite(folder: Path, secret: Secret, say: Callable[[str], None]) -> Rewrite
         for one in report.certificates
     }
     now = _tips(folder)
-    unexpected = _unexpected(trees, now, holding, secret)
+    unexpected = _unexpected(trees, now, holding, secret, known)
     return Rewrite(
         before, after, counts, tuple(sorted(banned)), unexpected, tuple(places_of(found)), read,
         max(0, signatures - _signatures(folder)), (*unread_of(report.skipped, secret), *_beside(folder)), notes,
         tuple(sorted({shown(path, secret) for files in now.values() for path, what in files.items() if what.startswith(b"160000")})),
+        known, commits, tuple(sorted(new for old, new in known.items() if new != replaced(old, forms(secret.reveal())))),
     )  # fmt: skip
 
 
-def _filtered(folder: Path, secret: Secret, whole: Iterable[str]) -> dict[str, int]:
-    wish = json.dumps({"key": secret.reveal().hex(), "blobs": sorted(whole)}).encode()
+def _filtered(
+    folder: Path, secret: Secret, whole: Iterable[str], names: dict[bytes, bytes]
+) -> dict[str, int]:
+    """One run of the tool: how much it replaced, by kind. To `names` it adds what became of names."""
+    told = {old.hex(): new.hex() for old, new in names.items()}
+    wish = json.dumps({"key": secret.reveal().hex(), "blobs": sorted(whole), "names": told}).encode()
     done = subprocess.run(
         [sys.executable, "-m", "fluxguard.respond.rewriting"], input=wish, capture_output=True, cwd=folder,
         env=environment(), check=False, timeout=LONGEST,
@@ -114,8 +133,17 @@ def _filtered(folder: Path, secret: Secret, whole: Iterable[str]) -> dict[str, i
             "git-filter-repo failed on the mirror; nothing of yours was changed.",
             "Is git-filter-repo installed? pip install git-filter-repo",
         )
-    counts: dict[str, int] = json.loads(done.stdout.splitlines()[-1])
+    answer = json.loads(done.stdout.splitlines()[-1])
+    names |= {bytes.fromhex(old): bytes.fromhex(new) for old, new in answer["names"].items()}
+    counts: dict[str, int] = answer["counts"]
     return counts
+
+
+def _further(before: Mapping[str, str], now: Mapping[str, str]) -> dict[str, str]:
+    """Two runs' maps of commits as one."""
+    between = set(before.values())
+    both = {old: now.get(new, new) for old, new in before.items()}
+    return both | {old: new for old, new in now.items() if old not in between}
 
 
 def _point_head(folder: Path, before: Iterable[str], secret: Secret) -> None:
@@ -193,19 +221,22 @@ def _unexpected(
     after: Mapping[str, Mapping[bytes, bytes]],
     holding: set[bytes],
     secret: Secret,
+    parts: Mapping[bytes, bytes],
 ) -> tuple[str, ...]:
     """Paths of branch tips that differ though no key was known there. Names that held the key are compared as they became."""
-    key, found = secret.reveal(), []
+    by, found = forms(secret.reveal()), []
     names = {
-        os.fsdecode(new): os.fsdecode(old) for old, new in renamed(map(os.fsencode, before), key).items()
+        os.fsdecode(new): os.fsdecode(old)
+        for old, new in renamed(map(os.fsencode, before), secret.reveal()).items()
     }
+    touched = {paths.cleaned(path, parts, by) for path in holding}
     for name, files in after.items():
         old = {
-            path.replace(key, REMOVED): what for path, what in before.get(names.get(name, name), {}).items()
+            paths.cleaned(path, parts, by): what
+            for path, what in before.get(names.get(name, name), {}).items()
         }
-        touched = {path.replace(key, REMOVED) for path in holding}
-        paths = {path for path in {*old, *files} if old.get(path) != files.get(path)} - touched
-        found += [f"{name}: {path.decode('utf-8', 'replace')}" for path in sorted(paths)]
+        differ = {path for path in {*old, *files} if old.get(path) != files.get(path)} - touched
+        found += [f"{name}: {path.decode('utf-8', 'replace')}" for path in sorted(differ)]
     return tuple(found)
 
 

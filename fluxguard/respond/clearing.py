@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from pathlib import Path
 
 from fluxguard.audit import run as auditing
@@ -9,6 +11,7 @@ from fluxguard.config import Config
 from fluxguard.errors import FluxguardError
 from fluxguard.respond import cleanup, mirror, pushing, remaining
 from fluxguard.respond.course import Data, Overtaken, Run, Waiting, run_safe
+from fluxguard.respond.veil import shown
 
 
 def rewrite(run: Run) -> Data:
@@ -23,12 +26,18 @@ def rewrite(run: Run) -> Data:
             f"The rewrite changed {len(done.unexpected)} paths in which no key was: {', '.join(done.unexpected[:3])}.",
             "Nothing was pushed. This is a defect; report it.",
         )
+    run.vault.put(names=_sealed(done.names))
     return {
         "changed": {run_safe(run, name.encode("utf-8", "surrogateescape")): pair for name, pair in done.changed.items()},
         "counts": dict(done.counts), "banned": list(done.banned), "left": list(done.left), "read": dict(done.read),
         "unread": list(done.unread), "notes": done.notes, "submodules": list(done.submodules),
-        "signatures": done.signatures, "refs_before": len(done.before), "refs_after": len(done.after),
+        "apart": [shown(name, run.old) for name in done.apart], "signatures": done.signatures, "refs_before": len(done.before), "refs_after": len(done.after),
     }  # fmt: skip
+
+
+def _sealed(names: Mapping[bytes, bytes]) -> bytes:
+    """Names for the vault: the old ones hold the key."""
+    return json.dumps({old.hex(): new.hex() for old, new in names.items()}).encode()
 
 
 def push(run: Run) -> Data:

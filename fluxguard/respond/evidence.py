@@ -146,6 +146,9 @@ def _history(steps: Mapping[str, Any]) -> Iterator[str]:
     yield f"- Replaced: {', '.join(f'{count} {kind}' for kind, count in done['counts'].items()) or 'nothing'}."
     if done.get("notes"):
         yield f"- Notes moved to the new ids of their commits: {done['notes']}."
+    if done.get("apart"):
+        apart = ", ".join(_code(name) for name in done["apart"])
+        yield f"- Names that would have met once the key is out of them, kept apart by a number: {apart}."
     yield f"- Refs that changed: {len(done['changed'])} of {done['refs_before']}."
     yield f"- In the rewritten mirror: {'the key stands nowhere' if not done['left'] else '; '.join(map(_text, done['left']))}. {'; '.join(done['read'].values())}."
     proof = steps.get("prove")

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from fluxguard.model import Secret
+from fluxguard.respond import paths
+from fluxguard.respond.forms import NOTICE, forms, replaced
 from fluxguard.respond.mirror import git
-from fluxguard.respond.rewriting import NOTICE, forms, replaced
 
 
-def without_commit(folder: Path, secret: Secret, whole: Iterable[str]) -> int:
+def without_commit(folder: Path, secret: Secret, whole: Iterable[str], names: Mapping[bytes, bytes]) -> int:
     """Cleans what they lead to. Returns how many changed."""
     lines = git(folder, "for-each-ref", "--format=%(objecttype) %(objectname) %(refname)").split(b"\n")
-    clean = _Objects(folder, secret, frozenset(whole))
+    clean = _Objects(folder, secret, frozenset(whole), names)
     moves = b""
     for kind, id, name in (line.split(b" ", 2) for line in lines if not line.startswith(b"commit ") and line):
         new = clean.by_kind(kind)(id)
@@ -27,8 +28,10 @@ def without_commit(folder: Path, secret: Secret, whole: Iterable[str]) -> int:
 class _Objects:
     """Files and folders without the key, written anew where they held it."""
 
-    def __init__(self, folder: Path, secret: Secret, whole: frozenset[str]) -> None:
-        self._folder, self._whole = folder, whole
+    def __init__(
+        self, folder: Path, secret: Secret, whole: frozenset[str], names: Mapping[bytes, bytes]
+    ) -> None:
+        self._folder, self._whole, self._names = folder, whole, names
         self._forms = forms(secret.reveal())
 
     def by_kind(self, kind: bytes) -> Callable[[bytes], bytes]:
@@ -60,7 +63,9 @@ class _Objects:
             what, path = entry.split(b"\t", 1)
             mode, kind, child = what.split(b" ")
             new = self.by_kind(kind)(child)
-            entries.append(b"%s %s %s\t%s\0" % (mode, kind, new, replaced(path, self._forms)))
+            entries.append(
+                b"%s %s %s\t%s\0" % (mode, kind, new, paths.cleaned(path, self._names, self._forms))
+            )
         if b"".join(entries) == listed:
             return id
         return git(self._folder, "mktree", "-z", "--missing", data=b"".join(entries)).strip()

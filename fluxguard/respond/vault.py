@@ -16,8 +16,6 @@ from fluxguard.errors import FluxguardError
 from fluxguard.model import Secret
 from fluxguard.writing import exactly
 
-NAMES = ("old", "new", "new_id", "private", "idempotency", "wish", "lapsed")
-
 
 class Held:
     """What an incident has to keep, in memory alone: nothing of it outlives the process. Shows nothing of it."""

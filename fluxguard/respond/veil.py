@@ -5,7 +5,7 @@ from __future__ import annotations
 from fluxguard import display
 from fluxguard.masks import Masks
 from fluxguard.model import Secret
-from fluxguard.respond.rewriting import forms
+from fluxguard.respond.forms import forms
 
 
 def masks_of(*secrets: Secret) -> Masks:

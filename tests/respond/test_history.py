@@ -149,6 +149,38 @@ def test_what_somebody_pushes_meanwhile_is_not_overwritten(story: Story) -> None
     assert phases == ["intent", "done", "stale", "intent", "done"]
 
 
+def test_names_that_would_meet_are_kept_apart(story: Story) -> None:
+    """In one commit and in several, a file and a folder, two forms of the key: each keeps what it held, in every commit."""
+    key, removed, git = story.key, "REMOVED-BY-FLUXGUARD", story.repo.git
+    percent = "".join(f"%{byte:02x}" for byte in key.encode())
+    held = {
+        f"{key}.txt": "one", f"{removed}.txt": "two", f"{percent}.txt": "three", f"d/{key}/a": "four", f"d/{removed}": "five",
+    }  # fmt: skip
+    for name, content in held.items():
+        story.repo.stage(name, content)
+    git("commit", "-q", "-m", "all at once")
+    story.repo.commit(f"later/{key}", "six", "first this")
+    story.repo.commit(f"later/{removed}", "seven", "then that")
+    git("rm", "-q", f"later/{removed}")
+    git("commit", "-q", "-m", "and gone again")
+    story.push("main")
+    said = story.clean("--strategy", "overlap")
+    assert story.holding() == ["refs/pull/1/head"]
+    git("fetch", "-q", "origin")
+    for number, wanted in enumerate([{"six"}, {"six", "seven"}, {"six"}, set()]):
+        listed = git("ls-tree", "-r", "-z", f"origin/main~{number}").split(b"\0")
+        names = {line.split(b"\t")[1]: line.split()[2].decode() for line in listed if line}
+        there = {
+            git("cat-file", "blob", id).decode() for name, id in names.items() if removed.encode() in name
+        }
+        assert there == {*held.values(), *wanted}, number
+        assert names.keys() >= {f"{removed}.txt".encode(), f"d/{removed}".encode()}
+    assert len(story.outcome("rewrite")["apart"]) == 3
+    assert f"{removed}-2" in story.run("respond", "report").out
+    git("fsck", "--full", "--strict", cwd=story.remote)
+    assert key not in said.text
+
+
 def _when_main_was_pushed(story: Story, command: str) -> None:
     """The remote does something by itself, once, as soon as the rewritten main has arrived."""
     hook = story.remote / "hooks" / "post-receive"
