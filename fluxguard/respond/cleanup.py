@@ -159,7 +159,8 @@ def _first_changed(folder: Path) -> set[str]:
     """The commits whose ids were given up and whose parents' were not: what must not come back. From the tool's commit map."""
     path = folder / "filter-repo" / "first-changed-commits"
     if path.is_file():
-        return set(path.read_text("ascii").split())
+        # Each line: the commit, and what took its place or stands before it. That one is not to be banned.
+        return {line.split()[0] for line in path.read_text("ascii").splitlines()}
     return set(commit_map(folder))
 
 
@@ -171,20 +172,35 @@ def commit_map(folder: Path) -> dict[str, str]:
 
 
 def _notes_moved(folder: Path) -> int:
-    """Notes name commits by their ids, and the tool leaves them with the old ones: they are moved. Returns how many."""
+    """Notes name commits by their ids, and the tool leaves them with the old ones: they are moved. Returns how many.
+
+    At the moment of the notes' last change: so the same comes of it in every repository that has them.
+    """
     moved, count = commit_map(folder), 0
     author = ("-c", "user.name=fluxguard", "-c", "user.email=fluxguard@localhost")
-    for name in refs(folder):
+    for name, tip in refs(folder).items():
         if not name.startswith("refs/notes/"):
             continue
         told = git(folder, "notes", f"--ref={name}", "list", good=(0, 1)).split(b"\n")
         held = [line.split(b" ")[1].decode() for line in told if b" " in line]
         old = [one for one in held if set(moved.get(one, "")) - {"0"}]
         if old:
+            date = git(folder, "log", "-1", "--format=%cd", "--date=raw", tip).decode().strip()
+            at = {"GIT_AUTHOR_DATE": date, "GIT_COMMITTER_DATE": date}
             pairs = "".join(f"{one} {moved[one]}\n" for one in old).encode()
-            git(folder, *author, "notes", f"--ref={name}", "copy", "--force", "--stdin", data=pairs)
+            git(folder, *author, "notes", f"--ref={name}", "copy", "--force", "--stdin", data=pairs, env=at)
             gone = "".join(f"{one}\n" for one in old).encode()
-            git(folder, *author, "notes", f"--ref={name}", "remove", "--ignore-missing", "--stdin", data=gone)
+            git(
+                folder,
+                *author,
+                "notes",
+                f"--ref={name}",
+                "remove",
+                "--ignore-missing",
+                "--stdin",
+                data=gone,
+                env=at,
+            )
             count += len(old)
     return count
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 
 from fluxguard.errors import FluxguardError
@@ -27,11 +28,17 @@ def environment() -> dict[str, str]:
     return {**env, "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C", "GIT_NO_REPLACE_OBJECTS": "1"}
 
 
-def git(folder: Path, *arguments: str, data: bytes | None = None, good: tuple[int, ...] = (0,)) -> bytes:
+def git(
+    folder: Path,
+    *arguments: str,
+    data: bytes | None = None,
+    good: tuple[int, ...] = (0,),
+    env: Mapping[str, str] | None = None,
+) -> bytes:
     """Runs git there. Raises: FluxguardError, without what git said: it could hold a key."""
     try:
         done = subprocess.run(
-            ["git", "-C", str(folder), *arguments], input=data, capture_output=True, env=environment(), check=False,
+            ["git", "-C", str(folder), *arguments], input=data, capture_output=True, env={**environment(), **(env or {})}, check=False,
             timeout=LONGEST, stdin=subprocess.DEVNULL if data is None else None,
         )  # fmt: skip
     except (OSError, subprocess.TimeoutExpired):

@@ -149,6 +149,25 @@ def test_what_somebody_pushes_meanwhile_is_not_overwritten(story: Story) -> None
     assert phases == ["intent", "done", "stale", "intent", "done"]
 
 
+def test_what_is_banned_is_what_was_given_up_and_nothing_else(story: Story) -> None:
+    """A new clone with the list pushes; the old history is refused."""
+    git = story.repo.git
+    old = git("rev-parse", "main").decode().strip()
+    story.clean()
+    banned = set(story.outcome("rewrite")["banned"])
+    assert banned
+    assert not banned & set(git("rev-list", "main", "topic", cwd=story.remote).decode().split())
+    fresh = story.folder / "fresh"
+    git("clone", "-q", str(story.remote), str(fresh))
+    story.run("install", str(fresh))
+    (fresh / ".git" / "fluxguard").mkdir(exist_ok=True)
+    (fresh / ".git" / "fluxguard" / "banned-commits.json").write_text(json.dumps(sorted(banned)))
+    git("commit", "-q", "--allow-empty", "-m", "work on the cleaned history", cwd=fresh)
+    git("push", "-q", "origin", "main", cwd=fresh)
+    said = story.repo.try_git("push", "origin", f"{old}:refs/heads/again")
+    assert b"would bring back commit" in said.stderr
+
+
 def test_names_that_would_meet_are_kept_apart(story: Story) -> None:
     """In one commit and in several, a file and a folder, two forms of the key: each keeps what it held, in every commit."""
     key, removed, git = story.key, "REMOVED-BY-FLUXGUARD", story.repo.git
