@@ -52,6 +52,11 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     start.add_argument(
         "--push", action="store_true", help="push the cleaned history, ref by ref, after your typed word"
     )
+    start.add_argument(
+        "--own-clone",
+        action="store_true",
+        help="clean this clone, too, after your typed word: logs, stashes, working trees; a backup is made first",
+    )
     start.add_argument("--plan", action="store_true", help="look and say what would be done; change nothing")
     start.add_argument(
         "--wait",
@@ -63,10 +68,16 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     _common(start, _start)
     for name, run, text in (
         ("resume", _resume, "go on with an incident"), ("status", _status, "what is done, and what is waited for"),
-        ("report", _report, "the report of an incident"), ("abort", _abort, "end an incident as it is; nothing is un-revoked"),
+        ("report", _report, "the report of an incident"), ("forget", _forget, "remove the backup of your own clone that an incident keeps"), ("abort", _abort, "end an incident as it is; nothing is un-revoked"),
     ):  # fmt: skip
         action = actions.add_parser(name, help=text, description=text.capitalize() + ".", allow_abbrev=False)
         action.add_argument("incident", nargs="?", metavar="INCIDENT", help="default: the one that is open")
+        if name == "resume":
+            action.add_argument(
+                "--leave-clone",
+                action="store_true",
+                help="leave your own clone as it is, though --own-clone was asked for",
+            )
         if name == "report":
             action.add_argument("--format", choices=("markdown", "html", "json"), default="markdown")
             action.add_argument("--output", metavar="FILE")
@@ -88,7 +99,7 @@ def _common(parser: argparse.ArgumentParser, run: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    raise UsageError("respond needs an action.", "fluxguard respond start|resume|status|report|abort")
+    raise UsageError("respond needs an action.", "fluxguard respond start|resume|status|report|forget|abort")
 
 
 def _start(args: argparse.Namespace) -> int:
@@ -98,14 +109,27 @@ def _start(args: argparse.Namespace) -> int:
 
     if args.push and not args.clean_history:
         raise UsageError("--push pushes a cleaned history.", "Add --clean-history.")
+    if args.own_clone and not args.clean_history:
+        raise UsageError("--own-clone moves this clone over to a cleaned history.", "Add --clean-history.")
     for text in args.target:
         remote.parse(text)
     located = gitdir.locate(args.repo)
     repository = os.path.abspath(located.tree or located.path)
+    if args.own_clone and not args.push and _has_remote(repository):
+        raise UsageError(
+            "The next fetch would bring the old commits back into the cleaned clone.",
+            "Add --push: the remote is cleaned first.",
+        )
     secret = _from_stdin() if args.key_stdin else _from_audit(repository, args.finding)
     api = _api(args, secret)
     wishes = incidents.Wishes(
-        args.strategy, args.overlap, tuple(args.target), args.clean_history, args.push, False, args.wait
+        args.strategy,
+        args.overlap,
+        tuple(args.target),
+        args.clean_history,
+        args.push,
+        args.own_clone,
+        args.wait,
     )
     about = (repository, secret.fingerprint, secret.masked, _environment_of(secret), api.address.url)
     made = incidents.described(*about, wishes)
@@ -115,6 +139,12 @@ def _start(args: argparse.Namespace) -> int:
         _must_be_new(secret.fingerprint)
         incidents.open_incident(made, secret.reveal())
     return _go(args, made, api)
+
+
+def _has_remote(repository: str) -> bool:
+    from fluxguard.respond import mirror
+
+    return mirror.source_of(Path(repository)) != repository
 
 
 def _must_be_new(fingerprint: str) -> None:
@@ -215,7 +245,24 @@ def _resume(args: argparse.Namespace) -> int:
             f"This incident is {_state(incident)}.", f"Its report: fluxguard respond report {incident.id}"
         )
     vault = vault_of(incident)
+    if args.leave_clone:
+        _leave_clone(incident)
     return _go(args, incident, _api(args, vault.secret("old"), vault.secret("new")))
+
+
+def _leave_clone(incident: Any) -> None:
+    """The person's own clone stays as it is. Not where it is half moved: then it has to go on."""
+    from fluxguard.respond import incident as incidents
+    from fluxguard.respond.ownclone import steps
+
+    journal = incidents.journal_of(incident)
+    try:
+        run = _run(incident, journal, incidents.vault_of(incident), None, lambda question, word: False)
+        if steps.half_moved(run):
+            raise UsageError("Your own clone is half moved.", f"fluxguard respond resume {incident.id}")
+        journal.add("own-clone", "note", clone=steps.LEFT)
+    finally:
+        journal.close()
 
 
 def _go(args: argparse.Namespace, incident: Any, api: Any) -> int:
@@ -360,6 +407,8 @@ def _abort(args: argparse.Namespace) -> int:
     import shutil
 
     from fluxguard.respond import incident as incidents
+    from fluxguard.respond.ownclone import backup, steps
+    from fluxguard.respond.steps import WORKING
 
     incident = _chosen(args)
     if _state(incident) == "closed":
@@ -372,14 +421,66 @@ def _abort(args: argparse.Namespace) -> int:
                 "A new key was made, and is nowhere but in the incident's vault.",
                 "Resume, or add --yes to give it up.",
             )
+        vault = incidents.vault_of(incident)
+        if steps.half_moved(_run(incident, journal, vault, None, lambda question, word: False)):
+            raise UsageError("Your own clone is half moved.", f"fluxguard respond resume {incident.id}")
         journal.add("abort", "done", after=done[-1] if done else "")
-        for name in ("proof", "mirror"):
+        for name in WORKING:
             shutil.rmtree(incident.folder / name, ignore_errors=True)
-        incidents.vault_of(incident).burn()
+        moved = journal.last("own-move") is not None
+        for one in backup.kept(incident.folder):
+            if moved:
+                print(
+                    f"The backup of your clone is kept: {one}   (remove it: fluxguard respond forget {incident.id})"
+                )
+            else:
+                backup.remove(one)
+        vault.burn()
     finally:
         journal.close()
     print(f"Aborted: {incident.id}. What was done stays done.")
     return ExitCode.CLEAN
+
+
+def _forget(args: argparse.Namespace) -> int:
+    """The backup of the person's clone goes, with the key in it, once they say so."""
+    from fluxguard.respond import evidence
+    from fluxguard.respond import incident as incidents
+    from fluxguard.respond.ownclone import backup
+
+    incident = incidents.load(args.incident) if args.incident else _keeping()
+    if _state(incident) not in ("closed", "aborted"):
+        raise UsageError(f"Incident {incident.id} is open.", f"fluxguard respond resume {incident.id}")
+    kept = backup.kept(incident.folder)
+    if not kept:
+        raise UsageError("This incident keeps no backup.", "See: fluxguard respond status")
+    journal = incidents.journal_of(incident)
+    try:
+        word = Path(incident.repository).name
+        where = ", ".join(map(str, kept))
+        if not _agreement(args)(f"This removes {where}. Type {word} to go on", word):
+            raise UsageError("It was not agreed to.", "Type the repository's name, or add --yes.")
+        for one in kept:
+            backup.remove(one)
+            journal.add("forget", "note", folder=str(one))
+        if _state(incident) == "closed":
+            evidence.write_all(incident, journal.records)
+    finally:
+        journal.close()
+    print("The backup is gone.")
+    return ExitCode.CLEAN
+
+
+def _keeping() -> Any:
+    """The one incident that keeps a backup."""
+    from fluxguard.respond import incident as incidents
+    from fluxguard.respond.ownclone import backup
+
+    found = [one for one in incidents.every() if backup.kept(one.folder)]
+    if len(found) != 1:
+        what = "No incident keeps a backup." if not found else "Several incidents keep a backup."
+        raise UsageError(what, "Name one: fluxguard respond status")
+    return found[0]
 
 
 class _Screen:
@@ -491,6 +592,9 @@ _TOLD: Mapping[str, Any] = {
     "push": lambda d: [f"{sum(one in ('pushed', 'there') for one in d['refs'].values())} refs pushed" + "".join(f"; {name}: {what}" for name, what in d["refs"].items() if what not in ("pushed", "there"))],
     "prove": lambda d: ["a new mirror of the remote: the key stands nowhere; " + "; ".join(d["read"].values())] if not d["left"] else [f"still there: {one}" for one in d["left"][:8]],
     "own": lambda d: [f"{len(d['places'])} places: see the report" if d["places"] else "the key stands nowhere in it"],
+    "own-backup": lambda d: [f"{d['objects']:,} objects and {d['refs']} refs, proved: {d['folder']}"],
+    "own-rewrite": lambda d: [f"{d['commits']:,} commits and {d['changed']} of {d['refs']} refs become others"],
+    "own-move": lambda d: [f"{d['refs']} refs, {d['log_entries']} log entries, {d['files']} files; {d['objects']:,} old objects are gone"],
     "prevent": lambda d: [f"{name}: {what}" for name, what in d.items()],
     "close": lambda d: ["the vault is burnt, the mirrors are gone"],
 }  # fmt: skip

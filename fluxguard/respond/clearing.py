@@ -1,4 +1,4 @@
-"""The history's lane: a private mirror rewritten, pushed and proved, and a look at what the user's own clone still holds."""
+"""The history's lane: a private mirror rewritten, pushed and proved."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from fluxguard.audit import run as auditing
-from fluxguard.config import Config
 from fluxguard.errors import FluxguardError
 from fluxguard.respond import cleanup, mirror, pushing, remaining
 from fluxguard.respond.course import Data, Overtaken, Run, Waiting, run_safe
@@ -78,12 +76,3 @@ def prove(run: Run) -> Data:
     source = mirror.source_of(run.repository)
     left, unread, read = remaining.still_there(source, run.incident.folder / "proof", run.repository, run.old)
     return {"left": left, "unread": unread, "read": read}
-
-
-def own(run: Run) -> Data:
-    """What the user's own clone still holds: nobody but its user cleans that."""
-    report = auditing.audit(str(run.repository), Config())
-    found = [one for one in report.findings if one.secret == run.old]
-    return {
-        "places": remaining.places_of(found), "unread": remaining.unread_of(report.skipped, run.old),
-    }  # fmt: skip

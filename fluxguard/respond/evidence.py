@@ -41,7 +41,7 @@ def document(incident: Incident, records: Sequence[Record]) -> dict[str, Any]:
         "timeline": [
             {"time": one.time, "step": one.step, "phase": one.phase, "data": dict(one.data)} for one in records
         ],
-        "left": left(done),
+        "left": [*left(done), *_backups(records)],
     }  # fmt: skip
 
 
@@ -70,6 +70,9 @@ def left(done: Mapping[str, Mapping[str, Any]]) -> list[str]:
         f"Submodule {one} is a repository of its own, and was not looked at: fluxguard audit there"
         for one in done.get("rewrite", {}).get("submodules", ())
     ]
+    open_ += [
+        f"Your own clone lacks {one} since it was cleaned" for one in done.get("own", {}).get("missing", ())
+    ]
     open_ += [f"In your own clone: {one}" for one in done.get("own", {}).get("places", ())]
     open_ += [f"In your own clone, not looked at: {one}" for one in done.get("own", {}).get("unread", ())]
     open_ += [
@@ -86,6 +89,18 @@ def left(done: Mapping[str, Mapping[str, Any]]) -> list[str]:
         if str(done.get("prevent", {}).get(name, "")).startswith(("run:", "not done")):
             open_.append(f"{name}: {done['prevent'][name]}")
     return open_
+
+
+def _backups(records: Sequence[Record]) -> list[str]:
+    """Copies of the own clone that are kept: the key stands in them."""
+    made = [str(one.data["folder"]) for one in records if one.step == "own-backup" and one.phase == "done"]
+    if not any(one.step == "own-move" for one in records):
+        made = made[-1:]
+    gone = {one.data.get("folder") for one in records if one.step == "forget"}
+    return [
+        f"The backup of your own clone, in which the key still stands: {one}. When you need it no more: fluxguard respond forget"
+        for one in made if one not in gone
+    ]  # fmt: skip
 
 
 def markdown(incident: Incident, records: Sequence[Record]) -> str:
@@ -123,6 +138,7 @@ def _lines(data: Mapping[str, Any]) -> Iterator[str]:
             yield f"| {one['time']} | {one['step']} {'' if one['phase'] == 'done' else one['phase']} | {_cell(one['step'], one['data'])} |"
     yield ""
     yield from _history(steps)
+    yield from _own_clone(steps)
     yield "## What is left"
     yield ""
     for line in data["left"] or ["Nothing that fluxguard knows of on this machine and on the remote."]:
@@ -154,6 +170,21 @@ def _history(steps: Mapping[str, Any]) -> Iterator[str]:
     proof = steps.get("prove")
     if proof:
         yield f"- In a new mirror of the remote: {'the key stands nowhere' if not proof['left'] else str(len(proof['left'])) + ' places'}. {'; '.join(proof['read'].values())}."
+    yield ""
+
+
+def _own_clone(steps: Mapping[str, Any]) -> Iterator[str]:
+    """What was done with the user's own clone."""
+    kept, done, look = (steps.get(name) for name in ("own-backup", "own-move", "own"))
+    if not kept or not done:
+        return
+    yield "## Your own clone"
+    yield ""
+    yield f"- Backed up first: {kept['objects']} objects, {kept['refs']} refs, {_code(kept['digest'])}, in {_code(kept['folder'])}."
+    yield f"- Moved: {done['refs']} refs, {done['log_entries']} entries of logs, {done['files']} working files. {done['objects']} old objects are gone from it."
+    if look:
+        held = "the key stands nowhere" if not look["places"] else f"{len(look['places'])} places hold it"
+        yield f"- Audited after that: {held}. git fsck finds it sound."
     yield ""
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from fluxguard.respond import assessing, clearing, distributing, evidence, preventing, reissuing, revoking
 from fluxguard.respond.course import Data, Run
+from fluxguard.respond.ownclone import steps as ownclone
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,11 +31,19 @@ def prevent(run: Run) -> Data:
 
 def close(run: Run) -> Data:
     """The report is written; the vault and the mirrors, which hold keys, go."""
-    shutil.rmtree(run.incident.folder / "proof", ignore_errors=True)
-    shutil.rmtree(run.incident.folder / "mirror", ignore_errors=True)
+    for name in WORKING:
+        shutil.rmtree(run.incident.folder / name, ignore_errors=True)
     paths = evidence.write_all(run.incident, run.journal.records)
     run.vault.burn()  # before it is said to be done: nothing burns it after
     return {"reports": [str(path) for path in paths]}
+
+
+WORKING = (
+    "proof",
+    "mirror",
+    "own",
+    "scratch",
+)  # private folders in which keys stand while an incident is open
 
 
 def _alive(run: Run) -> bool:
@@ -84,7 +93,12 @@ STEPS = (
         clearing.prove,
         lambda run: run.incident.wishes.clean and run.incident.wishes.push,
     ),
-    Step("own", "Look: what your own clone still holds", clearing.own, lambda run: run.incident.wishes.clean),
+    Step("own-backup", "Back up your own clone", ownclone.back_up, ownclone.wanted),
+    Step("own-rewrite", "Clean your own clone, in a private copy", ownclone.rewrite, ownclone.wanted),
+    Step("own-move", "Move your own clone over", ownclone.move, ownclone.wanted),
+    Step(
+        "own", "Look: what your own clone still holds", ownclone.look, lambda run: run.incident.wishes.clean
+    ),
     Step("prevent", "Prevent: hooks and .gitignore", prevent),
     Step("close", "Close: the report", close),
 )
