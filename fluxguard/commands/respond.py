@@ -7,11 +7,11 @@ import json
 import os
 import sys
 import time
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from fluxguard.errors import ExitCode, UsageError
+from fluxguard.commands.watching import Screen
+from fluxguard.errors import ExitCode, FluxguardError, UsageError
 from fluxguard.model import Secret
 
 HELP = 'after a leak: from "a key is out" to "proved clean"'
@@ -207,8 +207,9 @@ def _chosen(args: argparse.Namespace) -> Any:
     open_ = [one for one in incidents.every() if _state(one) not in ("closed", "aborted")]
     if len(open_) == 1:
         return open_[0]
-    what = "No incident is open." if not open_ else "Several incidents are open."
-    raise UsageError(what, "Name one: fluxguard respond status")
+    if not open_:
+        raise UsageError("No incident is open.", "Open one: fluxguard respond start")
+    raise UsageError("Several incidents are open.", "Name one: fluxguard respond status")
 
 
 def _records(incident: Any) -> Any:
@@ -270,16 +271,21 @@ def _go(args: argparse.Namespace, incident: Any, api: Any) -> int:
     from fluxguard.respond import runner
 
     journal = incidents.journal_of(incident)
-    screen = _Screen(args)
+    screen = Screen(args)
     try:
         if any(one.step == "abort" for one in journal.records):
             raise UsageError("This incident was aborted.", "Open a new one: fluxguard respond start")
-        run = _run(incident, journal, incidents.vault_of(incident), api, _agreement(args))
+        run = _run(incident, journal, incidents.vault_of(incident), api, screen.agree)
+        run.pause = screen.pause
         screen.heading(incident)
         state = runner.go_on(run, screen.show, incidents.now)
         screen.ending(incident, state)
-        unread = any(run.known(name).get("unread") for name in ("distribute", "rewrite", "prove"))
+        unread = any(run.known(name).get("unread") for name in ("distribute", "guided", "rewrite", "prove"))
         return ExitCode.CLEAN if state == "closed" and not unread else ExitCode.INCOMPLETE
+    except FluxguardError as error:
+        if "resume" not in error.hint and not isinstance(error, UsageError):
+            error.hint = f"{error.hint} Then go on with: fluxguard respond resume {incident.id}".strip()
+        raise
     finally:
         screen.close()
         journal.close()
@@ -291,17 +297,6 @@ def _run(incident: Any, journal: Any, vault: Any, api: Any, agree: Any) -> Any:
     from fluxguard.respond.course import Run
 
     return Run(incident, journal, vault, api, dict(os.environ), lambda text: None, agree, time.sleep)
-
-
-def _agreement(args: argparse.Namespace) -> Any:
-    def agree(question: str, word: str) -> bool:
-        if args.yes:
-            return True
-        if not sys.stdin.isatty():
-            return False
-        return input(f"{question}: ").strip() == word
-
-    return agree
 
 
 def _plan(args: argparse.Namespace, incident: Any, api: Any, leaked: Secret) -> int:
@@ -331,12 +326,12 @@ def _plan(args: argparse.Namespace, incident: Any, api: Any, leaked: Secret) -> 
         )
         return ExitCode.CLEAN
     print(f"Key {incident.masked}: {found['verify']['status']}")
-    print(f"Strategy: {found['choose']['strategy']}, for {found['choose']['reason']}.")
+    guided, screen = found["choose"]["strategy"] == "guided", Screen(args)
+    screen.lines([f"Strategy: {found['choose']['strategy']}, for: {found['choose']['reason']}."], "")
     for one in holding:
-        print(
-            f"  the new key goes to {one['place']}"
-            if not one["tracked"]
-            else f"  by hand: {one['place']} (git has it)"
+        goes = "you put the new key into" if guided else "the new key goes to"
+        screen.lines(
+            [f"by hand: {one['place']} (git has it)" if one["tracked"] else f"{goes} {one['place']}"], "  "
         )
     for number, step in enumerate(planned, 1):
         print(f"{number:2}. {step['title']}")
@@ -367,19 +362,21 @@ def _status(args: argparse.Namespace) -> int:
             "incident": one.id, "state": _state(one), "masked": one.masked, "repository": one.repository,
             "opened_at": one.opened_at, "step": last.step if last else "", "phase": last.phase if last else "",
             "waits_for": last.data.get("reason", last.data.get("what", "")) if last and last.phase in ("waiting", "failed") else "",
-            "until": last.data.get("until", "") if last else "",
+            "until": last.data.get("until", "") if last else "", "todo": last.data.get("todo", []) if last else [],
         })  # fmt: skip
     if args.format == "json":
         print(json.dumps(rows, indent=2))
         return ExitCode.CLEAN
     if not rows:
         print("There are no incidents.")
+    screen = Screen(args)
     for row in rows:
-        print(f"{row['incident']}  {row['state']:8} {row['masked']}  {row['repository']}")
+        screen.lines([f"{row['incident']}  {row['state']:8} {row['masked']}  {row['repository']}"], "")
         if row["waits_for"]:
-            print(f"    {row['step']}: {row['waits_for']} {row['until']}".rstrip())
+            screen.lines([f"{row['step']}: {row['waits_for']} {row['until']}".rstrip()])
+            screen.steps(row["todo"])
         if row["state"] not in ("closed", "aborted"):
-            print(f"    fluxguard respond resume {row['incident']}")
+            screen.lines([f"fluxguard respond resume {row['incident']}"])
     return ExitCode.CLEAN
 
 
@@ -458,7 +455,7 @@ def _forget(args: argparse.Namespace) -> int:
     try:
         word = Path(incident.repository).name
         where = ", ".join(map(str, kept))
-        if not _agreement(args)(f"This removes {where}. Type {word} to go on", word):
+        if not Screen(args).agree(f"This removes {where}. Type {word} to go on", word):
             raise UsageError("It was not agreed to.", "Type the repository's name, or add --yes.")
         for one in kept:
             backup.remove(one)
@@ -481,120 +478,3 @@ def _keeping() -> Any:
         what = "No incident keeps a backup." if not found else "Several incidents keep a backup."
         raise UsageError(what, "Name one: fluxguard respond status")
     return found[0]
-
-
-class _Screen:
-    """What a person watches: on a terminal each step with its live state, in a pipe plain lines; or one JSON object a line."""
-
-    def __init__(self, args: argparse.Namespace) -> None:
-        self.json = args.format == "json"
-        self.console: Any = None
-        self._live: Any = None
-        if not self.json:
-            from rich.console import Console
-
-            self.console = Console(
-                no_color=args.no_color or bool(os.environ.get("NO_COLOR")), highlight=False, soft_wrap=True
-            )
-
-    def heading(self, incident: Any) -> None:
-        if not self.json:
-            self.console.print(
-                f"[bold]Incident {incident.id}[/]: key {incident.masked} in {_plain(incident.repository)}"
-            )
-
-    def show(self, event: Any) -> None:
-        if self.json:
-            print(json.dumps(event.to_json(), sort_keys=True), flush=True)
-        elif event.state == "started":
-            self._begin(event.title)
-        elif event.state == "said":
-            self._say(event.title, event.data["text"])
-        else:
-            self._end(event)
-
-    def _begin(self, title: str) -> None:
-        if self.console.is_terminal:
-            self._live = self.console.status(f"[bold]{title}[/]", spinner="dots")
-            self._live.start()
-        else:
-            self.console.print(title)
-
-    def _say(self, title: str, text: str) -> None:
-        if self._live is not None:
-            self._live.update(f"[bold]{title}[/] [dim]{_plain(text)}[/]")
-        else:
-            self.console.print(f"    {_plain(text)}")
-
-    def _end(self, event: Any) -> None:
-        if self._live is not None:
-            self._live.stop()
-            self._live = None
-            sign = {"done": "[green]✓[/]", "waiting": "[yellow]⧗[/]"}.get(event.state, "[red]✗[/]")
-            self.console.print(f"{sign} [bold]{event.title}[/]")
-        if event.state == "done":
-            lines = _told(event.step, event.data)
-        elif event.state == "waiting":
-            lines = [f"waiting: {event.data['reason']} {event.data['until']}".rstrip()]
-        else:
-            lines = [f"failed: {event.data['what']}"]
-        for line in lines:
-            self.console.print(f"    {_plain(line)}")
-
-    def ending(self, incident: Any, state: str) -> None:
-        if self.json:
-            return
-        if state == "closed":
-            self.console.print(
-                f"\n[bold green]Closed.[/] The report: {_plain(str(incident.folder / 'report.md'))}"
-            )
-        else:
-            self.console.print(f"\nNot finished. Go on with: fluxguard respond resume {incident.id}")
-
-    def close(self) -> None:
-        """The cursor comes back, whatever happened."""
-        if self._live is not None:
-            self._live.stop()
-
-
-def _plain(text: str) -> str:
-    from rich.markup import escape
-
-    from fluxguard.display import safe
-
-    return escape(safe(text))
-
-
-def _told(step: str, data: Mapping[str, Any]) -> list[str]:
-    """One step's outcome in a line or two."""
-    lines = _TOLD.get(
-        step, lambda data: [", ".join(f"{k} {v}" for k, v in data.items() if isinstance(v, str | int))]
-    )(data)
-    return [line for line in lines if line] or ["done"]
-
-
-_TOLD: Mapping[str, Any] = {
-    "verify": lambda d: [f"{d['status']}" + (f": {d.get('name', d['key_id'])}; may {', '.join(d['permissions'])}; last used {d.get('last_used_at') or 'never'}" if d.get("key_id") else f": {d.get('how', '')}")],
-    "assess": lambda d: [f"in {d['places']} places since {d['since']}" if d["places"] else "found nowhere in this repository",
-                         f"pushed: {', '.join(d['pushed'])}" if d["pushed"] else "no remote is known to have it",
-                         f"{d['foreign']} requests since then from where it was never used before"],
-    "choose": lambda d: [f"{d['strategy']}: {d['reason']}"],
-    "contain": lambda d: [f"{d['known_clients']} known clients go on, everybody else is turned away"],
-    "revoke-first": lambda d: ["the old key is revoked"],
-    "reissue": lambda d: [f"{d['masked']}, sealed in the incident's vault"],
-    "distribute": lambda d: [f"{one['place']}: {one['done']}" + (f" ({one.get('why') or one.get('seen')})" if one.get("why") or one.get("seen") else "") for one in d["places"]] or ["the old key stands in no file that may hold the new one"],
-    "confirm": lambda d: ["the new key is active; the old one has its deadline"],
-    "drain": lambda d: [d["why"]],
-    "revoke": lambda d: ["the old key is revoked"],
-    "dead": lambda d: ["tried once more: the platform answers 401"],
-    "rewrite": lambda d: [f"replaced {', '.join(f'{n} {what}' for what, n in d['counts'].items()) or 'nothing'}; {len(d['changed'])} of {d['refs_before']} refs changed",
-                          "proved: " + "; ".join(d["read"].values()) if not d["left"] else f"{len(d['left'])} places still hold it: {'; '.join(d['left'][:3])}"],
-    "push": lambda d: [f"{sum(one in ('pushed', 'there') for one in d['refs'].values())} refs pushed" + "".join(f"; {name}: {what}" for name, what in d["refs"].items() if what not in ("pushed", "there"))],
-    "prove": lambda d: ["a new mirror of the remote: the key stands nowhere; " + "; ".join(d["read"].values())] if not d["left"] else [f"still there: {one}" for one in d["left"][:8]],
-    "own": lambda d: [f"{len(d['places'])} places: see the report" if d["places"] else "the key stands nowhere in it"],
-    "own-backup": lambda d: [f"{d['objects']:,} objects and {d['refs']} refs, proved: {d['folder']}"],
-    "own-rewrite": lambda d: [f"{d['commits']:,} commits and {d['changed']} of {d['refs']} refs become others"],
-    "own-move": lambda d: [f"{d['refs']} refs, {d['log_entries']} log entries, {d['files']} files; {d['objects']:,} old objects are gone"],
-    "prevent": lambda d: [f"{name}: {what}" for name, what in d.items()],
-    "close": lambda d: ["the vault is burnt, the mirrors are gone"],
-}  # fmt: skip

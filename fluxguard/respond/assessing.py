@@ -14,13 +14,14 @@ def verify(run: Run) -> Data:
     """Is the key alive, whose, with which rights: asked without sending it."""
     try:
         known = run.api.liveness(run.old)
-    except NotOffered:
+    except PlatformError as error:
+        if not isinstance(error, NotOffered) and error.status not in (404, 405):
+            raise
+        who = "FluxLoop's public service" if run.api.address.public else "this platform"
         return {
-            "status": "unknown",
-            "how": "FluxLoop's public service can't be asked",
-            "guided": True,
-            "public": True,
-        }
+            "status": "unknown", "guided": True, "public": True,
+            "how": f"{who} offers no call that tells whether a key is alive",
+        }  # fmt: skip
     if known is None:
         return {"status": "unknown", "how": "the platform does not know this key", "guided": True}
     more: Data = {}
@@ -77,7 +78,7 @@ def _use_since(run: Run, since: str) -> Data:
     key_id = run.known("verify").get("key_id")
     nothing: Data = {"foreign": 0, "untold": 0, "known": [], "timeline": []}
     if not key_id:
-        return nothing
+        return {**nothing, "use": "not known: the platform can't be asked who used it"}
     try:
         events = run.api.timeline(str(key_id))
     except PlatformError as error:
@@ -111,7 +112,7 @@ def choose_strategy(run: Run) -> Data:
     if known.get("guided") and made.strategy != "clean-only":
         return {
             "strategy": "guided",
-            "reason": f"{known['how']}: what it can't do, a person does on its page",
+            "reason": f"{known['how']}, so a person ends the key on its page, and it is tried here whether it is dead",
             "overlap": "0",
         }
     if made.strategy in ("contain", "revoke-first") and run.api.asks_with(run.old):

@@ -21,12 +21,13 @@ ITSELF = "with the leaked key itself"
 
 
 class Waiting(Exception):
-    """Something has to happen first. reason: in words. until: RFC 3339, or ""."""
+    """Something has to happen first. reason: in words. until: RFC 3339, or "". todo: what a person does, one thing after the other."""
 
-    def __init__(self, reason: str, until: str = "") -> None:
+    def __init__(self, reason: str, until: str = "", todo: tuple[str, ...] = ()) -> None:
         super().__init__(reason)
         self.reason = reason
         self.until = until
+        self.todo = todo
 
 
 class Overtaken(FluxguardError):
@@ -39,7 +40,10 @@ class Overtaken(FluxguardError):
 
 @dataclass
 class Run:
-    """One run over an incident. say: tells the person. ask: their agreement to something that can't be taken back."""
+    """One run over an incident. say: tells the person. agree: their word for something that can't be taken back.
+
+    pause: shows what they have to do elsewhere, opens a page for it, and waits until they say that it is done; False where nobody is there.
+    """
 
     incident: Incident
     journal: Notes
@@ -49,6 +53,7 @@ class Run:
     say: Callable[[str], None]
     agree: Callable[[str, str], bool]
     sleep: Callable[[float], None]
+    pause: Callable[[str, tuple[str, ...], str], bool] = lambda text, todo, page: False
     home: Path = field(default_factory=Path.home)
     trial: Callable[[Address, Secret], Api] = Api
 

@@ -56,9 +56,12 @@ def state_of(records: Sequence[Record]) -> str:
 
 def left(done: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """What is still to be done, in words."""
-    places = done.get("distribute", {}).get("places", ())
+    places = [place for step in ("distribute", "guided") for place in done.get(step, {}).get("places", ())]
     open_ = [f"{place['place']}: {place['why']}" for place in places if place.get("done") == "manual"]
-    open_ += [f"On this machine: {one}" for one in done.get("distribute", {}).get("unread", ())]
+    open_ += [
+        f"On this machine: {one}"
+        for step in ("distribute", "guided") for one in done.get(step, {}).get("unread", ())
+    ]  # fmt: skip
     if "rewrite" not in done:
         open_.append(
             "The history still holds the key; it is dead. To clean it: fluxguard respond start --clean-history --push"
@@ -76,7 +79,7 @@ def left(done: Mapping[str, Mapping[str, Any]]) -> list[str]:
     open_ += [f"In your own clone: {one}" for one in done.get("own", {}).get("places", ())]
     open_ += [f"In your own clone, not looked at: {one}" for one in done.get("own", {}).get("unread", ())]
     open_ += [
-        f"{name} was not rewritten: {what}"
+        f"{name} was not rewritten: {'the host keeps it, and takes no push to it' if what == 'foreign' else what}"
         for name, what in done.get("push", {}).get("refs", {}).items()
         if what not in ("pushed", "there")
     ]
@@ -127,7 +130,8 @@ def _lines(data: Mapping[str, Any]) -> Iterator[str]:
         yield "- The audit found it nowhere in this repository."
     if verify.get("key_id"):
         yield f"- On the platform: {_code(verify['key_id'])}, {verify['status']} when asked; permissions {', '.join(verify['permissions'])}; last used {verify.get('last_used_at') or 'never'}."
-    yield f"- Requests since then from where it was never used before: {assess.get('foreign', 0)}."
+    foreign = assess.get("use") or assess.get("foreign", 0)
+    yield f"- Requests since then from where it was never used before: {_text(foreign)}."
     yield ""
     yield "## What was done"
     yield ""
@@ -211,6 +215,10 @@ def _cell(step: str, data: Mapping[str, Any]) -> str:
             "; ".join(f"{_text(one['place'])}: {one['done']}" for one in data["places"])
             or "it stood nowhere on this machine"
         )
+    if step == "verify" and data.get("guided"):
+        return _text(f"{data['status']}: {data['how']}")
+    if step == "guided":
+        return _text(f"{data['state']}: {data['how']}")
     shown = {
         name: value for name, value in data.items() if isinstance(value, str | int | bool) and value != ""
     }

@@ -36,20 +36,29 @@ def git(
     env: Mapping[str, str] | None = None,
 ) -> bytes:
     """Runs git there. Raises: FluxguardError, without what git said: it could hold a key."""
+    what = f"git {_command(arguments)}"
     try:
         done = subprocess.run(
             ["git", "-C", str(folder), *arguments], input=data, capture_output=True, env={**environment(), **(env or {})}, check=False,
             timeout=LONGEST, stdin=subprocess.DEVNULL if data is None else None,
         )  # fmt: skip
     except (OSError, subprocess.TimeoutExpired):
-        raise FluxguardError(f"git {arguments[0]} could not be run, or did not end.") from None
+        raise FluxguardError(f"{what} could not be run, or did not end.") from None
     if done.returncode not in good:
         kind = Moved if b"stale info" in done.stderr or b"cannot lock ref" in done.stderr else FluxguardError
         raise kind(
-            f"git {arguments[0]} failed ({done.returncode}).",
+            f"{what} failed ({done.returncode}).",
             _hint(done.stderr) or f"Try it yourself in {folder}, then resume.",
         )
     return done.stdout
+
+
+def _command(arguments: tuple[str, ...]) -> str:
+    """Which command it is, behind git's own options."""
+    at = 0
+    while arguments[at].startswith("-"):
+        at += 2 if arguments[at] == "-c" else 1
+    return arguments[at]
 
 
 def _hint(said: bytes) -> str:

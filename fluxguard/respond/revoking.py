@@ -1,11 +1,11 @@
-"""The old key's end: contained, waited for, revoked, by a person where the platform has no call for it, and tried once more."""
+"""The old key's end: contained, waited for, revoked, and tried once more."""
 
 from __future__ import annotations
 
 import fluxguard
 from fluxguard import wire
 from fluxguard.errors import FluxguardError
-from fluxguard.platform.errors import PAGE, PlatformError
+from fluxguard.respond import trying
 from fluxguard.respond.course import ITSELF, Data, Run, Waiting
 from fluxguard.respond.incident import now
 
@@ -71,46 +71,11 @@ def _revoked(run: Run) -> Data:
     return {"state": key.state}
 
 
-def guided(run: Run) -> Data:
-    """Where the platform offers no call: a person does it on the page, and the trial tells whether it was done."""
-    opens = _opens(run)
-    if not opens and not run.known("verify").get("public"):
-        return {
-            "state": "dead",
-            "how": f"tried: {run.incident.url} answers 401. It does not know this key; if another platform does, "
-            "the key may be alive there: abort, and start again with --api-url",
-        }
-    if opens:
-        raise Waiting(
-            f"open {PAGE}, create a new key, put it where {run.old.masked} is used, click Delete next to the old one, "
-            "type its name, then run: fluxguard respond resume"
-        )
-    return {"state": "dead", "how": "tried"}
-
-
 def dead_check(run: Run) -> Data:
     """Used once more, it opens nothing."""
-    if _opens(run):
+    if trying.opens(run):
         raise FluxguardError(
             "The old key still opens the platform.",
             "Revoke it by hand: fluxguard apikeys revoke, then resume.",
         )
     return {"answer": 401}
-
-
-def _opens(run: Run) -> bool:
-    trial = run.trial(run.api.address, run.old)
-    try:
-        if run.api.address.public:
-            trial.projects()
-        else:
-            trial.me()
-    except PlatformError as error:
-        if error.status == 401:
-            return False
-        if error.status in (403, 429):
-            return True
-        raise
-    finally:
-        trial.close()
-    return True

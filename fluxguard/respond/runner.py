@@ -55,8 +55,9 @@ def go_on(run: Run, watch: Watch, now: Callable[[], str]) -> str:
         try:
             data = _veiled(step.do(run), run)
         except Waiting as waiting:
-            run.journal.add(step.name, "waiting", reason=waiting.reason, until=waiting.until)
-            tell(step, "waiting", {"reason": waiting.reason, "until": waiting.until})
+            told = {"reason": waiting.reason, "until": waiting.until, "todo": list(waiting.todo)}
+            run.journal.add(step.name, "waiting", **_veiled(told, run))
+            tell(step, "waiting", told)
             return "waiting"
         except FluxguardError as error:
             for name in error.steps if isinstance(error, Overtaken) else ():

@@ -9,7 +9,16 @@ import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from fluxguard.respond import assessing, clearing, distributing, evidence, preventing, reissuing, revoking
+from fluxguard.respond import (
+    assessing,
+    clearing,
+    distributing,
+    evidence,
+    guiding,
+    preventing,
+    reissuing,
+    revoking,
+)
 from fluxguard.respond.course import Data, Run
 from fluxguard.respond.ownclone import steps as ownclone
 
@@ -71,7 +80,12 @@ STEPS = (
         lambda run: run.strategy in ("overlap", "contain"),
     ),
     Step("revoke", "Revoke the old key", revoking.revoke, lambda run: run.strategy in ("overlap", "contain")),
-    Step("guided", "Revoke it on FluxLoop's page", revoking.guided, lambda run: run.strategy == "guided"),
+    Step(
+        "guided",
+        "End the old key on the platform's page",
+        guiding.guided,
+        lambda run: run.strategy == "guided",
+    ),
     Step(
         "dead", "Prove: the old key opens nothing", revoking.dead_check, lambda run: run.strategy != "guided"
     ),

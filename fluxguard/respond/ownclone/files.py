@@ -70,7 +70,8 @@ def over(tree: Tree, old: str, new: str, scratch: Path) -> int:
 
 
 def _changes(tree: Tree, old: str, new: str) -> list[Change]:
-    if not old or old == new:
+    """What differs between two commits. Nothing where the old one is gone: it goes when all that follows from it is done."""
+    if not old or old == new or not _is_there(tree, old):
         return []
     fields = git(tree.folder, *STILL, "diff-tree", "-r", "-z", "--no-renames", "--raw", old, new).split(b"\0")
     found = []
@@ -82,6 +83,11 @@ def _changes(tree: Tree, old: str, new: str) -> list[Change]:
                 Change(path, before if before.strip("0") else "", after if after.strip("0") else "", mode)
             )
     return found
+
+
+def _is_there(tree: Tree, commit: str) -> bool:
+    asked = ("rev-parse", "--verify", "--quiet", commit + "^{tree}")
+    return bool(git(tree.folder, *STILL, *asked, good=(0, 1, 128)))
 
 
 def _state(tree: Tree, change: Change) -> str:
