@@ -66,6 +66,14 @@ def _may_start(run: Run) -> None:
         )
 
 
+def give_up_backups(run: Run) -> None:
+    """Where the clone was never touched, its backup is of no use, and the key stands in it."""
+    if run.journal.last("own-move") is None:
+        for one in backup.kept(run.incident.folder):
+            backup.remove(one)
+            run.journal.add("forget", "note", folder=str(one))
+
+
 def half_moved(run: Run) -> bool:
     """Whether the clone has begun to move over, and has not arrived."""
     try:
@@ -153,8 +161,10 @@ def look(run: Run) -> Data:
         own.git("fsck", "--full", "--no-dangling", "--no-progress")
         there = own.refs()
         gone = [new for _, new, _, _ in _move(run).moves.refs if new not in there]
+        others = [name for name in own.git("remote").split(b"\n") if name and name != b"origin"]
         proof = {
             "sound": True,
+            "remotes": [run_safe(run, name) for name in others],
             "refs": len(there),
             "missing": [run_safe(run, os.fsencode(name)) for name in gone],
         }
