@@ -12,13 +12,16 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from conftest import PROJECT
 
 from fluxguard.audit.run import audit
 from fluxguard.config import Config
+from fluxguard.errors import FluxguardError
 from fluxguard.model import Location, Secret
+from fluxguard.respond.ownclone import backup, clone
 from tests.respond.story import Story
 
 REMOVED = "REMOVED-BY-FLUXGUARD"
@@ -280,6 +283,14 @@ def test_what_stands_in_the_way_is_told_and_waited_for(
         before = lived.told()
     story.resume("--yes")
     arrived(lived, before)
+
+
+def test_without_room_nothing_is_begun(story: Story, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    own_clone = clone.opened(story.repo.path)
+    monkeypatch.setattr(backup.shutil, "disk_usage", lambda place: SimpleNamespace(free=1000))
+    with pytest.raises(FluxguardError, match="no room to clean your clone safely"):
+        backup.make(own_clone, tmp_path / "backup-1")
+    assert not list(tmp_path.glob("*backup*"))
 
 
 def test_a_shallow_clone_is_left(story: Story) -> None:
