@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shlex
 import sys
 import time
 from pathlib import Path
@@ -35,7 +36,10 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     which.add_argument("--key-stdin", action="store_true", help="the key, on standard input")
     start.add_argument("--strategy", choices=("auto", "overlap", "contain", "revoke-first"), default="auto")
     start.add_argument(
-        "--overlap", metavar="TIME", default="", help="how long the old key lives on beside the new one"
+        "--overlap",
+        metavar="TIME",
+        type=_span,
+        help="how long the old key lives on beside the new one: 0, 24h, 7d",
     )
     start.add_argument(
         "--target",
@@ -60,7 +64,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     start.add_argument("--plan", action="store_true", help="look and say what would be done; change nothing")
     start.add_argument(
         "--wait",
-        type=int,
+        type=_seconds,
         default=0,
         metavar="SECONDS",
         help="how long to wait for the old key to fall silent",
@@ -77,6 +81,11 @@ def arguments(parser: argparse.ArgumentParser) -> None:
                 "--leave-clone",
                 action="store_true",
                 help="leave your own clone as it is, though --own-clone was asked for",
+            )
+            action.add_argument(
+                "--ended",
+                action="store_true",
+                help="you ended the key at the platform that issued it, which can't be asked from here",
             )
         if name == "report":
             action.add_argument("--format", choices=("markdown", "html", "json"), default="markdown")
@@ -96,6 +105,28 @@ def _common(parser: argparse.ArgumentParser, run: Any) -> None:
     parser.add_argument("--format", choices=("text", "json"), default="text", help="json: one event a line")
     parser.add_argument("--no-color", action="store_true")
     parser.set_defaults(run=run)
+
+
+def _seconds(text: str) -> int:
+    """Raises: ValueError, of which argparse makes a sentence."""
+    number = int(text)
+    if not 0 <= number <= 86_400:
+        raise ValueError
+    return number
+
+
+_seconds.__name__ = "number of seconds (0 to 86400)"
+
+
+def _span(text: str) -> str:
+    from fluxguard import wire
+
+    if wire.to_span(text) > 30 * wire.DAY:
+        raise ValueError
+    return text
+
+
+_span.__name__ = "length of time (such as 0, 24h or 7d; 30d at the most)"
 
 
 def run(args: argparse.Namespace) -> int:
@@ -124,7 +155,7 @@ def _start(args: argparse.Namespace) -> int:
     api = _api(args, secret)
     wishes = incidents.Wishes(
         args.strategy,
-        args.overlap,
+        args.overlap or "",
         tuple(args.target),
         args.clean_history,
         args.push,
@@ -166,10 +197,17 @@ def _from_stdin() -> Secret:
         text = getpass.getpass("The leaked key: ")
     else:
         text = sys.stdin.readline()
-    text = text.strip()
-    if not text or not text.isascii() or not text.isprintable() or " " in text:
-        raise UsageError("There is no key on standard input.", "Send it as one line.")
-    return Secret(text.encode())
+    from fluxguard.detect.engine import Detector
+    from fluxguard.detect.ruleset import built_in
+
+    data = text.strip().encode("utf-8", "surrogateescape")
+    whole = [one for one in Detector(built_in()).detect(data).matches if one.secret.reveal() == data]
+    if not whole:
+        raise UsageError(
+            "What came on standard input is no FluxLoop key. It was sent nowhere.",
+            "Send the key alone, as one line: flux_dev_..., without a name or quotes.",
+        )
+    return whole[0].secret
 
 
 def _from_audit(repository: str, asked: str) -> Secret:
@@ -178,12 +216,16 @@ def _from_audit(repository: str, asked: str) -> Secret:
     from fluxguard.config import Config
 
     wanted = fingerprint(asked)
-    fitting = [
-        one for one in audit(repository, Config()).findings if one.secret.fingerprint.startswith(wanted)
-    ]
+    report = audit(repository, Config())
+    if report.interrupted:
+        raise KeyboardInterrupt
+    fitting = [one for one in report.findings if one.secret.fingerprint.startswith(wanted)]
     if len(fitting) != 1:
         what = "No key" if not fitting else f"{len(fitting)} keys"
-        raise UsageError(f"{what} of this repository has that fingerprint.", "See: fluxguard audit")
+        raise UsageError(
+            f"{what} of this repository has that fingerprint.",
+            f"Its keys: fluxguard audit {shlex.quote(repository)}   (a key that is nowhere in it: --key-stdin)",
+        )
     return fitting[0].secret
 
 
@@ -248,7 +290,19 @@ def _resume(args: argparse.Namespace) -> int:
     vault = vault_of(incident)
     if args.leave_clone:
         _leave_clone(incident)
+    if args.ended:
+        _note(incident, "guided", ended=True)
     return _go(args, incident, _api(args, vault.secret("old"), vault.secret("new")))
+
+
+def _note(incident: Any, step: str, **data: Any) -> None:
+    from fluxguard.respond import incident as incidents
+
+    journal = incidents.journal_of(incident)
+    try:
+        journal.add(step, "note", **data)
+    finally:
+        journal.close()
 
 
 def _leave_clone(incident: Any) -> None:
@@ -352,32 +406,39 @@ def _holding(run: Any) -> tuple[list[dict[str, Any]], list[str]]:
 
 def _status(args: argparse.Namespace) -> int:
     from fluxguard.respond import incident as incidents
+    from fluxguard.respond.evidence import waits_for
 
     wanted = [incidents.load(args.incident)] if args.incident else list(incidents.every())
-    rows = []
+    rows: list[dict[str, Any]] = []
     for one in wanted:
         records = _records(one)
         last = next((record for record in reversed(records) if record.phase != "note"), None)
         rows.append({
             "incident": one.id, "state": _state(one), "masked": one.masked, "repository": one.repository,
             "opened_at": one.opened_at, "step": last.step if last else "", "phase": last.phase if last else "",
-            "waits_for": last.data.get("reason", last.data.get("what", "")) if last and last.phase in ("waiting", "failed") else "",
+            "waits_for": waits_for(last.data) if last and last.phase in ("waiting", "failed") else "",
             "until": last.data.get("until", "") if last else "", "todo": last.data.get("todo", []) if last else [],
         })  # fmt: skip
+    broken = [] if args.incident else [str(one) for one in incidents.damaged()]
+    code = ExitCode.INCOMPLETE if broken else ExitCode.CLEAN
     if args.format == "json":
+        rows += [{"incident": os.path.basename(one), "state": "damaged", "folder": one} for one in broken]
         print(json.dumps(rows, indent=2))
-        return ExitCode.CLEAN
-    if not rows:
-        print("There are no incidents.")
+        return code
     screen = Screen(args)
+    if not rows and not broken:
+        print("There are no incidents.")
+    for folder in broken:
+        screen.lines([f"{os.path.basename(folder)}  damaged: {folder}/incident.json can't be read"], "")
+        screen.lines(["its key may be alive: open a new incident for it: fluxguard respond start"])
     for row in rows:
         screen.lines([f"{row['incident']}  {row['state']:8} {row['masked']}  {row['repository']}"], "")
         if row["waits_for"]:
-            screen.lines([f"{row['step']}: {row['waits_for']} {row['until']}".rstrip()])
+            screen.lines([f"{row['step']}: {row['waits_for']}"])
             screen.steps(row["todo"])
         if row["state"] not in ("closed", "aborted"):
             screen.lines([f"fluxguard respond resume {row['incident']}"])
-    return ExitCode.CLEAN
+    return code
 
 
 def _report(args: argparse.Namespace) -> int:
@@ -418,6 +479,8 @@ def _abort(args: argparse.Namespace) -> int:
                 "A new key was made, and is nowhere but in the incident's vault.",
                 "Resume, or add --yes to give it up.",
             )
+        if not Screen(args).agree(f"Type abort to end {incident.id} as it is", "abort"):
+            raise UsageError("It was not agreed to: the incident stays open.", "Type abort, or add --yes.")
         vault = incidents.vault_of(incident)
         if steps.half_moved(_run(incident, journal, vault, None, lambda question, word: False)):
             raise UsageError("Your own clone is half moved.", f"fluxguard respond resume {incident.id}")

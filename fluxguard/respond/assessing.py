@@ -31,6 +31,7 @@ def verify(run: Run) -> Data:
             "name": key.name,
             "scope": list(key.projects) if key.projects is not None else "all",
             "last_used": dict(key.last_used),
+            "replaced": key.grace_until is not None,
         }
     except PlatformError as error:
         more = {"note": error.what}
@@ -105,7 +106,7 @@ def choose_strategy(run: Run) -> Data:
     made = choose.choose(
         choose.Exposure(
             str(known.get("status", "unknown")), str(known.get("environment") or run.incident.environment),
-            tuple(known.get("permissions", ())), bool(exposure.get("pushed")), None, int(exposure.get("foreign", 0)),
+            tuple(known.get("permissions", ())), bool(exposure.get("pushed")), None, int(exposure.get("foreign", 0)), bool(known.get("replaced")),
         ),
         run.incident.wishes.strategy, run.incident.wishes.overlap,
     )  # fmt: skip

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import html
 import json
+import re
+import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -25,8 +27,8 @@ ELSEWHERE = (
 )  # fmt: skip
 
 
-def document(incident: Incident, records: Sequence[Record]) -> dict[str, Any]:
-    """The report as JSON."""
+def document(incident: Incident, records: Sequence[Record], closing: bool = False) -> dict[str, Any]:
+    """The report as JSON. closing: as in `state_of`."""
     done: dict[str, dict[str, Any]] = {}
     for one in records:
         if one.phase == "done":
@@ -37,16 +39,19 @@ def document(incident: Incident, records: Sequence[Record]) -> dict[str, Any]:
         "schema": "fluxguard.incident/1", "incident": incident.id, "opened_at": incident.opened_at,
         "repository": incident.repository, "platform": incident.url,
         "key": {"masked": incident.masked, "fingerprint": incident.fingerprint, "environment": incident.environment},
-        "state": state_of(records), "strategy": done.get("choose", {}), "steps": done,
+        "state": state_of(records, closing), "strategy": done.get("choose", {}), "steps": done,
         "timeline": [
             {"time": one.time, "step": one.step, "phase": one.phase, "data": dict(one.data)} for one in records
         ],
-        "left": [*left(done), *_backups(records)],
+        "left": [*_at_the_platform(done, state_of(records) == "aborted"), *left(done, incident), *_backups(records)],
     }  # fmt: skip
 
 
-def state_of(records: Sequence[Record]) -> str:
+def state_of(records: Sequence[Record], closing: bool = False) -> str:
+    """closing: what is being closed counts as closed."""
     if any(one.step == "close" and one.phase == "done" for one in records):
+        return "closed"
+    if closing and records and (records[-1].step, records[-1].phase) == ("close", "intent"):
         return "closed"
     if any(one.step == "abort" for one in records):
         return "aborted"
@@ -54,7 +59,43 @@ def state_of(records: Sequence[Record]) -> str:
     return last.phase if last is not None and last.phase in ("waiting", "failed") else "open"
 
 
-def left(done: Mapping[str, Mapping[str, Any]]) -> list[str]:
+def waits_for(data: Mapping[str, Any]) -> str:
+    """What a step that waits or failed said, in a sentence."""
+    return f"{data.get('reason', data.get('what', ''))} {data.get('until', '')}".rstrip()
+
+
+def is_dead(done: Mapping[str, Mapping[str, Any]]) -> bool:
+    """Whether it was proved that the old key opens nothing."""
+    return "dead" in done or done.get("guided", {}).get("state") == "dead"
+
+
+def _at_the_platform(done: Mapping[str, Mapping[str, Any]], aborted: bool) -> list[str]:
+    """What stands there and was not brought to its end."""
+    if is_dead(done):
+        return []
+    key_id = done.get("verify", {}).get("key_id")
+    ended = done.get("guided", {}).get("how")
+    found = [
+        f"The old key: {ended}."
+        if ended
+        else "The old key was not proved dead: whoever has it may be able to use it."
+    ]
+    if key_id and not ended:
+        found[0] += f" To end it: fluxguard apikeys revoke --key-id {key_id}"
+    if "contain" in done:
+        found.append(f"The old key {key_id} is quarantined: only clients that used it before the leak go on.")
+    new = done.get("reissue", {})
+    if new and "confirm" not in done:
+        held = "; nobody has it, and it lapses by itself" if aborted and "distribute" not in done else ""
+        found.append(f"The new key {new.get('masked')} ({new.get('key_id')}) waits to be confirmed{held}.")
+    elif new:
+        found.append(
+            f"The new key {new.get('masked')} is in use; the old one ends by itself when its time is over."
+        )
+    return found
+
+
+def left(done: Mapping[str, Mapping[str, Any]], incident: Incident) -> list[str]:
     """What is still to be done, in words."""
     places = [place for step in ("distribute", "guided") for place in done.get(step, {}).get("places", ())]
     open_ = [f"{place['place']}: {place['why']}" for place in places if place.get("done") == "manual"]
@@ -63,8 +104,10 @@ def left(done: Mapping[str, Mapping[str, Any]]) -> list[str]:
         for step in ("distribute", "guided") for one in done.get(step, {}).get("unread", ())
     ]  # fmt: skip
     if "rewrite" not in done:
+        state = "which is dead" if is_dead(done) else "which may be alive"
         open_.append(
-            "The history still holds the key; it is dead. To clean it: fluxguard respond start --clean-history --push"
+            f"The history still holds the key, {state}. To clean it: fluxguard respond start --repo "
+            f"{shlex.quote(incident.repository)} --finding {incident.fingerprint} --clean-history --push"
         )
     open_ += [f"Still on the remote: {one}" for one in done.get("prove", {}).get("left", ())]
     unread = [one for step in ("rewrite", "prove") for one in done.get(step, {}).get("unread", ())]
@@ -110,9 +153,9 @@ def _backups(records: Sequence[Record]) -> list[str]:
     ]  # fmt: skip
 
 
-def markdown(incident: Incident, records: Sequence[Record]) -> str:
-    """The report for people."""
-    return "\n".join(_lines(document(incident, records))) + "\n"
+def markdown(told: Mapping[str, Any]) -> str:
+    """The report for people, from `document`."""
+    return "\n".join(_lines(told)) + "\n"
 
 
 def _lines(data: Mapping[str, Any]) -> Iterator[str]:
@@ -210,10 +253,19 @@ def _collaborators(banned: Sequence[str]) -> Iterator[str]:
 
 
 def _cell(step: str, data: Mapping[str, Any]) -> str:
+    if "until" in data or "what" in data:
+        return _text(waits_for(data))
     if "reason" in data:
         return _text(str(data["reason"]))
-    if "what" in data:
-        return _text(str(data["what"]))
+    if step == "push":
+        return _text("; ".join(f"{name}: {what}" for name, what in data["refs"].items()) or "nothing to push")
+    if step == "own":
+        return _text("; ".join(data["places"]) or "the key stands nowhere in it")
+    if step == "prove":
+        held = data["left"]
+        return _text(
+            "; ".join(held) if held else "the key stands nowhere: " + "; ".join(data["read"].values())
+        )
     if step == "distribute":
         return (
             "; ".join(f"{_text(one['place'])}: {one['done']}" for one in data["places"])
@@ -240,14 +292,18 @@ def _text(text: object) -> str:
     return words
 
 
-def page(incident: Incident, records: Sequence[Record]) -> str:
-    """The report as one HTML file, without scripts."""
+_ESCAPED = re.compile(r"\\([\\`*_{}\[\]<>#|])")  # as `_text` writes them
+_CELL = re.compile(r"\|((?:\\.|[^|\\])*)(?=\|)")
+
+
+def page(told: Mapping[str, Any]) -> str:
+    """The report as one HTML file, without scripts, from `document`."""
     body = []
     rows = False
-    for line in _lines(document(incident, records)):
-        plain = html.escape(line.replace("\\", ""))
+    for line in _lines(told):
+        plain = html.escape(_ESCAPED.sub(r"\1", line))
         if line.startswith("|"):
-            cells = [cell.strip() for cell in plain.strip("|").split("|")]
+            cells = [html.escape(_ESCAPED.sub(r"\1", cell.strip())) for cell in _CELL.findall(line)]
             if set(line) <= set("|-"):
                 continue
             body.append("" if rows else "<table>")
@@ -259,7 +315,7 @@ def page(incident: Incident, records: Sequence[Record]) -> str:
             body.append("</table>")
             rows = False
         body.append(_html_line(plain))
-    return _PAGE.replace("TITLE", html.escape(incident.id)).replace("BODY", "\n".join(body))
+    return _PAGE.replace("TITLE", html.escape(told["incident"])).replace("BODY", "\n".join(body))
 
 
 def _html_line(line: str) -> str:
@@ -289,16 +345,17 @@ def write_all(incident: Incident, records: Sequence[Record]) -> list[Path]:
     paths = []
     for name, ending in (("markdown", "md"), ("html", "html"), ("json", "json")):
         path = incident.folder / f"report.{ending}"
-        text = written(incident, records, name)
+        text = written(incident, records, name, closing=True)
         whole(str(path), lambda stream, text=text: stream.write(text))  # type: ignore[misc]
         paths.append(path)
     return paths
 
 
-def written(incident: Incident, records: Sequence[Record], form: str) -> str:
-    """The report in one of FORMATS."""
+def written(incident: Incident, records: Sequence[Record], form: str, closing: bool = False) -> str:
+    """The report in one of FORMATS. closing: as in `state_of`."""
+    told = document(incident, records, closing)
     ways: Mapping[str, Callable[[], str]] = {
-        "markdown": lambda: markdown(incident, records), "html": lambda: page(incident, records),
-        "json": lambda: json.dumps(document(incident, records), indent=2, sort_keys=True) + "\n",
+        "markdown": lambda: markdown(told), "html": lambda: page(told),
+        "json": lambda: json.dumps(told, indent=2, sort_keys=True) + "\n",
     }  # fmt: skip
     return ways[form]()

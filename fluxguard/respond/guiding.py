@@ -14,7 +14,7 @@ from fluxguard.respond.course import Data, Run, Waiting, run_safe
 def guided(run: Run) -> Data:
     """Waits while somebody is at the terminal; otherwise the run ends here, and `resume` tries the key."""
     if not trying.opens(run):
-        return _dead(run)
+        return _dead(run) if _answers_for_it(run) else _by_their_word(run)
     todo, alive = _todo(run), "the old key still opens the platform"
     page = PAGE if run.api.address.public else ""
     while run.pause(f"{alive[0].upper()}{alive[1:]}. Do this now:", todo, page):
@@ -22,6 +22,29 @@ def guided(run: Run) -> Data:
             return _dead(run)
         alive = "tried just now: the old key still opens the platform"
     raise Waiting(f"{alive}; a person has to end it on the platform's page", todo=todo)
+
+
+def _answers_for_it(run: Run) -> bool:
+    """Whether a 401 here says that the key is dead: not where the platform said before that it never heard of it."""
+    return bool(run.known("verify").get("public"))
+
+
+def _by_their_word(run: Run) -> Data:
+    """Only who issued the key can tell whether it is alive; until somebody has seen to that, nothing is done that tells the world of it."""
+    if not any(one.step == "guided" and one.data.get("ended") for one in run.journal.records):
+        raise Waiting(
+            f"{run.incident.url} does not know this key, so its 401 proves nothing: whoever issued it may still let it in",
+            todo=(
+                "Find out which platform issued the key",
+                f"If fluxguard can ask that one: fluxguard respond abort {run.incident.id}, then start again with --api-url",
+                f"If not: end the key there by hand, then fluxguard respond resume {run.incident.id} --ended",
+            ),
+        )
+    return {
+        **_dead(run),
+        "state": "not known",
+        "how": "ended by hand, by your word: it could not be tried here",
+    }
 
 
 def _todo(run: Run) -> tuple[str, ...]:
@@ -52,8 +75,6 @@ def _holding(run: Run) -> tuple[list[places.Place], list[str]]:
 def _dead(run: Run) -> Data:
     """It opens nothing. Where it still stands, it is named: what uses it is broken now."""
     how = f"tried: {run.incident.url} answers 401"
-    if not run.known("verify").get("public"):
-        how += ". It does not know this key; if another platform does, the key may be alive there: abort, and start again with --api-url"
     found, unread = _holding(run)
     rows = [
         {"place": run_safe(run, os.fsencode(one.path)), "done": "manual", "why": _why(one)} for one in found

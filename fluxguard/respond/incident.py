@@ -113,7 +113,10 @@ def load(incident_id: str) -> Incident:
     try:
         return _parsed(json.loads(path.read_text("utf-8")))
     except (ValueError, TypeError, KeyError):
-        raise FluxguardError(f"This file is not what was written: {path}", "Open a new incident.") from None
+        raise FluxguardError(
+            f"This file is not what was written: {path}",
+            f"Put the folder aside, then open a new incident: mv {path.parent} {path.parent}.damaged",
+        ) from None
 
 
 def _parsed(data: Mapping[str, Any]) -> Incident:
@@ -122,12 +125,25 @@ def _parsed(data: Mapping[str, Any]) -> Incident:
     return Incident(**{**data, "wishes": Wishes(**wishes)})
 
 
-def every() -> Iterator[Incident]:
-    """All incidents, the oldest first."""
+def every() -> list[Incident]:
+    """All incidents that can be read, the oldest first."""
+    return sorted(_read()[0], key=lambda one: (one.opened_at, one.id))
+
+
+def damaged() -> list[Path]:
+    """The folders of those that can't be read: they are in nobody's way, but what they were about is not known."""
+    return _read()[1]
+
+
+def _read() -> tuple[list[Incident], list[Path]]:
     try:
-        names = sorted(
-            path.name for path in incidents_folder().iterdir() if (path / "incident.json").is_file()
-        )
+        folders = sorted(path for path in incidents_folder().iterdir() if path.name.startswith("inc-"))
     except OSError:
-        return
-    yield from sorted((load(name) for name in names), key=lambda one: (one.opened_at, one.id))
+        return [], []
+    whole, broken = [], []
+    for folder in folders:
+        try:
+            whole.append(load(folder.name))
+        except FluxguardError:
+            broken.append(folder)
+    return whole, broken

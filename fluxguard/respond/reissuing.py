@@ -25,7 +25,11 @@ def reissue(run: Run) -> Data:
     except PlatformError as error:
         if error.slug == "rotation-in-progress" and not again:
             run.vault.drop("private", "idempotency", "wish")  # that one is not ours, the next time either
-            error.hint = "Finish that rotation, or revoke its new key (fluxguard apikeys list), then resume."
+            other = error.more.get("successor_id")
+            error.hint = (
+                f"Its new key {other} waits for its first use. If somebody has it, let them use it, then resume. If nobody "
+                f"has (a response that was aborted has burnt it): fluxguard apikeys revoke --key-id {other}, then resume."
+            )
         if error.slug != "rotation-in-progress" or not again:
             raise
         _give_up(run, str(error.more.get("successor_id")))

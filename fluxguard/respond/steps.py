@@ -60,6 +60,8 @@ def _alive(run: Run) -> bool:
     return run.strategy in ("overlap", "contain", "revoke-first")
 
 
+ENDED = ("overlap", "contain", "finish")  # the old key's end is waited for
+
 STEPS = (
     Step("verify", "Verify: is the key alive?", assessing.verify),
     Step("assess", "Assess: who could see it, who used it?", assessing.assess),
@@ -78,9 +80,9 @@ STEPS = (
         "drain",
         "Wait until the old key is silent",
         revoking.drain,
-        lambda run: run.strategy in ("overlap", "contain"),
+        lambda run: run.strategy in ENDED,
     ),
-    Step("revoke", "Revoke the old key", revoking.revoke, lambda run: run.strategy in ("overlap", "contain")),
+    Step("revoke", "Revoke the old key", revoking.revoke, lambda run: run.strategy in ENDED),
     Step(
         "guided",
         "End the old key on the platform's page",
