@@ -82,7 +82,7 @@ def test_a_key_that_the_platform_never_knew_is_not_called_dead(
     leaked: Callable[..., Story], mint: Mint
 ) -> None:
     story = leaked("dev")
-    story.key = mint("prod")
+    story.key = mint.key("prod")
     story.repo.commit("other.py", f"KEY = '{story.key}'\n", "another platform's")
     story.push("main")
     before = story.repo.git("ls-remote", str(story.remote))
