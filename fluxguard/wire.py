@@ -92,6 +92,13 @@ def to_moment(text: str | None) -> int | None:
     return int(when.replace(tzinfo=when.tzinfo or UTC).timestamp() * 1000)
 
 
+def _identity(value: object) -> str:
+    """Raises: ValueError where it names nothing."""
+    if not isinstance(value, str | int) or isinstance(value, bool) or value == "":
+        raise ValueError
+    return str(value)
+
+
 def to_span(text: str) -> int:
     """A length of time such as `24h`, `30d`, `2w`, `1y`, in milliseconds; `0` is none at all."""
     if text == "0":
@@ -184,7 +191,7 @@ class Key:
         try:
             scope = data.get("scope", "all")
             return cls(
-                id=str(data["id"]),
+                id=_identity(data["id"]),
                 name=str(data.get("name") or ""),
                 masked=str(data.get("masked") or "***"),
                 environment=str(data.get("environment") or "unknown"),

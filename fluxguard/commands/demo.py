@@ -20,6 +20,7 @@ from fluxguard.errors import ExitCode, FluxguardError, UsageError
 HELP = "the whole story in a minute, on a throw-away repository"
 PASSWORD = "a password for a minute"  # noqa: S105 - of a platform on loopback that is gone when the demo ends
 COUNT = 7
+_PREFIX, _PID = "fluxguard-demo-", "running"
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -36,7 +37,12 @@ def run(args: argparse.Namespace) -> int:
             "The demo brings a platform of its own, whose parts are not installed.",
             "Run: pip install 'fluxguard[server]'",
         )
-    folder = Path(tempfile.mkdtemp(prefix="fluxguard-demo-"))
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _ended)
+    _clear_what_was_left()
+    folder = Path(tempfile.mkdtemp(prefix=_PREFIX))
+    running = folder / _PID
+    running.write_text(str(os.getpid()))
     try:
         with Stage(folder, args.no_color) as stage:
             begun = time.monotonic()
@@ -45,9 +51,42 @@ def run(args: argparse.Namespace) -> int:
     finally:
         if not args.keep:
             shutil.rmtree(folder, ignore_errors=True)
+        running.unlink(missing_ok=True)
     if args.keep:
         print(f"All of it is in {folder}")
     return ExitCode.CLEAN
+
+
+def _ended(number: int, frame: object) -> None:
+    """On the way out the platform is stopped and the folder removed."""
+    raise SystemExit(128 + number)
+
+
+def _clear_what_was_left() -> None:
+    """The folders of demos that were killed; those that somebody wanted to keep have no such file."""
+    for running in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*/{_PID}"):
+        with contextlib.suppress(OSError, ValueError):
+            number = int(running.read_text())
+            if running.stat().st_uid == os.geteuid() and not running.is_symlink() and not _is_there(number):
+                shutil.rmtree(running.parent, ignore_errors=True)
+
+
+def _is_there(number: int) -> bool:
+    try:
+        os.kill(number, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _end_with_parent() -> None:
+    """Linux: where the demo itself is killed, its platform ends too. prctl(2), PR_SET_PDEATHSIG."""
+    import ctypes
+
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(1, signal.SIGTERM)
 
 
 def _tell(stage: Stage) -> None:
@@ -182,6 +221,7 @@ class Stage:
             stdout=log,
             stderr=log,
             start_new_session=True,
+            preexec_fn=_end_with_parent,
         )
         self._wait()
         subprocess.run(

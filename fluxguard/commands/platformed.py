@@ -70,6 +70,8 @@ def connect_beside(flag: str | None, leaked: Secret | None, successor: Secret | 
     others = [one for one in known if one not in (leaked, successor)]
     if len(others) > 1 and not found.public:
         others = sorted(others, key=lambda one: not _answers(found, one, "manage_keys"))
+    if found.public and not others:
+        return Api(found, None)  # it offers no call that would need a key: a person does it on its page
     if others or not known:
         return Api(found, others[0]) if others else connect(flag)
     if successor is not None and (leaked is None or not _answers(found, leaked)):

@@ -5,13 +5,14 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shlex
 import sys
 import time
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from fluxguard.errors import ExitCode, UsageError
+from fluxguard.commands.watching import Screen
+from fluxguard.errors import ExitCode, FluxguardError, UsageError
 from fluxguard.model import Secret
 
 HELP = 'after a leak: from "a key is out" to "proved clean"'
@@ -35,7 +36,10 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     which.add_argument("--key-stdin", action="store_true", help="the key, on standard input")
     start.add_argument("--strategy", choices=("auto", "overlap", "contain", "revoke-first"), default="auto")
     start.add_argument(
-        "--overlap", metavar="TIME", default="", help="how long the old key lives on beside the new one"
+        "--overlap",
+        metavar="TIME",
+        type=_span,
+        help="how long the old key lives on beside the new one: 0, 24h, 7d",
     )
     start.add_argument(
         "--target",
@@ -52,10 +56,15 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     start.add_argument(
         "--push", action="store_true", help="push the cleaned history, ref by ref, after your typed word"
     )
+    start.add_argument(
+        "--own-clone",
+        action="store_true",
+        help="clean this clone, too, after your typed word: logs, stashes, working trees; a backup is made first",
+    )
     start.add_argument("--plan", action="store_true", help="look and say what would be done; change nothing")
     start.add_argument(
         "--wait",
-        type=int,
+        type=_seconds,
         default=0,
         metavar="SECONDS",
         help="how long to wait for the old key to fall silent",
@@ -63,10 +72,21 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     _common(start, _start)
     for name, run, text in (
         ("resume", _resume, "go on with an incident"), ("status", _status, "what is done, and what is waited for"),
-        ("report", _report, "the report of an incident"), ("abort", _abort, "end an incident as it is; nothing is un-revoked"),
+        ("report", _report, "the report of an incident"), ("forget", _forget, "remove the backup of your own clone that an incident keeps"), ("abort", _abort, "end an incident as it is; nothing is un-revoked"),
     ):  # fmt: skip
         action = actions.add_parser(name, help=text, description=text.capitalize() + ".", allow_abbrev=False)
         action.add_argument("incident", nargs="?", metavar="INCIDENT", help="default: the one that is open")
+        if name == "resume":
+            action.add_argument(
+                "--leave-clone",
+                action="store_true",
+                help="leave your own clone as it is, though --own-clone was asked for",
+            )
+            action.add_argument(
+                "--ended",
+                action="store_true",
+                help="you ended the key at the platform that issued it, which can't be asked from here",
+            )
         if name == "report":
             action.add_argument("--format", choices=("markdown", "html", "json"), default="markdown")
             action.add_argument("--output", metavar="FILE")
@@ -87,8 +107,30 @@ def _common(parser: argparse.ArgumentParser, run: Any) -> None:
     parser.set_defaults(run=run)
 
 
+def _seconds(text: str) -> int:
+    """Raises: ValueError, of which argparse makes a sentence."""
+    number = int(text)
+    if not 0 <= number <= 86_400:
+        raise ValueError
+    return number
+
+
+_seconds.__name__ = "number of seconds (0 to 86400)"
+
+
+def _span(text: str) -> str:
+    from fluxguard import wire
+
+    if wire.to_span(text) > 30 * wire.DAY:
+        raise ValueError
+    return text
+
+
+_span.__name__ = "length of time (such as 0, 24h or 7d; 30d at the most)"
+
+
 def run(args: argparse.Namespace) -> int:
-    raise UsageError("respond needs an action.", "fluxguard respond start|resume|status|report|abort")
+    raise UsageError("respond needs an action.", "fluxguard respond start|resume|status|report|forget|abort")
 
 
 def _start(args: argparse.Namespace) -> int:
@@ -98,23 +140,42 @@ def _start(args: argparse.Namespace) -> int:
 
     if args.push and not args.clean_history:
         raise UsageError("--push pushes a cleaned history.", "Add --clean-history.")
+    if args.own_clone and not args.clean_history:
+        raise UsageError("--own-clone moves this clone over to a cleaned history.", "Add --clean-history.")
     for text in args.target:
         remote.parse(text)
     located = gitdir.locate(args.repo)
     repository = os.path.abspath(located.tree or located.path)
+    if args.own_clone and not args.push and _has_remote(repository):
+        raise UsageError(
+            "The next fetch would bring the old commits back into the cleaned clone.",
+            "Add --push: the remote is cleaned first.",
+        )
     secret = _from_stdin() if args.key_stdin else _from_audit(repository, args.finding)
     api = _api(args, secret)
     wishes = incidents.Wishes(
-        args.strategy, args.overlap, tuple(args.target), args.clean_history, args.push, False, args.wait
+        args.strategy,
+        args.overlap or "",
+        tuple(args.target),
+        args.clean_history,
+        args.push,
+        args.own_clone,
+        args.wait,
     )
     about = (repository, secret.fingerprint, secret.masked, _environment_of(secret), api.address.url)
-    with incidents.opening():
-        if not args.plan:
-            _must_be_new(secret.fingerprint)
-        made = incidents.open_incident(*about, wishes, secret.reveal())
+    made = incidents.described(*about, wishes)
     if args.plan:
-        return _plan(args, made, api)
+        return _plan(args, made, api, secret)
+    with incidents.opening():
+        _must_be_new(secret.fingerprint)
+        incidents.open_incident(made, secret.reveal())
     return _go(args, made, api)
+
+
+def _has_remote(repository: str) -> bool:
+    from fluxguard.respond import mirror
+
+    return mirror.source_of(Path(repository)) != repository
 
 
 def _must_be_new(fingerprint: str) -> None:
@@ -136,10 +197,17 @@ def _from_stdin() -> Secret:
         text = getpass.getpass("The leaked key: ")
     else:
         text = sys.stdin.readline()
-    text = text.strip()
-    if not text or not text.isascii() or not text.isprintable() or " " in text:
-        raise UsageError("There is no key on standard input.", "Send it as one line.")
-    return Secret(text.encode())
+    from fluxguard.detect.engine import Detector
+    from fluxguard.detect.ruleset import built_in
+
+    data = text.strip().encode("utf-8", "surrogateescape")
+    whole = [one for one in Detector(built_in()).detect(data).matches if one.secret.reveal() == data]
+    if not whole:
+        raise UsageError(
+            "What came on standard input is no FluxLoop key. It was sent nowhere.",
+            "Send the key alone, as one line: flux_dev_..., without a name or quotes.",
+        )
+    return whole[0].secret
 
 
 def _from_audit(repository: str, asked: str) -> Secret:
@@ -148,12 +216,16 @@ def _from_audit(repository: str, asked: str) -> Secret:
     from fluxguard.config import Config
 
     wanted = fingerprint(asked)
-    fitting = [
-        one for one in audit(repository, Config()).findings if one.secret.fingerprint.startswith(wanted)
-    ]
+    report = audit(repository, Config())
+    if report.interrupted:
+        raise KeyboardInterrupt
+    fitting = [one for one in report.findings if one.secret.fingerprint.startswith(wanted)]
     if len(fitting) != 1:
         what = "No key" if not fitting else f"{len(fitting)} keys"
-        raise UsageError(f"{what} of this repository has that fingerprint.", "See: fluxguard audit")
+        raise UsageError(
+            f"{what} of this repository has that fingerprint.",
+            f"Its keys: fluxguard audit {shlex.quote(repository)}   (a key that is nowhere in it: --key-stdin)",
+        )
     return fitting[0].secret
 
 
@@ -177,8 +249,9 @@ def _chosen(args: argparse.Namespace) -> Any:
     open_ = [one for one in incidents.every() if _state(one) not in ("closed", "aborted")]
     if len(open_) == 1:
         return open_[0]
-    what = "No incident is open." if not open_ else "Several incidents are open."
-    raise UsageError(what, "Name one: fluxguard respond status")
+    if not open_:
+        raise UsageError("No incident is open.", "Open one: fluxguard respond start")
+    raise UsageError("Several incidents are open.", "Name one: fluxguard respond status")
 
 
 def _records(incident: Any) -> Any:
@@ -215,7 +288,36 @@ def _resume(args: argparse.Namespace) -> int:
             f"This incident is {_state(incident)}.", f"Its report: fluxguard respond report {incident.id}"
         )
     vault = vault_of(incident)
+    if args.leave_clone:
+        _leave_clone(incident)
+    if args.ended:
+        _note(incident, "guided", ended=True)
     return _go(args, incident, _api(args, vault.secret("old"), vault.secret("new")))
+
+
+def _note(incident: Any, step: str, **data: Any) -> None:
+    from fluxguard.respond import incident as incidents
+
+    journal = incidents.journal_of(incident)
+    try:
+        journal.add(step, "note", **data)
+    finally:
+        journal.close()
+
+
+def _leave_clone(incident: Any) -> None:
+    """The person's own clone stays as it is. Not where it is half moved: then it has to go on."""
+    from fluxguard.respond import incident as incidents
+    from fluxguard.respond.ownclone import steps
+
+    journal = incidents.journal_of(incident)
+    try:
+        run = _run(incident, journal, incidents.vault_of(incident), None, lambda question, word: False)
+        if steps.half_moved(run):
+            raise UsageError("Your own clone is half moved.", f"fluxguard respond resume {incident.id}")
+        journal.add("own-clone", "note", clone=steps.LEFT)
+    finally:
+        journal.close()
 
 
 def _go(args: argparse.Namespace, incident: Any, api: Any) -> int:
@@ -223,78 +325,67 @@ def _go(args: argparse.Namespace, incident: Any, api: Any) -> int:
     from fluxguard.respond import runner
 
     journal = incidents.journal_of(incident)
-    screen = _Screen(args)
+    screen = Screen(args)
     try:
         if any(one.step == "abort" for one in journal.records):
             raise UsageError("This incident was aborted.", "Open a new one: fluxguard respond start")
-        run = _run(incident, journal, api, _agreement(args))
+        run = _run(incident, journal, incidents.vault_of(incident), api, screen.agree)
+        run.pause = screen.pause
         screen.heading(incident)
         state = runner.go_on(run, screen.show, incidents.now)
         screen.ending(incident, state)
-        unread = any(run.known(name).get("unread") for name in ("distribute", "rewrite", "prove"))
+        unread = any(run.known(name).get("unread") for name in ("distribute", "guided", "rewrite", "prove"))
         return ExitCode.CLEAN if state == "closed" and not unread else ExitCode.INCOMPLETE
+    except FluxguardError as error:
+        if "resume" not in error.hint and not isinstance(error, UsageError):
+            error.hint = f"{error.hint} Then go on with: fluxguard respond resume {incident.id}".strip()
+        raise
     finally:
         screen.close()
         journal.close()
         api.close()
 
 
-def _run(incident: Any, journal: Any, api: Any, agree: Any) -> Any:
+def _run(incident: Any, journal: Any, vault: Any, api: Any, agree: Any) -> Any:
     """A run over an incident, by this process: its environment, its clock. Nobody is told of anything yet."""
-    from fluxguard.respond.incident import vault_of
-    from fluxguard.respond.steps import Run
+    from fluxguard.respond.course import Run
 
-    return Run(
-        incident, journal, vault_of(incident), api, dict(os.environ), lambda text: None, agree, time.sleep
-    )
+    return Run(incident, journal, vault, api, dict(os.environ), lambda text: None, agree, time.sleep)
 
 
-def _agreement(args: argparse.Namespace) -> Any:
-    def agree(question: str, word: str) -> bool:
-        if args.yes:
-            return True
-        if not sys.stdin.isatty():
-            return False
-        return input(f"{question}: ").strip() == word
+def _plan(args: argparse.Namespace, incident: Any, api: Any, leaked: Secret) -> int:
+    """Looks, chooses, and says what would be done. All in memory: killed on the way, it leaves no incident."""
+    from fluxguard.respond import assessing, runner
+    from fluxguard.respond.incident import now
+    from fluxguard.respond.journal import Notes
+    from fluxguard.respond.vault import Held
 
-    return agree
-
-
-def _plan(args: argparse.Namespace, incident: Any, api: Any) -> int:
-    """Looks, chooses, and says what would be done. What was opened for it goes again."""
-    import shutil
-
-    from fluxguard.respond import incident as incidents
-    from fluxguard.respond import runner, steps
-
-    journal = incidents.journal_of(incident)
+    journal = Notes(now)
     try:
-        run = _run(incident, journal, api, lambda question, word: False)
+        run = _run(incident, journal, Held(old=leaked.reveal()), api, lambda question, word: False)
         for name, work in (
-            ("verify", steps.verify),
-            ("assess", steps.assess),
-            ("choose", steps.choose_strategy),
+            ("verify", assessing.verify),
+            ("assess", assessing.assess),
+            ("choose", assessing.choose_strategy),
         ):
             journal.add(name, "done", **work(run))
         planned = [{"step": step.name, "title": step.title} for step in runner.plan(run)]
         found = {name: run.known(name) for name in ("verify", "assess", "choose")}
         holding, _ = _holding(run)
     finally:
-        journal.close()
         api.close()
-        shutil.rmtree(incident.folder, ignore_errors=True)
     if args.format == "json":
         print(
             json.dumps({"schema": "fluxguard.plan/1", **found, "places": holding, "steps": planned}, indent=2)
         )
         return ExitCode.CLEAN
     print(f"Key {incident.masked}: {found['verify']['status']}")
-    print(f"Strategy: {found['choose']['strategy']}, for {found['choose']['reason']}.")
+    guided, screen = found["choose"]["strategy"] == "guided", Screen(args)
+    screen.lines([f"Strategy: {found['choose']['strategy']}, for: {found['choose']['reason']}."], "")
     for one in holding:
-        print(
-            f"  the new key goes to {one['place']}"
-            if not one["tracked"]
-            else f"  by hand: {one['place']} (git has it)"
+        goes = "you put the new key into" if guided else "the new key goes to"
+        screen.lines(
+            [f"by hand: {one['place']} (git has it)" if one["tracked"] else f"{goes} {one['place']}"], "  "
         )
     for number, step in enumerate(planned, 1):
         print(f"{number:2}. {step['title']}")
@@ -304,41 +395,50 @@ def _plan(args: argparse.Namespace, incident: Any, api: Any) -> int:
 
 def _holding(run: Any) -> tuple[list[dict[str, Any]], list[str]]:
     from fluxguard.repo import gitdir
-    from fluxguard.respond import places, steps
+    from fluxguard.respond import course, places
 
     trees = [Path(one.tree) for one in gitdir.family(gitdir.locate(str(run.repository))) if one.tree]
     found, unread = places.find(trees, run.old, run.home)
     return [
-        {"place": steps.run_safe(run, os.fsencode(one.path)), "tracked": one.tracked} for one in found
+        {"place": course.run_safe(run, os.fsencode(one.path)), "tracked": one.tracked} for one in found
     ], unread
 
 
 def _status(args: argparse.Namespace) -> int:
     from fluxguard.respond import incident as incidents
+    from fluxguard.respond.evidence import waits_for
 
     wanted = [incidents.load(args.incident)] if args.incident else list(incidents.every())
-    rows = []
+    rows: list[dict[str, Any]] = []
     for one in wanted:
         records = _records(one)
         last = next((record for record in reversed(records) if record.phase != "note"), None)
         rows.append({
             "incident": one.id, "state": _state(one), "masked": one.masked, "repository": one.repository,
             "opened_at": one.opened_at, "step": last.step if last else "", "phase": last.phase if last else "",
-            "waits_for": last.data.get("reason", last.data.get("what", "")) if last and last.phase in ("waiting", "failed") else "",
-            "until": last.data.get("until", "") if last else "",
+            "waits_for": waits_for(last.data) if last and last.phase in ("waiting", "failed") else "",
+            "until": last.data.get("until", "") if last else "", "todo": last.data.get("todo", []) if last else [],
         })  # fmt: skip
+    broken = [] if args.incident else [str(one) for one in incidents.damaged()]
+    code = ExitCode.INCOMPLETE if broken else ExitCode.CLEAN
     if args.format == "json":
+        rows += [{"incident": os.path.basename(one), "state": "damaged", "folder": one} for one in broken]
         print(json.dumps(rows, indent=2))
-        return ExitCode.CLEAN
-    if not rows:
+        return code
+    screen = Screen(args)
+    if not rows and not broken:
         print("There are no incidents.")
+    for folder in broken:
+        screen.lines([f"{os.path.basename(folder)}  damaged: {folder}/incident.json can't be read"], "")
+        screen.lines(["its key may be alive: open a new incident for it: fluxguard respond start"])
     for row in rows:
-        print(f"{row['incident']}  {row['state']:8} {row['masked']}  {row['repository']}")
+        screen.lines([f"{row['incident']}  {row['state']:8} {row['masked']}  {row['repository']}"], "")
         if row["waits_for"]:
-            print(f"    {row['step']}: {row['waits_for']} {row['until']}".rstrip())
+            screen.lines([f"{row['step']}: {row['waits_for']}"])
+            screen.steps(row["todo"])
         if row["state"] not in ("closed", "aborted"):
-            print(f"    fluxguard respond resume {row['incident']}")
-    return ExitCode.CLEAN
+            screen.lines([f"fluxguard respond resume {row['incident']}"])
+    return code
 
 
 def _report(args: argparse.Namespace) -> int:
@@ -365,6 +465,8 @@ def _abort(args: argparse.Namespace) -> int:
     import shutil
 
     from fluxguard.respond import incident as incidents
+    from fluxguard.respond.ownclone import backup, steps
+    from fluxguard.respond.steps import WORKING
 
     incident = _chosen(args)
     if _state(incident) == "closed":
@@ -377,125 +479,65 @@ def _abort(args: argparse.Namespace) -> int:
                 "A new key was made, and is nowhere but in the incident's vault.",
                 "Resume, or add --yes to give it up.",
             )
+        if not Screen(args).agree(f"Type abort to end {incident.id} as it is", "abort"):
+            raise UsageError("It was not agreed to: the incident stays open.", "Type abort, or add --yes.")
+        vault = incidents.vault_of(incident)
+        if steps.half_moved(_run(incident, journal, vault, None, lambda question, word: False)):
+            raise UsageError("Your own clone is half moved.", f"fluxguard respond resume {incident.id}")
         journal.add("abort", "done", after=done[-1] if done else "")
-        for name in ("proof", "mirror"):
+        for name in WORKING:
             shutil.rmtree(incident.folder / name, ignore_errors=True)
-        incidents.vault_of(incident).burn()
+        moved = journal.last("own-move") is not None
+        for one in backup.kept(incident.folder):
+            if moved:
+                print(
+                    f"The backup of your clone is kept: {one}   (remove it: fluxguard respond forget {incident.id})"
+                )
+            else:
+                backup.remove(one)
+        vault.burn()
     finally:
         journal.close()
     print(f"Aborted: {incident.id}. What was done stays done.")
     return ExitCode.CLEAN
 
 
-class _Screen:
-    """What a person watches: on a terminal each step with its live state, in a pipe plain lines; or one JSON object a line."""
+def _forget(args: argparse.Namespace) -> int:
+    """The backup of the person's clone goes, with the key in it, once they say so."""
+    from fluxguard.respond import evidence
+    from fluxguard.respond import incident as incidents
+    from fluxguard.respond.ownclone import backup
 
-    def __init__(self, args: argparse.Namespace) -> None:
-        self.json = args.format == "json"
-        self.console: Any = None
-        self._live: Any = None
-        if not self.json:
-            from rich.console import Console
-
-            self.console = Console(
-                no_color=args.no_color or bool(os.environ.get("NO_COLOR")), highlight=False, soft_wrap=True
-            )
-
-    def heading(self, incident: Any) -> None:
-        if not self.json:
-            self.console.print(
-                f"[bold]Incident {incident.id}[/]: key {incident.masked} in {_plain(incident.repository)}"
-            )
-
-    def show(self, event: Any) -> None:
-        if self.json:
-            print(json.dumps(event.to_json(), sort_keys=True), flush=True)
-        elif event.state == "started":
-            self._begin(event.title)
-        elif event.state == "said":
-            self._say(event.title, event.data["text"])
-        else:
-            self._end(event)
-
-    def _begin(self, title: str) -> None:
-        if self.console.is_terminal:
-            self._live = self.console.status(f"[bold]{title}[/]", spinner="dots")
-            self._live.start()
-        else:
-            self.console.print(title)
-
-    def _say(self, title: str, text: str) -> None:
-        if self._live is not None:
-            self._live.update(f"[bold]{title}[/] [dim]{_plain(text)}[/]")
-        else:
-            self.console.print(f"    {_plain(text)}")
-
-    def _end(self, event: Any) -> None:
-        if self._live is not None:
-            self._live.stop()
-            self._live = None
-            sign = {"done": "[green]✓[/]", "waiting": "[yellow]⧗[/]"}.get(event.state, "[red]✗[/]")
-            self.console.print(f"{sign} [bold]{event.title}[/]")
-        if event.state == "done":
-            lines = _told(event.step, event.data)
-        elif event.state == "waiting":
-            lines = [f"waiting: {event.data['reason']} {event.data['until']}".rstrip()]
-        else:
-            lines = [f"failed: {event.data['what']}"]
-        for line in lines:
-            self.console.print(f"    {_plain(line)}")
-
-    def ending(self, incident: Any, state: str) -> None:
-        if self.json:
-            return
-        if state == "closed":
-            self.console.print(
-                f"\n[bold green]Closed.[/] The report: {_plain(str(incident.folder / 'report.md'))}"
-            )
-        else:
-            self.console.print(f"\nNot finished. Go on with: fluxguard respond resume {incident.id}")
-
-    def close(self) -> None:
-        """The cursor comes back, whatever happened."""
-        if self._live is not None:
-            self._live.stop()
+    incident = incidents.load(args.incident) if args.incident else _keeping()
+    if _state(incident) not in ("closed", "aborted"):
+        raise UsageError(f"Incident {incident.id} is open.", f"fluxguard respond resume {incident.id}")
+    kept = backup.kept(incident.folder)
+    if not kept:
+        raise UsageError("This incident keeps no backup.", "See: fluxguard respond status")
+    journal = incidents.journal_of(incident)
+    try:
+        word = Path(incident.repository).name
+        where = ", ".join(map(str, kept))
+        if not Screen(args).agree(f"This removes {where}. Type {word} to go on", word):
+            raise UsageError("It was not agreed to.", "Type the repository's name, or add --yes.")
+        for one in kept:
+            backup.remove(one)
+            journal.add("forget", "note", folder=str(one))
+        if _state(incident) == "closed":
+            evidence.write_all(incident, journal.records)
+    finally:
+        journal.close()
+    print("The backup is gone.")
+    return ExitCode.CLEAN
 
 
-def _plain(text: str) -> str:
-    from rich.markup import escape
+def _keeping() -> Any:
+    """The one incident that keeps a backup."""
+    from fluxguard.respond import incident as incidents
+    from fluxguard.respond.ownclone import backup
 
-    from fluxguard.display import safe
-
-    return escape(safe(text))
-
-
-def _told(step: str, data: Mapping[str, Any]) -> list[str]:
-    """One step's outcome in a line or two."""
-    lines = _TOLD.get(
-        step, lambda data: [", ".join(f"{k} {v}" for k, v in data.items() if isinstance(v, str | int))]
-    )(data)
-    return [line for line in lines if line] or ["done"]
-
-
-_TOLD: Mapping[str, Any] = {
-    "verify": lambda d: [f"{d['status']}" + (f": {d.get('name', d['key_id'])}; may {', '.join(d['permissions'])}; last used {d.get('last_used_at') or 'never'}" if d.get("key_id") else f": {d.get('how', '')}")],
-    "assess": lambda d: [f"in {d['places']} places since {d['since']}" if d["places"] else "found nowhere in this repository",
-                         f"pushed: {', '.join(d['pushed'])}" if d["pushed"] else "no remote is known to have it",
-                         f"{d['foreign']} requests since then from where it was never used before"],
-    "choose": lambda d: [f"{d['strategy']}: {d['reason']}"],
-    "contain": lambda d: [f"{d['known_clients']} known clients go on, everybody else is turned away"],
-    "revoke-first": lambda d: ["the old key is revoked"],
-    "reissue": lambda d: [f"{d['masked']}, sealed in the incident's vault"],
-    "distribute": lambda d: [f"{one['place']}: {one['done']}" + (f" ({one.get('why') or one.get('seen')})" if one.get("why") or one.get("seen") else "") for one in d["places"]] or ["the old key stands in no file that may hold the new one"],
-    "confirm": lambda d: ["the new key is active; the old one has its deadline"],
-    "drain": lambda d: [d["why"]],
-    "revoke": lambda d: ["the old key is revoked"],
-    "dead": lambda d: ["tried once more: the platform answers 401"],
-    "rewrite": lambda d: [f"replaced {', '.join(f'{n} {what}' for what, n in d['counts'].items()) or 'nothing'}; {len(d['changed'])} of {d['refs_before']} refs changed",
-                          "proved: " + "; ".join(d["read"].values()) if not d["left"] else f"{len(d['left'])} places still hold it: {'; '.join(d['left'][:3])}"],
-    "push": lambda d: [f"{sum(one in ('pushed', 'there') for one in d['refs'].values())} refs pushed" + "".join(f"; {name}: {what}" for name, what in d["refs"].items() if what not in ("pushed", "there"))],
-    "prove": lambda d: ["a new mirror of the remote: the key stands nowhere; " + "; ".join(d["read"].values())] if not d["left"] else [f"still there: {one}" for one in d["left"][:8]],
-    "own": lambda d: [f"{len(d['places'])} places: see the report" if d["places"] else "the key stands nowhere in it"],
-    "prevent": lambda d: [f"{name}: {what}" for name, what in d.items()],
-    "close": lambda d: ["the vault is burnt, the mirrors are gone"],
-}  # fmt: skip
+    found = [one for one in incidents.every() if backup.kept(one.folder)]
+    if len(found) != 1:
+        what = "No incident keeps a backup." if not found else "Several incidents keep a backup."
+        raise UsageError(what, "Name one: fluxguard respond status")
+    return found[0]

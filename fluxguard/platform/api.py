@@ -57,7 +57,7 @@ class Api:
         """`POST /api/v1/keys`; on FluxLoop's public service what that offers."""
         if self.address.public:
             return self._create_public(wish)
-        return self._object("POST", "/api/v1/keys", json=wish, idempotency=idempotency)
+        return self._minted(self._object("POST", "/api/v1/keys", json=wish, idempotency=idempotency))
 
     def _create_public(self, wish: Mapping[str, Any]) -> dict[str, Any]:
         scope = wish.get("scope")
@@ -80,7 +80,7 @@ class Api:
             if state or unused or after:
                 raise not_offered("choose among a project's keys")
             found = self._list("GET", "/api/api-keys", params={"project_id": project})
-            yield [_public(one) for one in found][:limit], ""
+            yield [self._key_of(_public(one)) for one in found][:limit], ""
             return
         chosen = {"project_id": project, "state": state, "unused": "true" if unused else ""}
         left, known = limit, {after}
@@ -92,7 +92,7 @@ class Api:
                 if value
             }
             answer = self._send("GET", "/api/v1/keys", params=params)
-            keys = [Key.from_json(one) for one in self._objects(self._read(answer))][:left]
+            keys = [self._key_of(one) for one in self._objects(self._read(answer))][:left]
             after = _further(answer)
             yield keys, after
             if not after:
@@ -108,43 +108,45 @@ class Api:
 
     def key(self, key_id: str) -> Key:
         self._only_own("show one key")
-        return Key.from_json(self._object("GET", _key(key_id)))
+        return self._key_of(self._object("GET", _key(key_id)))
 
     def update(self, key_id: str, changes: Mapping[str, Any]) -> Key:
         self._only_own("change a key")
-        return Key.from_json(self._object("PATCH", _key(key_id), json=changes, repeat=True))
+        return self._key_of(self._object("PATCH", _key(key_id), json=changes, repeat=True))
 
     def delete(self, key_id: str, name: str) -> Key:
         self._only_own("delete a key")
-        return Key.from_json(self._object("DELETE", _key(key_id), params={"confirm_name": name}, repeat=True))
+        return self._key_of(self._object("DELETE", _key(key_id), params={"confirm_name": name}, repeat=True))
 
     def revoke(self, key_id: str, reason: str = "") -> Key:
         self._only_own("revoke a key")
-        return Key.from_json(
-            self._object("POST", _key(key_id, "revoke"), json={"reason": reason}, repeat=True)
+        return self._key_of(
+            self._object("POST", _key(key_id, "revoke"), json={"reason": reason}, repeat=True), key_id
         )
 
     def regenerate(self, key_id: str, idempotency: str, reveal_to: str) -> dict[str, Any]:
         self._only_own("regenerate a key")
-        return self._object(
-            "POST", _key(key_id, "regenerate"), json={"reveal_to": reveal_to}, idempotency=idempotency
+        return self._minted(
+            self._object(
+                "POST", _key(key_id, "regenerate"), json={"reveal_to": reveal_to}, idempotency=idempotency
+            )
         )
 
     def rotate(self, key_id: str, terms: Mapping[str, Any], idempotency: str) -> dict[str, Any]:
         self._only_own("rotate a key")
-        return self._object("POST", _key(key_id, "rotate"), json=terms, idempotency=idempotency)
+        return self._minted(self._object("POST", _key(key_id, "rotate"), json=terms, idempotency=idempotency))
 
     def confirm(self, key_id: str) -> Key:
         self._only_own("confirm a key")
-        return Key.from_json(self._object("POST", _key(key_id, "confirm"), repeat=True))
+        return self._key_of(self._object("POST", _key(key_id, "confirm"), repeat=True), key_id)
 
     def quarantine(self, key_id: str, terms: Mapping[str, Any]) -> Key:
         self._only_own("quarantine a key")
-        return Key.from_json(self._object("POST", _key(key_id, "quarantine"), json=terms, repeat=True))
+        return self._key_of(self._object("POST", _key(key_id, "quarantine"), json=terms, repeat=True), key_id)
 
     def release(self, key_id: str) -> Key:
         self._only_own("release a key")
-        return Key.from_json(self._object("POST", _key(key_id, "release"), repeat=True))
+        return self._key_of(self._object("POST", _key(key_id, "release"), repeat=True))
 
     def usage(self, key_id: str, days: int = 7) -> dict[str, Any]:
         self._only_own("show a key's usage")
@@ -159,7 +161,7 @@ class Api:
     def me(self) -> Key:
         """What the key is that we ask with. No use of it."""
         self._only_own("tell a key about itself")
-        return Key.from_json(self._object("GET", "/api/v1/self"))
+        return self._key_of(self._object("GET", "/api/v1/self"))
 
     def projects(self) -> list[dict[str, Any]]:
         return self._list("GET", "/api/projects")
@@ -177,11 +179,20 @@ class Api:
             anonymous=True,
         )  # fmt: skip
         digest = wire.seal_digest(secret.reveal().decode("ascii", "replace"))
-        for match in answer.get("matches") or ():
-            found = opened(str(match.get("payload")), digest) if isinstance(match, dict) else None
+        matches = answer.get("matches")
+        if not isinstance(matches, list) or not all(isinstance(one, dict) for one in matches):
+            raise self._odd()  # no answer is not the answer that it knows none such
+        for match in matches:
+            found = opened(str(match.get("payload")), digest)
             if found is not None:
-                return found
+                return self._known(found)
         return None
+
+    def _known(self, found: dict[str, Any]) -> dict[str, Any]:
+        texts = ("key_id", "status", "environment")
+        if not all(isinstance(found.get(name), str) for name in texts) or "permissions" not in found:
+            raise self._odd()
+        return {"expires_at": None, "last_used_at": None, **found}
 
     def _only_own(self, what: str) -> None:
         if self.address.public:
@@ -193,6 +204,25 @@ class Api:
             raise self._odd()
         return answer
 
+    def _key_of(self, answer: Mapping[str, Any], asked: str = "") -> Key:
+        """asked: the id of the key that the answer is about."""
+        try:
+            key = Key.from_json(answer)
+        except wire.WireError:
+            raise self._odd() from None
+        if asked and key.id != asked:
+            raise self._odd()
+        return key
+
+    def _minted(self, answer: dict[str, Any]) -> dict[str, Any]:
+        """An answer that brings a new key: in clear, or sealed."""
+        if not all(
+            isinstance(answer.get(name), str)
+            for name in ("id", "sealed_key" if "sealed_key" in answer else "key")
+        ):
+            raise self._odd()
+        return answer
+
     def _list(self, method: str, path: str, **how: Any) -> list[dict[str, Any]]:
         return self._objects(self._ask(method, path, **how))
 
@@ -201,9 +231,11 @@ class Api:
             raise self._odd()
         return answer
 
-    def _odd(self) -> PlatformError:
-        return PlatformError(
-            "The platform's answer is not what it should be.", f"Is this its address? {self.address.url}"
+    def _odd(self) -> Unreachable:
+        """What was asked for may have been carried out, or not."""
+        return Unreachable(
+            "The platform's answer is not what it should be.",
+            f"Is this its address? {self.address.url}   If it is, run the same command again.",
         )
 
     def _ask(self, method: str, path: str, **how: Any) -> Any:
@@ -294,8 +326,6 @@ def _wait(answer: httpx.Response, attempt: int) -> float | None:
     return float(told) if int(told) <= LONGEST_WAIT else None
 
 
-def _public(one: Mapping[str, Any]) -> Key:
+def _public(one: Mapping[str, Any]) -> Mapping[str, Any]:
     """A key as FluxLoop's public service lists it: it tells id, name and when."""
-    return Key.from_json(
-        {**one, "masked": one.get("masked") or "***", "state": one.get("state") or "unknown"}
-    )
+    return {**one, "masked": one.get("masked") or "***", "state": one.get("state") or "unknown"}

@@ -3,6 +3,7 @@
 - **revoke-first**: somebody else uses the key already, or it is out in public and opens much. The service may stop; the thief does.
 - **contain**: a production or CI key, or one that handles keys, was pushed. Only those that used it before go on, while it is replaced.
 - **overlap**: everything else. The new key is in place before the old one ends.
+- **finish**: it has a successor already, that is in use; only its own end is left.
 - **clean-only**: the key is dead already.
 """
 
@@ -15,7 +16,7 @@ STRONG = frozenset({"manage_keys", "manage_projects", "delete_scenarios"})
 
 @dataclass(frozen=True, slots=True)
 class Exposure:
-    """What is known of a leak. foreign: uses since the leak from where the key was not used before."""
+    """What is known of a leak. foreign: uses since the leak from where the key was not used before. replaced: a successor counts already."""
 
     status: str
     environment: str
@@ -23,6 +24,7 @@ class Exposure:
     pushed: bool
     public: bool | None
     foreign: int
+    replaced: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +39,8 @@ class Choice:
 def choose(exposure: Exposure, asked: str = "auto", overlap: str = "") -> Choice:
     """The strategy for a leak, or the one that was asked for."""
     made = _by_rules(exposure)
+    if made.strategy == "clean-only" or (made.strategy == "finish" and asked != "revoke-first"):
+        return made  # there is nothing to choose
     if asked not in ("auto", made.strategy):
         made = Choice(asked, f"asked for; the rules say {made.strategy}: {made.reason}", _OVERLAPS[asked])
     return Choice(made.strategy, made.reason, overlap or made.overlap)
@@ -49,6 +53,10 @@ def _by_rules(exposure: Exposure) -> Choice:
     dead = {"revoked", "regenerated", "expired", "lapsed", "deleted"}
     if exposure.status in dead:
         return Choice("clean-only", f"the key is {exposure.status} already: it opens nothing", "0")
+    if exposure.replaced:
+        return Choice(
+            "finish", "it has been replaced already: its successor is in use, and it ends by itself", "0"
+        )
     strong = exposure.environment in ("prod", "ci") or bool(STRONG & set(exposure.permissions))
     if exposure.foreign:
         return Choice(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import html
 import json
+import re
+import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -25,8 +27,8 @@ ELSEWHERE = (
 )  # fmt: skip
 
 
-def document(incident: Incident, records: Sequence[Record]) -> dict[str, Any]:
-    """The report as JSON."""
+def document(incident: Incident, records: Sequence[Record], closing: bool = False) -> dict[str, Any]:
+    """The report as JSON. closing: as in `state_of`."""
     done: dict[str, dict[str, Any]] = {}
     for one in records:
         if one.phase == "done":
@@ -37,16 +39,19 @@ def document(incident: Incident, records: Sequence[Record]) -> dict[str, Any]:
         "schema": "fluxguard.incident/1", "incident": incident.id, "opened_at": incident.opened_at,
         "repository": incident.repository, "platform": incident.url,
         "key": {"masked": incident.masked, "fingerprint": incident.fingerprint, "environment": incident.environment},
-        "state": state_of(records), "strategy": done.get("choose", {}), "steps": done,
+        "state": state_of(records, closing), "strategy": done.get("choose", {}), "steps": done,
         "timeline": [
             {"time": one.time, "step": one.step, "phase": one.phase, "data": dict(one.data)} for one in records
         ],
-        "left": left(done),
+        "left": [*_at_the_platform(done, state_of(records) == "aborted"), *left(done, incident), *_backups(records)],
     }  # fmt: skip
 
 
-def state_of(records: Sequence[Record]) -> str:
+def state_of(records: Sequence[Record], closing: bool = False) -> str:
+    """closing: what is being closed counts as closed."""
     if any(one.step == "close" and one.phase == "done" for one in records):
+        return "closed"
+    if closing and records and (records[-1].step, records[-1].phase) == ("close", "intent"):
         return "closed"
     if any(one.step == "abort" for one in records):
         return "aborted"
@@ -54,14 +59,55 @@ def state_of(records: Sequence[Record]) -> str:
     return last.phase if last is not None and last.phase in ("waiting", "failed") else "open"
 
 
-def left(done: Mapping[str, Mapping[str, Any]]) -> list[str]:
+def waits_for(data: Mapping[str, Any]) -> str:
+    """What a step that waits or failed said, in a sentence."""
+    return f"{data.get('reason', data.get('what', ''))} {data.get('until', '')}".rstrip()
+
+
+def is_dead(done: Mapping[str, Mapping[str, Any]]) -> bool:
+    """Whether it was proved that the old key opens nothing."""
+    return "dead" in done or done.get("guided", {}).get("state") == "dead"
+
+
+def _at_the_platform(done: Mapping[str, Mapping[str, Any]], aborted: bool) -> list[str]:
+    """What stands there and was not brought to its end."""
+    if is_dead(done):
+        return []
+    key_id = done.get("verify", {}).get("key_id")
+    ended = done.get("guided", {}).get("how")
+    found = [
+        f"The old key: {ended}."
+        if ended
+        else "The old key was not proved dead: whoever has it may be able to use it."
+    ]
+    if key_id and not ended:
+        found[0] += f" To end it: fluxguard apikeys revoke --key-id {key_id}"
+    if "contain" in done:
+        found.append(f"The old key {key_id} is quarantined: only clients that used it before the leak go on.")
+    new = done.get("reissue", {})
+    if new and "confirm" not in done:
+        held = "; nobody has it, and it lapses by itself" if aborted and "distribute" not in done else ""
+        found.append(f"The new key {new.get('masked')} ({new.get('key_id')}) waits to be confirmed{held}.")
+    elif new:
+        found.append(
+            f"The new key {new.get('masked')} is in use; the old one ends by itself when its time is over."
+        )
+    return found
+
+
+def left(done: Mapping[str, Mapping[str, Any]], incident: Incident) -> list[str]:
     """What is still to be done, in words."""
-    places = done.get("distribute", {}).get("places", ())
+    places = [place for step in ("distribute", "guided") for place in done.get(step, {}).get("places", ())]
     open_ = [f"{place['place']}: {place['why']}" for place in places if place.get("done") == "manual"]
-    open_ += [f"On this machine: {one}" for one in done.get("distribute", {}).get("unread", ())]
+    open_ += [
+        f"On this machine: {one}"
+        for step in ("distribute", "guided") for one in done.get(step, {}).get("unread", ())
+    ]  # fmt: skip
     if "rewrite" not in done:
+        state = "which is dead" if is_dead(done) else "which may be alive"
         open_.append(
-            "The history still holds the key; it is dead. To clean it: fluxguard respond start --clean-history --push"
+            f"The history still holds the key, {state}. To clean it: fluxguard respond start --repo "
+            f"{shlex.quote(incident.repository)} --finding {incident.fingerprint} --clean-history --push"
         )
     open_ += [f"Still on the remote: {one}" for one in done.get("prove", {}).get("left", ())]
     unread = [one for step in ("rewrite", "prove") for one in done.get(step, {}).get("unread", ())]
@@ -70,10 +116,17 @@ def left(done: Mapping[str, Mapping[str, Any]]) -> list[str]:
         f"Submodule {one} is a repository of its own, and was not looked at: fluxguard audit there"
         for one in done.get("rewrite", {}).get("submodules", ())
     ]
+    open_ += [
+        f"Your own clone lacks {one} since it was cleaned" for one in done.get("own", {}).get("missing", ())
+    ]
+    open_ += [
+        f"Remote {one} of your own clone was not cleaned: the next fetch from it brings the old commits back"
+        for one in done.get("own", {}).get("remotes", ())
+    ]
     open_ += [f"In your own clone: {one}" for one in done.get("own", {}).get("places", ())]
     open_ += [f"In your own clone, not looked at: {one}" for one in done.get("own", {}).get("unread", ())]
     open_ += [
-        f"{name} was not rewritten: {what}"
+        f"{name} was not rewritten: {'the host keeps it, and takes no push to it' if what == 'foreign' else what}"
         for name, what in done.get("push", {}).get("refs", {}).items()
         if what not in ("pushed", "there")
     ]
@@ -88,9 +141,21 @@ def left(done: Mapping[str, Mapping[str, Any]]) -> list[str]:
     return open_
 
 
-def markdown(incident: Incident, records: Sequence[Record]) -> str:
-    """The report for people."""
-    return "\n".join(_lines(document(incident, records))) + "\n"
+def _backups(records: Sequence[Record]) -> list[str]:
+    """Copies of the own clone that are kept: the key stands in them."""
+    made = [str(one.data["folder"]) for one in records if one.step == "own-backup" and one.phase == "done"]
+    if not any(one.step == "own-move" for one in records):
+        made = made[-1:]
+    gone = {one.data.get("folder") for one in records if one.step == "forget"}
+    return [
+        f"The backup of your own clone, in which the key still stands: {one}. When you need it no more: fluxguard respond forget"
+        for one in made if one not in gone
+    ]  # fmt: skip
+
+
+def markdown(told: Mapping[str, Any]) -> str:
+    """The report for people, from `document`."""
+    return "\n".join(_lines(told)) + "\n"
 
 
 def _lines(data: Mapping[str, Any]) -> Iterator[str]:
@@ -112,7 +177,8 @@ def _lines(data: Mapping[str, Any]) -> Iterator[str]:
         yield "- The audit found it nowhere in this repository."
     if verify.get("key_id"):
         yield f"- On the platform: {_code(verify['key_id'])}, {verify['status']} when asked; permissions {', '.join(verify['permissions'])}; last used {verify.get('last_used_at') or 'never'}."
-    yield f"- Requests since then from where it was never used before: {assess.get('foreign', 0)}."
+    foreign = assess.get("use") or assess.get("foreign", 0)
+    yield f"- Requests since then from where it was never used before: {_text(foreign)}."
     yield ""
     yield "## What was done"
     yield ""
@@ -123,6 +189,7 @@ def _lines(data: Mapping[str, Any]) -> Iterator[str]:
             yield f"| {one['time']} | {one['step']} {'' if one['phase'] == 'done' else one['phase']} | {_cell(one['step'], one['data'])} |"
     yield ""
     yield from _history(steps)
+    yield from _own_clone(steps)
     yield "## What is left"
     yield ""
     for line in data["left"] or ["Nothing that fluxguard knows of on this machine and on the remote."]:
@@ -146,11 +213,29 @@ def _history(steps: Mapping[str, Any]) -> Iterator[str]:
     yield f"- Replaced: {', '.join(f'{count} {kind}' for kind, count in done['counts'].items()) or 'nothing'}."
     if done.get("notes"):
         yield f"- Notes moved to the new ids of their commits: {done['notes']}."
+    if done.get("apart"):
+        apart = ", ".join(_code(name) for name in done["apart"])
+        yield f"- Names that would have met once the key is out of them, kept apart by a number: {apart}."
     yield f"- Refs that changed: {len(done['changed'])} of {done['refs_before']}."
     yield f"- In the rewritten mirror: {'the key stands nowhere' if not done['left'] else '; '.join(map(_text, done['left']))}. {'; '.join(done['read'].values())}."
     proof = steps.get("prove")
     if proof:
         yield f"- In a new mirror of the remote: {'the key stands nowhere' if not proof['left'] else str(len(proof['left'])) + ' places'}. {'; '.join(proof['read'].values())}."
+    yield ""
+
+
+def _own_clone(steps: Mapping[str, Any]) -> Iterator[str]:
+    """What was done with the user's own clone."""
+    kept, done, look = (steps.get(name) for name in ("own-backup", "own-move", "own"))
+    if not kept or not done:
+        return
+    yield "## Your own clone"
+    yield ""
+    yield f"- Backed up first: {kept['objects']} objects, {kept['refs']} refs, {_code(kept['digest'])}, in {_code(kept['folder'])}."
+    yield f"- Moved: {done['refs']} refs, {done['log_entries']} entries of logs, {done['files']} working files. {done['objects']} old objects are gone from it."
+    if look:
+        held = "the key stands nowhere" if not look["places"] else f"{len(look['places'])} places hold it"
+        yield f"- Audited after that: {held}. git fsck finds it sound."
     yield ""
 
 
@@ -168,15 +253,28 @@ def _collaborators(banned: Sequence[str]) -> Iterator[str]:
 
 
 def _cell(step: str, data: Mapping[str, Any]) -> str:
+    if "until" in data or "what" in data:
+        return _text(waits_for(data))
     if "reason" in data:
         return _text(str(data["reason"]))
-    if "what" in data:
-        return _text(str(data["what"]))
+    if step == "push":
+        return _text("; ".join(f"{name}: {what}" for name, what in data["refs"].items()) or "nothing to push")
+    if step == "own":
+        return _text("; ".join(data["places"]) or "the key stands nowhere in it")
+    if step == "prove":
+        held = data["left"]
+        return _text(
+            "; ".join(held) if held else "the key stands nowhere: " + "; ".join(data["read"].values())
+        )
     if step == "distribute":
         return (
             "; ".join(f"{_text(one['place'])}: {one['done']}" for one in data["places"])
             or "it stood nowhere on this machine"
         )
+    if step == "verify" and data.get("guided"):
+        return _text(f"{data['status']}: {data['how']}")
+    if step == "guided":
+        return _text(f"{data['state']}: {data['how']}")
     shown = {
         name: value for name, value in data.items() if isinstance(value, str | int | bool) and value != ""
     }
@@ -194,14 +292,18 @@ def _text(text: object) -> str:
     return words
 
 
-def page(incident: Incident, records: Sequence[Record]) -> str:
-    """The report as one HTML file, without scripts."""
+_ESCAPED = re.compile(r"\\([\\`*_{}\[\]<>#|])")  # as `_text` writes them
+_CELL = re.compile(r"\|((?:\\.|[^|\\])*)(?=\|)")
+
+
+def page(told: Mapping[str, Any]) -> str:
+    """The report as one HTML file, without scripts, from `document`."""
     body = []
     rows = False
-    for line in _lines(document(incident, records)):
-        plain = html.escape(line.replace("\\", ""))
+    for line in _lines(told):
+        plain = html.escape(_ESCAPED.sub(r"\1", line))
         if line.startswith("|"):
-            cells = [cell.strip() for cell in plain.strip("|").split("|")]
+            cells = [html.escape(_ESCAPED.sub(r"\1", cell.strip())) for cell in _CELL.findall(line)]
             if set(line) <= set("|-"):
                 continue
             body.append("" if rows else "<table>")
@@ -213,7 +315,7 @@ def page(incident: Incident, records: Sequence[Record]) -> str:
             body.append("</table>")
             rows = False
         body.append(_html_line(plain))
-    return _PAGE.replace("TITLE", html.escape(incident.id)).replace("BODY", "\n".join(body))
+    return _PAGE.replace("TITLE", html.escape(told["incident"])).replace("BODY", "\n".join(body))
 
 
 def _html_line(line: str) -> str:
@@ -243,16 +345,17 @@ def write_all(incident: Incident, records: Sequence[Record]) -> list[Path]:
     paths = []
     for name, ending in (("markdown", "md"), ("html", "html"), ("json", "json")):
         path = incident.folder / f"report.{ending}"
-        text = written(incident, records, name)
+        text = written(incident, records, name, closing=True)
         whole(str(path), lambda stream, text=text: stream.write(text))  # type: ignore[misc]
         paths.append(path)
     return paths
 
 
-def written(incident: Incident, records: Sequence[Record], form: str) -> str:
-    """The report in one of FORMATS."""
+def written(incident: Incident, records: Sequence[Record], form: str, closing: bool = False) -> str:
+    """The report in one of FORMATS. closing: as in `state_of`."""
+    told = document(incident, records, closing)
     ways: Mapping[str, Callable[[], str]] = {
-        "markdown": lambda: markdown(incident, records), "html": lambda: page(incident, records),
-        "json": lambda: json.dumps(document(incident, records), indent=2, sort_keys=True) + "\n",
+        "markdown": lambda: markdown(told), "html": lambda: page(told),
+        "json": lambda: json.dumps(told, indent=2, sort_keys=True) + "\n",
     }  # fmt: skip
     return ways[form]()

@@ -66,27 +66,22 @@ def now() -> str:
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def open_incident(
-    repository: str, fingerprint: str, masked: str, environment: str, url: str, wishes: Wishes, secret: bytes
+def described(
+    repository: str, fingerprint: str, masked: str, environment: str, url: str, wishes: Wishes
 ) -> Incident:
+    """An incident under a new name, of which nothing is on disk yet."""
+    name = f"inc-{now()[:10]}-{secrets.token_hex(4)}"
+    return Incident(name, repository, fingerprint, masked, environment, url, now(), wishes)
+
+
+def open_incident(incident: Incident, secret: bytes) -> None:
     """Makes the folder, seals the old key, and writes down what it is about. Raises: OSError."""
-    incident = Incident(
-        f"inc-{now()[:10]}-{secrets.token_hex(4)}",
-        repository,
-        fingerprint,
-        masked,
-        environment,
-        url,
-        now(),
-        wishes,
-    )
     fresh = incident.folder.with_name(f".{incident.id}")  # whole, or not there at all
     fresh.mkdir(mode=0o700, parents=True)
     Vault(fresh / "vault", own_key(state_folder() / "vault.key")).put(old=secret)
     data = json.dumps(asdict(incident), indent=2, sort_keys=True) + "\n"
     exactly(fresh / "incident.json", data.encode(), 0o600)
     fresh.rename(incident.folder)
-    return incident
 
 
 @contextmanager
@@ -118,7 +113,10 @@ def load(incident_id: str) -> Incident:
     try:
         return _parsed(json.loads(path.read_text("utf-8")))
     except (ValueError, TypeError, KeyError):
-        raise FluxguardError(f"This file is not what was written: {path}", "Open a new incident.") from None
+        raise FluxguardError(
+            f"This file is not what was written: {path}",
+            f"Put the folder aside, then open a new incident: mv {path.parent} {path.parent}.damaged",
+        ) from None
 
 
 def _parsed(data: Mapping[str, Any]) -> Incident:
@@ -127,12 +125,25 @@ def _parsed(data: Mapping[str, Any]) -> Incident:
     return Incident(**{**data, "wishes": Wishes(**wishes)})
 
 
-def every() -> Iterator[Incident]:
-    """All incidents, the oldest first."""
+def every() -> list[Incident]:
+    """All incidents that can be read, the oldest first."""
+    return sorted(_read()[0], key=lambda one: (one.opened_at, one.id))
+
+
+def damaged() -> list[Path]:
+    """The folders of those that can't be read: they are in nobody's way, but what they were about is not known."""
+    return _read()[1]
+
+
+def _read() -> tuple[list[Incident], list[Path]]:
     try:
-        names = sorted(
-            path.name for path in incidents_folder().iterdir() if (path / "incident.json").is_file()
-        )
+        folders = sorted(path for path in incidents_folder().iterdir() if path.name.startswith("inc-"))
     except OSError:
-        return
-    yield from sorted((load(name) for name in names), key=lambda one: (one.opened_at, one.id))
+        return [], []
+    whole, broken = [], []
+    for folder in folders:
+        try:
+            whole.append(load(folder.name))
+        except FluxguardError:
+            broken.append(folder)
+    return whole, broken

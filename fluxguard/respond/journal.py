@@ -43,14 +43,39 @@ class Record:
     data: Mapping[str, Any]
 
 
-class Journal:
+class Notes:
+    """Records in memory alone: for a look that changes nothing, and leaves nothing behind, however it ends."""
+
+    def __init__(self, now: Callable[[], str]) -> None:
+        self._now = now
+        self.records: list[Record] = []
+
+    def add(self, step: str, phase: str, **data: Any) -> Record:
+        """Appends a record."""
+        record = Record(len(self.records) + 1, self._now(), step, phase, data)
+        self.records.append(record)
+        return record
+
+    def outcome(self, step: str) -> Record | None:
+        """The last record of a step that says `done`, unless a later one says that it is `stale`: then it has to be done again."""
+        last = next(
+            (one for one in reversed(self.records) if one.step == step and one.phase in ("done", "stale")),
+            None,
+        )
+        return last if last is not None and last.phase == "done" else None
+
+    def last(self, step: str) -> Record | None:
+        return next((one for one in reversed(self.records) if one.step == step), None)
+
+
+class Journal(Notes):
     """The journal in a folder, held by one run at a time."""
 
     def __init__(self, folder: Path, key: bytes, now: Callable[[], str]) -> None:
+        super().__init__(now)
         self.folder = folder
         self.path = folder / NAME
         self._key = key
-        self._now = now
         self._lock = self._hold()
         self._fd = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
         settle(folder)
@@ -115,17 +140,6 @@ class Journal:
             os.ftruncate(self._fd, good)  # a line that a crash cut off
             os.fsync(self._fd)
         return records, last
-
-    def outcome(self, step: str) -> Record | None:
-        """The last record of a step that says `done`, unless a later one says that it is `stale`: then it has to be done again."""
-        last = next(
-            (one for one in reversed(self.records) if one.step == step and one.phase in ("done", "stale")),
-            None,
-        )
-        return last if last is not None and last.phase == "done" else None
-
-    def last(self, step: str) -> Record | None:
-        return next((one for one in reversed(self.records) if one.step == step), None)
 
 
 def _parsed(line: bytes) -> dict[str, Any] | None:

@@ -1,12 +1,12 @@
 """Runs git-filter-repo over the repository it is started in, with the key on standard input: in no argument, file or environment.
 
 A process of its own, for git-filter-repo changes its own process: `python -m fluxguard.respond.rewriting`. Standard input: a JSON object with `key`
-(hex) and `blobs` (ids of blobs to be replaced whole). Standard output: a JSON object with what was replaced, by kind.
+(hex), `blobs` (ids of blobs to be replaced whole) and `names` (hex; what became of names in an earlier run). Standard output: a JSON object with
+`counts` (what was replaced, by kind) and `names`.
 """
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import io
 import json
@@ -14,73 +14,22 @@ import os
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-REMOVED = b"REMOVED-BY-FLUXGUARD"
-NOTICE = b"This file held a FluxLoop API key in a form that can't be taken out by itself. It was removed from the history.\n"
-
-
-def forms(key: bytes) -> list[tuple[bytes, bytes]]:
-    """How the key may stand in bytes, each with what takes its place: a form that still decodes."""
-    text = key.decode("ascii")
-    removed = REMOVED.decode()
-    found = [(key, REMOVED)]
-    found += [
-        (text.encode(name), removed.encode(name))
-        for name in ("utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be")
-    ]
-    found += [
-        (key.hex().encode(), REMOVED.hex().encode()),
-        (key.hex().upper().encode(), REMOVED.hex().upper().encode()),
-    ]
-    found += [
-        ("".join(f"%{byte:02x}" for byte in key).encode(), REMOVED),
-        ("".join(f"%{byte:02X}" for byte in key).encode(), REMOVED),
-    ]
-    found += [
-        ("".join(f"\\u{byte:04x}" for byte in key).encode(), REMOVED),
-        ("".join(f"\\x{byte:02x}" for byte in key).encode(), REMOVED),
-    ]
-    for encode in (base64.b64encode, base64.urlsafe_b64encode):
-        for shift in range(3):
-            run = encode(b"\0" * shift + key)
-            whole = run[(0, 2, 3)[shift] : len(run) - (0, 2, 3)[-(shift + len(key)) % 3] or None]
-            found.append((whole, b"A" * len(whole)))
-    return list(dict(found).items())
-
-
-def renamed(names: Iterable[bytes], key: bytes) -> dict[bytes, bytes]:
-    """New names of the refs that held the key. Two never get the same one: the second is numbered, for one would be lost."""
-    all_names = sorted(names)
-    taken = {name for name in all_names if not any(form in name for form, _ in forms(key))}
-    found = {}
-    for name in all_names:
-        if name in taken:
-            continue
-        wanted = fresh = replaced(name, forms(key))
-        number = 1
-        while fresh in taken:
-            number += 1
-            fresh = wanted + b"-%d" % number
-        taken.add(fresh)
-        found[name] = fresh
-    return found
-
-
-def replaced(data: bytes, by: list[tuple[bytes, bytes]]) -> bytes:
-    for form, instead in by:
-        if form in data:
-            data = data.replace(form, instead)
-    return data
+from fluxguard.respond import paths
+from fluxguard.respond.forms import NOTICE, forms, renamed, replaced
 
 
 class Rewriter:
-    """The callbacks, and what they replaced."""
+    """The callbacks, and what they replaced. names: what becomes of files' and folders' names."""
 
-    def __init__(self, key: bytes, blobs: frozenset[bytes], refs: Iterable[bytes]) -> None:
+    def __init__(
+        self, key: bytes, blobs: frozenset[bytes], refs: Iterable[bytes], names: Mapping[bytes, bytes]
+    ) -> None:
         self._forms = forms(key)
         self._renamed = renamed(refs, key)
+        self._names = names
         self._blobs = blobs
         self.counts: Counter[str] = Counter()
 
@@ -107,7 +56,10 @@ class Rewriter:
         return self._clean(email, "e-mail addresses")
 
     def path(self, path: bytes) -> bytes:
-        return self._clean(path, "paths")
+        cleaned = paths.cleaned(path, self._names, self._forms)
+        if cleaned != path:
+            self.counts["paths"] += 1
+        return cleaned
 
     def ref(self, ref: bytes) -> bytes:
         if ref in self._renamed:
@@ -118,7 +70,10 @@ class Rewriter:
 
 def main() -> int:
     wish = json.load(sys.stdin)
-    rewriter = Rewriter(bytes.fromhex(wish["key"]), frozenset(one.encode() for one in wish["blobs"]), _refs())
+    key = bytes.fromhex(wish["key"])
+    known = {bytes.fromhex(old): bytes.fromhex(new) for old, new in wish["names"].items()}
+    names = paths.names(key, known)
+    rewriter = Rewriter(key, frozenset(one.encode() for one in wish["blobs"]), _refs(), names)
     said = io.StringIO()
     with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
         # What it says could hold a ref's name, and so a key: none of it leaves this process.
@@ -131,7 +86,8 @@ def main() -> int:
         finally:
             os.dup2(out, 1)
             os.dup2(err, 2)
-    print(json.dumps(dict(rewriter.counts)))
+    told = {old.hex(): new.hex() for old, new in names.items()}
+    print(json.dumps({"counts": dict(rewriter.counts), "names": told}))
     return 0
 
 

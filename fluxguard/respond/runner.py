@@ -7,7 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from fluxguard.errors import FluxguardError
-from fluxguard.respond.steps import ITSELF, STEPS, Overtaken, Run, Step, Waiting
+from fluxguard.masks import Masks
+from fluxguard.respond.course import ITSELF, Overtaken, Run, Waiting
+from fluxguard.respond.steps import STEPS, Step
+from fluxguard.respond.veil import masks_of
 
 SCHEMA = "fluxguard.event/1"
 
@@ -52,8 +55,9 @@ def go_on(run: Run, watch: Watch, now: Callable[[], str]) -> str:
         try:
             data = _veiled(step.do(run), run)
         except Waiting as waiting:
-            run.journal.add(step.name, "waiting", reason=waiting.reason, until=waiting.until)
-            tell(step, "waiting", {"reason": waiting.reason, "until": waiting.until})
+            told = {"reason": waiting.reason, "until": waiting.until, "todo": list(waiting.todo)}
+            run.journal.add(step.name, "waiting", **_veiled(told, run))
+            tell(step, "waiting", told)
             return "waiting"
         except FluxguardError as error:
             for name in error.steps if isinstance(error, Overtaken) else ():
@@ -68,15 +72,18 @@ def go_on(run: Run, watch: Watch, now: Callable[[], str]) -> str:
 
 def _veiled(value: Any, run: Run) -> Any:
     """What goes to the journal, the reports and the screen, with any key in it masked: what a step forgot ends here."""
+    return _masked(
+        value, masks_of(*filter(None, (run.vault.secret(name) for name in ("old", "new", "lapsed"))))
+    )
+
+
+def _masked(value: Any, masks: Masks) -> Any:
     if isinstance(value, str):
-        for secret in (run.vault.secret("old"), run.vault.secret("new")):
-            if secret is not None:
-                value = value.replace(secret.reveal().decode("ascii", "replace"), secret.masked)
-        return value
+        return masks.hide(value)
     if isinstance(value, Mapping):
-        return {_veiled(name, run): _veiled(one, run) for name, one in value.items()}
+        return {_masked(name, masks): _masked(one, masks) for name, one in value.items()}
     if isinstance(value, list | tuple):
-        return [_veiled(one, run) for one in value]
+        return [_masked(one, masks) for one in value]
     return value
 
 

@@ -16,16 +16,45 @@ from fluxguard.errors import FluxguardError
 from fluxguard.model import Secret
 from fluxguard.writing import exactly
 
-NAMES = ("old", "new", "new_id", "private", "idempotency", "wish", "lapsed")
+
+class Held:
+    """What an incident has to keep, in memory alone: nothing of it outlives the process. Shows nothing of it."""
+
+    def __init__(self, **values: bytes) -> None:
+        self._held = {name: value.hex() for name, value in values.items()}
+
+    def put(self, **values: bytes) -> None:
+        """Keeps values."""
+        self._held |= {name: value.hex() for name, value in values.items()}
+
+    def drop(self, *names: str) -> None:
+        """Lets go of values."""
+        self._held = {name: value for name, value in self._held.items() if name not in names}
+
+    def get(self, name: str) -> bytes | None:
+        value = self._held.get(name)
+        return None if value is None else bytes.fromhex(value)
+
+    def secret(self, name: str) -> Secret | None:
+        value = self.get(name)
+        return None if value is None else Secret(value)
+
+    def burn(self) -> None:
+        """Forgets all of it."""
+        self._held = {}
+
+    def __repr__(self) -> str:
+        return "Vault(***)"
 
 
-class Vault:
-    """What must not be lost before the incident closes. Shows nothing of it."""
+class Vault(Held):
+    """What must not be lost before the incident closes, on disk."""
 
     def __init__(self, path: Path, key: bytes) -> None:
+        super().__init__()
         self._path = path
         self._box = SecretBox(key)
-        self._held: dict[str, str] = self._read()
+        self._held = self._read()
 
     def _read(self) -> dict[str, str]:
         if not self._path.exists():
@@ -41,21 +70,13 @@ class Vault:
 
     def put(self, **values: bytes) -> None:
         """Keeps values, on disk when this returns. Raises: OSError, and then the old contents are still there."""
-        self._held |= {name: value.hex() for name, value in values.items()}
+        super().put(**values)
         exactly(self._path, bytes(self._box.encrypt(json.dumps(self._held).encode())), 0o600)
 
     def drop(self, *names: str) -> None:
         """Lets go of values, as `put` keeps them."""
-        self._held = {name: value for name, value in self._held.items() if name not in names}
+        super().drop(*names)
         self.put()
-
-    def get(self, name: str) -> bytes | None:
-        value = self._held.get(name)
-        return None if value is None else bytes.fromhex(value)
-
-    def secret(self, name: str) -> Secret | None:
-        value = self.get(name)
-        return None if value is None else Secret(value)
 
     def burn(self) -> None:
         """The incident is closed: overwritten and gone."""
@@ -66,7 +87,4 @@ class Vault:
                 stream.flush()
                 os.fsync(stream.fileno())
             self._path.unlink()
-        self._held = {}
-
-    def __repr__(self) -> str:
-        return "Vault(***)"
+        super().burn()

@@ -1,7 +1,7 @@
 """Runs `fluxguard` and kills it (SIGKILL) at the n-th boundary: `python -m tests.respond.killed N LOG WORDS...`; 0 kills at none.
 
 A boundary lies behind each effect: a record of the journal, an answer of the platform that has come, a file renamed into place, a child that
-has ended; and one before the first. Each is written to LOG, with the step that the run was in, before anybody is killed.
+has ended; and one before the first. KILL_BEHIND=STEP<tab>WHAT kills behind the first that is called so. Each is written to LOG, with the step that the run was in, before anybody is killed.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class _Bomb:
         self._count += 1
         with self._log.open("a") as stream:
             stream.write(f"{self._count}\t{self._step}\t{what}\n")
-        if self._count == self._number:
+        if self._count == self._number or f"{self._step}\t{what}" == os.environ.get("KILL_BEHIND"):
             os.kill(os.getpid(), signal.SIGKILL)
 
     def enters(self, step: str) -> None:
@@ -76,7 +76,8 @@ def _arm(bomb: _Bomb) -> None:
 
     def ran(argv: Any, *args: Any, **how: Any) -> Any:
         done = run(argv, *args, **how)
-        if "/incidents/" in str(how.get("cwd") or "") or "/incidents/" in str(argv):
+        ours = "core.splitIndex=false" in argv  # a git in the user's own clone
+        if ours or "/incidents/" in str(how.get("cwd") or "") or "/incidents/" in str(argv):
             bomb.boundary(f"child: {_child(argv)}")
         return done
 
@@ -93,8 +94,8 @@ def _child(argv: Any) -> str:
     if "fluxguard.respond.rewriting" in words:
         return "git-filter-repo"
     rest = words[3:] if words[1] == "-C" else words[1:]
-    while rest and rest[0] == "-c":
-        rest = rest[2:]
+    while rest and rest[0].startswith("-"):
+        rest = rest[2:] if rest[0] == "-c" else rest[1:]
     return f"git {rest[0]}"
 
 

@@ -149,6 +149,123 @@ def test_what_somebody_pushes_meanwhile_is_not_overwritten(story: Story) -> None
     assert phases == ["intent", "done", "stale", "intent", "done"]
 
 
+def test_what_is_banned_is_what_was_given_up_and_nothing_else(story: Story) -> None:
+    """A new clone with the list pushes; the old history is refused."""
+    git = story.repo.git
+    old = git("rev-parse", "main").decode().strip()
+    story.clean()
+    banned = set(story.outcome("rewrite")["banned"])
+    assert banned
+    assert not banned & set(git("rev-list", "main", "topic", cwd=story.remote).decode().split())
+    fresh = story.folder / "fresh"
+    git("clone", "-q", str(story.remote), str(fresh))
+    story.run("install", str(fresh))
+    (fresh / ".git" / "fluxguard").mkdir(exist_ok=True)
+    (fresh / ".git" / "fluxguard" / "banned-commits.json").write_text(json.dumps(sorted(banned)))
+    git("commit", "-q", "--allow-empty", "-m", "work on the cleaned history", cwd=fresh)
+    git("push", "-q", "origin", "main", cwd=fresh)
+    said = story.repo.try_git("push", "origin", f"{old}:refs/heads/again")
+    assert b"would bring back commit" in said.stderr
+
+
+def test_names_that_would_meet_are_kept_apart(story: Story) -> None:
+    """In one commit and in several, a file and a folder, two forms of the key: each keeps what it held, in every commit."""
+    key, removed, git = story.key, "REMOVED-BY-FLUXGUARD", story.repo.git
+    percent = "".join(f"%{byte:02x}" for byte in key.encode())
+    held = {
+        f"{key}.txt": "one", f"{removed}.txt": "two", f"{percent}.txt": "three", f"d/{key}/a": "four", f"d/{removed}": "five",
+    }  # fmt: skip
+    for name, content in held.items():
+        story.repo.stage(name, content)
+    git("commit", "-q", "-m", "all at once")
+    story.repo.commit(f"later/{key}", "six", "first this")
+    story.repo.commit(f"later/{removed}", "seven", "then that")
+    git("rm", "-q", f"later/{removed}")
+    git("commit", "-q", "-m", "and gone again")
+    story.push("main")
+    said = story.clean("--strategy", "overlap")
+    assert story.holding() == ["refs/pull/1/head"]
+    git("fetch", "-q", "origin")
+    for number, wanted in enumerate([{"six"}, {"six", "seven"}, {"six"}, set()]):
+        listed = git("ls-tree", "-r", "-z", f"origin/main~{number}").split(b"\0")
+        names = {line.split(b"\t")[1]: line.split()[2].decode() for line in listed if line}
+        there = {
+            git("cat-file", "blob", id).decode() for name, id in names.items() if removed.encode() in name
+        }
+        assert there == {*held.values(), *wanted}, number
+        assert names.keys() >= {f"{removed}.txt".encode(), f"d/{removed}".encode()}
+    assert len(story.outcome("rewrite")["apart"]) == 3
+    assert f"{removed}-2" in story.run("respond", "report").out
+    git("fsck", "--full", "--strict", cwd=story.remote)
+    assert key not in said.text
+
+
+def _when_main_was_pushed(story: Story, command: str) -> None:
+    """The remote does something by itself, once, as soon as the rewritten main has arrived."""
+    hook = story.remote / "hooks" / "post-receive"
+    hook.parent.mkdir(exist_ok=True)
+    hook.write_text(f'#!/bin/sh\ngrep -q refs/heads/main || exit 0\nrm "$0"\n{command}\n')
+    hook.chmod(0o755)
+
+
+@pytest.mark.parametrize("form", ["itself", "hex"])
+def test_a_ref_whose_name_holds_the_key_is_not_deleted_once_it_moved(story: Story, form: str) -> None:
+    git, key = story.repo.git, story.key if form == "itself" else story.key.encode().hex()
+    name = f"refs/heads/zoo-{key}"
+    git("branch", f"zoo-{key}", "main")
+    story.push(name)
+    work = git("commit-tree", "main^{tree}", "-p", "main", "-m", "work of somebody else").decode().strip()
+    story.push(f"{work}:refs/work/1")
+    _when_main_was_pushed(story, f"git update-ref {name} {work}")
+    said = story.clean(code=3)
+    assert "pushed meanwhile" in said.err or "has moved on the remote" in said.err
+    assert _tip(story, name) == work
+    story.resume("--yes")
+    assert story.holding() == ["refs/pull/1/head"]
+    names = git("for-each-ref", "--format=%(refname)", cwd=story.remote).decode().split()
+    assert name not in names
+    kept = [git("log", "-1", one, cwd=story.remote) for one in names if one.startswith("refs/heads/zoo-")]
+    assert any(b"work of somebody else" in one for one in kept)
+    story.nowhere()
+
+
+def test_nothing_is_overwritten_between_the_look_and_the_update(story: Story, tmp_path: Path) -> None:
+    """The lease itself, for a name that holds the key: what the remote has when the update is sent is what counts."""
+    from fluxguard.model import Secret
+    from fluxguard.respond import mirror, pushing
+
+    git, name = story.repo.git, f"refs/heads/zoo-{story.key}"
+    git("branch", f"zoo-{story.key}", "main")
+    story.push(name)
+    folder = tmp_path / "mirror"
+    before = mirror.mirror(str(story.remote), folder, story.repo.path)[name]
+    config = (folder / "config").read_bytes()
+    moved = git("rev-parse", "main~1").decode().strip()
+    git("update-ref", name, moved, cwd=story.remote)
+    with pytest.raises(mirror.Moved):
+        pushing._push_unnamed(folder, name, before, f":{name}")
+    with pytest.raises(mirror.Moved):
+        pushing._push_unnamed(folder, name, "", f"+{before}:{name}")
+    assert _tip(story, name) == moved
+    assert (folder / "config").read_bytes() == config
+    assert not (folder / "leases").exists()
+    found = pushing.push(folder, {name: (moved, "")}, Secret(story.key.encode()), lambda text: None)
+    assert found == {name: "pushed"}
+    assert story.repo.try_git("rev-parse", "--verify", name, cwd=story.remote).returncode
+
+
+def test_a_default_branch_with_the_key_in_its_name_is_told(story: Story) -> None:
+    git = story.repo.git
+    git("branch", f"b-{story.key}", "main")
+    story.push(f"b-{story.key}")
+    git("symbolic-ref", "HEAD", f"refs/heads/b-{story.key}", cwd=story.remote)
+    said = story.clean(code=3)
+    assert "choose another default branch" in said.err
+    git("symbolic-ref", "HEAD", "refs/heads/main", cwd=story.remote)
+    story.resume("--yes")
+    assert story.holding() == ["refs/pull/1/head"]
+
+
 def test_the_mirror_is_private_and_goes(story: Story) -> None:
     story.start("--clean-history", "--push", code=3)
     mirror = story.incident / "mirror"

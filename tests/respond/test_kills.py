@@ -175,6 +175,20 @@ def test_killed_while_asking_for_the_new_key(begin: Callable[..., Kill]) -> None
     )  # fmt: skip
 
 
+def test_a_plan_that_is_killed_leaves_no_incident(begin: Callable[..., Kill]) -> None:
+    """Behind each answer of the platform, and so before and behind the audit."""
+    kill = begin(("--plan", "--clean-history", "--push"))
+    passed = kill.at(0)
+    assert len([one for one in passed if "platform:" in one]) >= 3
+    for number in range(1, len(passed) + 1):
+        kill.at(number)
+        assert list(kill.story.state.rglob("*")) == []
+        assert "There are no incidents" in kill.story.run("respond", "status").out
+    kill.words = ("--strategy", "overlap")
+    kill.resumes()
+    kill.ends_well()
+
+
 def test_a_torn_line_is_dropped(begin: Callable[..., Kill]) -> None:
     kill = begin(("--strategy", "overlap"))
     passed = kill.at(9)

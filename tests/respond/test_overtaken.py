@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from fluxguard.respond import choose, steps
+from fluxguard.respond import assessing, choose
 from tests.respond.story import Story
 from tests.respond.test_losses import Lossy, lossy  # noqa: F401 - a fixture
 
@@ -78,7 +78,7 @@ def _use(events: list[dict[str, Any]]) -> dict[str, Any]:
     run = SimpleNamespace(
         known=lambda step: {"key_id": "key_1"}, api=SimpleNamespace(timeline=lambda key_id: events)
     )
-    return steps._use_since(run, "2026-01-02T00:00:00Z")  # type: ignore[arg-type]
+    return assessing._use_since(run, "2026-01-02T00:00:00Z")  # type: ignore[arg-type]
 
 
 def test_who_used_it_since_and_never_before() -> None:

@@ -1,0 +1,201 @@
+"""What a person watches while a response runs: on a terminal each step with its live state, in a pipe plain lines; or one JSON object a line."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import textwrap
+from collections.abc import Mapping
+from typing import Any
+
+from fluxguard.display import safe
+
+
+class Screen:
+    """The one place that writes to the terminal while a run is on, and asks there."""
+
+    def __init__(self, args: argparse.Namespace) -> None:
+        self.json = args.format == "json"
+        self._yes = args.yes
+        self.console: Any = None
+        self._live: Any = None
+        self._title = ""
+        self._opened = False
+        if not self.json:
+            from rich.console import Console
+
+            self.console = Console(
+                no_color=args.no_color or bool(os.environ.get("NO_COLOR")), highlight=False, soft_wrap=True
+            )
+
+    def heading(self, incident: Any) -> None:
+        if not self.json:
+            self.console.print(f"[bold]Incident {incident.id}[/]")
+            self.lines([f"key {incident.masked} in {incident.repository}"])
+
+    def show(self, event: Any) -> None:
+        if self.json:
+            print(json.dumps(event.to_json(), sort_keys=True), flush=True)
+        elif event.state == "started":
+            self._begin(event.title)
+        elif event.state == "said":
+            self._say(event.title, event.data["text"])
+        else:
+            self._end(event)
+
+    def _begin(self, title: str) -> None:
+        self._title = title
+        if self.console.is_terminal:
+            self._live = self.console.status(f"[bold]{title}[/]", spinner="dots")
+            self._live.start()
+        else:
+            self.console.print(title)
+
+    def _say(self, title: str, text: str) -> None:
+        if self._live is not None:
+            self._live.update(f"[bold]{title}[/] [dim]{_plain(text)}[/]")
+        else:
+            self.lines([text])
+
+    def _end(self, event: Any) -> None:
+        live = self._live is not None
+        self.close()
+        if live:
+            sign = {"done": "[green]✓[/]", "waiting": "[yellow]⧗[/]"}.get(event.state, "[red]✗[/]")
+            self.console.print(f"{sign} [bold]{event.title}[/]")
+        if event.state == "done":
+            self.lines(told(event.step, event.data))
+        elif event.state == "waiting":
+            self.lines([f"waiting: {event.data['reason']} {event.data['until']}".rstrip()])
+            self.steps(event.data.get("todo", ()))
+        elif not live:  # at a terminal it is said below, with what to do
+            self.lines([f"failed: {event.data['what']}"])
+
+    def steps(self, todo: Any) -> None:
+        """What a person has to do, numbered."""
+        for number, one in enumerate(todo, 1):
+            self.lines([one], f"    {number}. ")
+
+    def lines(self, lines: Any, lead: str = "    ") -> None:
+        """At a terminal broken between words: a path and a command stay in one piece, and can be copied."""
+        for line in lines:
+            text = safe(line)
+            if self.console.is_terminal:
+                text = textwrap.fill(
+                    text, max(self.console.width, 40), initial_indent=lead, subsequent_indent=" " * len(lead),
+                    break_long_words=False, break_on_hyphens=False,
+                )  # fmt: skip
+            else:
+                text = lead + text
+            self.console.print(text, markup=False)
+
+    def agree(self, question: str, word: str) -> bool:
+        """Whether the person typed the word; or said --yes."""
+        if self._yes:
+            return True
+        if not sys.stdin.isatty() or self.json:
+            return False
+        self._stand_still()
+        *lines, last = question.splitlines()
+        self.lines([*lines, f"{last}:"])
+        return self._read("    > ") == word
+
+    def pause(self, reason: str, todo: tuple[str, ...], page: str) -> bool:
+        """Shows what is to be done elsewhere, and waits for Enter. False where nobody is there, or they want to go on later.
+
+        page: is opened, once, where there is a browser with a window.
+        """
+        if self._yes or self.json or not sys.stdin.isatty():
+            return False
+        self._stand_still()
+        if page and not self._opened and _has_windows():
+            import webbrowser
+
+            self._opened = webbrowser.open(page)
+        self.lines([reason])
+        self.steps(todo)
+        self.lines(["Enter: it is done, try the key.   q: stop here, and go on later."])
+        later = self._read("    > ").lower() in ("q", "quit")
+        if not later:
+            self._begin(self._title)
+        return not later
+
+    def _read(self, prompt: str) -> str:
+        try:
+            return input(prompt).strip()
+        except EOFError:
+            return "q"
+
+    def _stand_still(self) -> None:
+        """No spinner where a person types."""
+        if self._live is not None:
+            self.close()
+            self.console.print(f"[yellow]⧗[/] [bold]{self._title}[/]")
+
+    def ending(self, incident: Any, state: str) -> None:
+        if self.json:
+            return
+        if state == "closed":
+            self.console.print("\n[bold green]Closed.[/] The report:")
+            self.lines([str(incident.folder / "report.md")])
+        else:
+            self.console.print("\nNot finished. Go on with:")
+            self.lines([f"fluxguard respond resume {incident.id}"])
+
+    def close(self) -> None:
+        """The cursor comes back, whatever happened."""
+        if self._live is not None:
+            self._live.stop()
+            self._live = None
+
+
+def _has_windows() -> bool:
+    return sys.platform == "darwin" or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
+
+
+def _plain(text: str) -> str:
+    from rich.markup import escape
+
+    return escape(safe(text))
+
+
+def told(step: str, data: Mapping[str, Any]) -> list[str]:
+    """One step's outcome in a line or two."""
+    lines = _TOLD.get(
+        step, lambda data: [", ".join(f"{k} {v}" for k, v in data.items() if isinstance(v, str | int))]
+    )(data)
+    return [line for line in lines if line] or ["done"]
+
+
+def _words(outcome: str) -> str:
+    return "the host keeps it, and takes no push to it" if outcome == "foreign" else outcome
+
+
+_TOLD: Mapping[str, Any] = {
+    "verify": lambda d: [f"{d['status']}" + (f": {d.get('name', d['key_id'])}; may {', '.join(d['permissions'])}; last used {d.get('last_used_at') or 'never'}" if d.get("key_id") else f": {d.get('how', '')}")],
+    "assess": lambda d: [f"in {d['places']} places since {d['since']}" if d["places"] else "found nowhere in this repository",
+                         f"pushed: {', '.join(d['pushed'])}" if d["pushed"] else "no remote is known to have it",
+                         f"use since then: {d['use']}" if d.get("use") else f"{d['foreign']} requests since then from where it was never used before"],
+    "choose": lambda d: [f"{d['strategy']}: {d['reason']}"],
+    "contain": lambda d: [f"{d['known_clients']} known clients go on, everybody else is turned away"],
+    "revoke-first": lambda d: ["the old key is revoked"],
+    "reissue": lambda d: [f"{d['masked']}, sealed in the incident's vault"],
+    "distribute": lambda d: [f"{one['place']}: {one['done']}" + (f" ({one.get('why') or one.get('seen')})" if one.get("why") or one.get("seen") else "") for one in d["places"]] or ["the old key stands in no file that may hold the new one"],
+    "confirm": lambda d: ["the new key is active; the old one has its deadline"],
+    "drain": lambda d: [d["why"]],
+    "revoke": lambda d: ["the old key is revoked"],
+    "guided": lambda d: [f"the old key is dead; {d['how']}", *(f"{one['place']}: {one['why']}" for one in d.get("places", ()))],
+    "dead": lambda d: ["tried once more: the platform answers 401"],
+    "rewrite": lambda d: [f"replaced {', '.join(f'{n} {what}' for what, n in d['counts'].items()) or 'nothing'}; {len(d['changed'])} of {d['refs_before']} refs changed",
+                          "proved: " + "; ".join(d["read"].values()) if not d["left"] else f"{len(d['left'])} places still hold it: {'; '.join(d['left'][:3])}"],
+    "push": lambda d: [f"{sum(one in ('pushed', 'there') for one in d['refs'].values())} refs pushed" + "".join(f"; {name}: {_words(what)}" for name, what in d["refs"].items() if what not in ("pushed", "there"))],
+    "prove": lambda d: ["a new mirror of the remote: the key stands nowhere; " + "; ".join(d["read"].values())] if not d["left"] else [f"still there: {one}" for one in d["left"][:8]],
+    "own": lambda d: [f"{len(d['places'])} places: see the report" if d["places"] else "the key stands nowhere in it"],
+    "own-backup": lambda d: [f"{d['objects']:,} objects and {d['refs']} refs, proved: {d['folder']}"],
+    "own-rewrite": lambda d: [f"{d['commits']:,} commits and {d['changed']} of {d['refs']} refs become others"],
+    "own-move": lambda d: [f"{d['refs']} refs, {d['log_entries']} log entries, {d['files']} files; {d['objects']:,} old objects are gone"],
+    "prevent": lambda d: [f"{name}: {what}" for name, what in d.items()],
+    "close": lambda d: ["the vault is burnt, the mirrors are gone"],
+}  # fmt: skip

@@ -1,0 +1,152 @@
+"""A private mirror of the remote (0700), and git in it, as the user but asking nobody. Nothing that git says is passed on: it could hold a key."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+
+from fluxguard.errors import FluxguardError
+from fluxguard.repo import run as running
+
+LONGEST = 6 * 3600  # seconds that one git may take
+
+
+class Moved(FluxguardError):
+    """The remote has no longer what the mirror was made from."""
+
+
+def environment() -> dict[str, str]:
+    """For a git that may speak to the remote, with the user's own credentials, but asks nobody."""
+    env = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith("GIT_") or name in ("GIT_SSH", "GIT_SSH_COMMAND", "GIT_ASKPASS")
+    }
+    return {**env, "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C", "GIT_NO_REPLACE_OBJECTS": "1"}
+
+
+def git(
+    folder: Path,
+    *arguments: str,
+    data: bytes | None = None,
+    good: tuple[int, ...] = (0,),
+    env: Mapping[str, str] | None = None,
+) -> bytes:
+    """Runs git there. Raises: FluxguardError, without what git said: it could hold a key."""
+    what = f"git {_command(arguments)}"
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(folder), *arguments], input=data, capture_output=True, env={**environment(), **(env or {})}, check=False,
+            timeout=LONGEST, stdin=subprocess.DEVNULL if data is None else None,
+        )  # fmt: skip
+    except (OSError, subprocess.TimeoutExpired):
+        raise FluxguardError(f"{what} could not be run, or did not end.") from None
+    if done.returncode not in good:
+        kind = Moved if b"stale info" in done.stderr or b"cannot lock ref" in done.stderr else FluxguardError
+        raise kind(
+            f"{what} failed ({done.returncode}).",
+            _hint(done.stderr) or f"Try it yourself in {folder}, then resume.",
+        )
+    return done.stdout
+
+
+def _command(arguments: tuple[str, ...]) -> str:
+    """Which command it is, behind git's own options."""
+    at = 0
+    while arguments[at].startswith("-"):
+        at += 2 if arguments[at] == "-c" else 1
+    return arguments[at]
+
+
+def _hint(said: bytes) -> str:
+    for sign, words in (
+        (
+            b"Authentication failed",
+            "The remote wants other credentials; see whether `git fetch` works, then resume.",
+        ),
+        (
+            b"could not read",
+            "The remote wants credentials; see whether `git fetch` works without asking, then resume.",
+        ),
+        (b"stale info", "Somebody pushed meanwhile: resume, and it starts from what is there now."),
+        (
+            b"rotected branch",
+            "The branch is protected against force-pushes: lift that for the moment, then resume.",
+        ),
+        (
+            b"denying non-fast-forward",
+            "The remote forbids force-pushes: lift that for the moment, then resume.",
+        ),
+        (
+            b"denying ref deletion",
+            "The remote forbids that refs are deleted: lift that for the moment, then resume.",
+        ),
+        (
+            b"deletion of the current branch prohibited",
+            "The name of the remote's default branch holds the key: choose another default branch there, then resume.",
+        ),
+        (b"hook declined", "A hook of the remote refused it: lift that for the moment, then resume."),
+        (b"No space left", "The disk is full: make room, then resume."),
+    ):
+        if sign in said:
+            return words
+    return ""
+
+
+def source_of(repository: Path) -> str:
+    """What is cleaned: the remote's URL, or the repository itself where it has none."""
+    url = running.try_output("config", "--get", "remote.origin.url", cwd=str(repository), isolated=True)
+    return os.fsdecode(url).strip() if url and url.strip() else str(repository)
+
+
+def mirror(source: str, folder: Path, repository: Path) -> dict[str, str]:
+    """Fetches every ref into a new bare repository. Returns the refs. The URL reaches git by the configuration file alone: it may hold a key."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(mode=0o700, parents=True)
+    git(folder, "init", "--quiet", "--bare", "--template=", *_format(repository), ".")
+    where = (
+        source
+        if "://" in source or (":" in source and not source.startswith(("/", ".")))
+        else _absolute(source, repository)
+    )
+    with (folder / "config").open("a", encoding="utf-8", errors="surrogateescape") as stream:
+        stream.write(
+            f'[remote "origin"]\n\turl = {quoted(where)}\n\tfetch = +refs/*:refs/*\n\tmirror = true\n[gc]\n\tauto = 0\n'
+        )
+    git(folder, "fetch", "--quiet", "--no-write-fetch-head", "--prune", "origin")
+    head = git(folder, "ls-remote", "--symref", "origin", "HEAD").split(b"\n")[0]
+    if head.startswith(b"ref: "):
+        (folder / "HEAD").write_bytes(
+            head.split(b"\t")[0] + b"\n"
+        )  # by no argument: the name may hold the key
+    return refs(folder)
+
+
+def _format(repository: Path) -> list[str]:
+    said = running.try_output("rev-parse", "--show-object-format", cwd=str(repository), isolated=True)
+    return ["--object-format=sha256"] if said and said.strip() == b"sha256" else []
+
+
+def _absolute(path: str, repository: Path) -> str:
+    return os.path.abspath(os.path.join(repository, path))
+
+
+def quoted(text: str) -> str:
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n") + '"'
+
+
+def refs(folder: Path) -> dict[str, str]:
+    """Every ref with its id."""
+    lines = git(folder, "for-each-ref", "--format=%(refname)%00%(objectname)").split(b"\n")
+    pairs = [line.split(b"\0") for line in lines if line]
+    return {name.decode("utf-8", "surrogateescape"): id.decode() for name, id in pairs}
+
+
+def remote_refs(folder: Path) -> dict[str, str]:
+    """Every ref that the remote has now."""
+    lines = git(folder, "ls-remote", "--refs", "origin").split(b"\n")
+    pairs = [line.split(b"\t") for line in lines if line]
+    return {name.decode("utf-8", "surrogateescape"): id.decode() for id, name in pairs}

@@ -1,0 +1,71 @@
+"""Refs that lead straight to a file or a folder: git's export, and so git-filter-repo, leaves them as they are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+
+from fluxguard.model import Secret
+from fluxguard.respond import paths
+from fluxguard.respond.forms import NOTICE, forms, replaced
+from fluxguard.respond.mirror import git
+
+
+def without_commit(folder: Path, secret: Secret, whole: Iterable[str], names: Mapping[bytes, bytes]) -> int:
+    """Cleans what they lead to. Returns how many changed."""
+    lines = git(folder, "for-each-ref", "--format=%(objecttype) %(objectname) %(refname)").split(b"\n")
+    clean = _Objects(folder, secret, frozenset(whole), names)
+    moves = b""
+    for kind, id, name in (line.split(b" ", 2) for line in lines if not line.startswith(b"commit ") and line):
+        new = clean.by_kind(kind)(id)
+        if new != id:
+            moves += b"update %s\0%s\0%s\0" % (name, new, id)
+    if moves:
+        git(folder, "update-ref", "-z", "--stdin", data=moves)
+    return moves.count(b"update ")
+
+
+class _Objects:
+    """Files and folders without the key, written anew where they held it."""
+
+    def __init__(
+        self, folder: Path, secret: Secret, whole: frozenset[str], names: Mapping[bytes, bytes]
+    ) -> None:
+        self._folder, self._whole, self._names = folder, whole, names
+        self._forms = forms(secret.reveal())
+
+    def by_kind(self, kind: bytes) -> Callable[[bytes], bytes]:
+        """How an object of a kind is cleaned; commits are the tool's work."""
+        return {b"blob": self.blob, b"tree": self.tree, b"tag": self.tag}.get(kind, bytes)
+
+    def tag(self, id: bytes) -> bytes:
+        """A tag, where what it leads to is another now."""
+        data = git(self._folder, "cat-file", "tag", id.decode())
+        first, kind, rest = data.split(b"\n", 2)
+        child = first.removeprefix(b"object ")
+        new = self.by_kind(kind.removeprefix(b"type "))(child)
+        if new == child:
+            return id
+        cleaned = b"object %s\n%s\n%s" % (new, kind, replaced(rest, self._forms))
+        return git(self._folder, "hash-object", "-t", "tag", "-w", "--stdin", data=cleaned).strip()
+
+    def blob(self, id: bytes) -> bytes:
+        data = git(self._folder, "cat-file", "blob", id.decode())
+        cleaned = NOTICE if id.decode() in self._whole else replaced(data, self._forms)
+        if cleaned == data:
+            return id
+        return git(self._folder, "hash-object", "-w", "--stdin", data=cleaned).strip()
+
+    def tree(self, id: bytes) -> bytes:
+        listed = git(self._folder, "ls-tree", "-z", id.decode())
+        entries = []
+        for entry in filter(None, listed.split(b"\0")):
+            what, path = entry.split(b"\t", 1)
+            mode, kind, child = what.split(b" ")
+            new = self.by_kind(kind)(child)
+            entries.append(
+                b"%s %s %s\t%s\0" % (mode, kind, new, paths.cleaned(path, self._names, self._forms))
+            )
+        if b"".join(entries) == listed:
+            return id
+        return git(self._folder, "mktree", "-z", "--missing", data=b"".join(entries)).strip()

@@ -1,0 +1,81 @@
+"""The old key's end: contained, waited for, revoked, and tried once more."""
+
+from __future__ import annotations
+
+import fluxguard
+from fluxguard import wire
+from fluxguard.errors import FluxguardError
+from fluxguard.respond import trying
+from fluxguard.respond.course import ITSELF, Data, Run, Waiting
+from fluxguard.respond.incident import now
+
+LAG = 1.5  # seconds: the platform writes each second what keys were used for
+QUIET = 600_000  # milliseconds without a use after which the old key counts as silent
+
+
+def contain(run: Run) -> Data:
+    """Only those that used the key before the leak go on; where nobody did, those that use it now, for who is who can't be told."""
+    terms: Data = {"drop_permissions": ["manage_keys", "delete_scenarios"]}
+    known = run.known("assess").get("known")
+    if known:
+        terms["allow"] = known[:1000]
+    key = run.api.quarantine(str(run.known("verify")["key_id"]), terms)
+    return {"state": key.state, "known_clients": len((key.quarantine or {}).get("allow", ()))}
+
+
+def revoke_first(run: Run) -> Data:
+    """The old key dies before anything else."""
+    return _revoked(run)
+
+
+def drain(run: Run) -> Data:
+    """Nobody uses the old key any more, or its deadline has come. Where nobody did for ten minutes, that is now."""
+    key_id = str(run.known("verify")["key_id"])
+    waited = 0
+    run.sleep(LAG)
+    while True:
+        key = run.api.key(key_id)
+        if not key.alive:
+            return {"state": key.state, "why": "its deadline has come"}
+        moment = wire.to_moment(now()) or 0
+        quiet = moment - (0 if _by_ourselves(run, key) else key.last_used_at or 0)
+        if quiet >= QUIET:
+            return {
+                "state": key.state,
+                "why": "nobody has used it"
+                if key.last_used_at is None or _by_ourselves(run, key)
+                else f"nobody has used it for {quiet // 60_000} minutes",
+            }
+        if waited >= run.incident.wishes.wait:
+            used = ", ".join(str(key.last_used.get(one, "")) for one in ("address", "user_agent"))
+            raise Waiting(
+                f"the old key was used {quiet // 60_000} minutes ago ({used}); it ends by itself at",
+                wire.to_text(key.grace_until) or "",
+            )
+        run.sleep(5)
+        waited += 5
+
+
+def _by_ourselves(run: Run, key: wire.Key) -> bool:
+    """Whether the last use was ours, where this incident was asked about with the leaked key itself."""
+    asked = any(one.data.get("asks") == ITSELF for one in run.journal.records)
+    return asked and str(key.last_used.get("user_agent", "")) == f"fluxguard/{fluxguard.__version__}"
+
+
+def revoke(run: Run) -> Data:
+    return _revoked(run)
+
+
+def _revoked(run: Run) -> Data:
+    key = run.api.revoke(str(run.known("verify")["key_id"]), f"leaked; {run.incident.id}")
+    return {"state": key.state}
+
+
+def dead_check(run: Run) -> Data:
+    """Used once more, it opens nothing."""
+    if trying.opens(run):
+        raise FluxguardError(
+            "The old key still opens the platform.",
+            "Revoke it by hand: fluxguard apikeys revoke, then resume.",
+        )
+    return {"answer": 401}
