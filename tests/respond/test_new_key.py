@@ -116,7 +116,7 @@ def test_an_abort_leaves_no_key_that_nobody_has(nowhere: Story, strategy: str) -
 def test_an_abort_says_who_has_the_new_key(nowhere: Story) -> None:
     nowhere.start("--yes", code=3)
     new = _shown(nowhere)
-    assert "shown to whoever asked" in nowhere.run("respond", "abort").out
+    assert "shown to whoever asked" in nowhere.run("respond", "abort", "--yes").out
     assert nowhere.use(new) == 200
 
 
@@ -147,7 +147,7 @@ def test_an_abort_says_where_the_new_key_was_written(story: Story) -> None:
     target = _target(story, 3)
     story.start("--yes", "--target", f"exec:{target}", code=None)
     new = story.new_key(env_file, before)
-    said = story.run("respond", "abort").out
+    said = story.run("respond", "abort", "--yes").out
     assert str(env_file) in said
     assert f"exec:{target} (perhaps)" in said
     assert story.use(new) == 200
