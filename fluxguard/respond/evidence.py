@@ -76,6 +76,10 @@ def left(done: Mapping[str, Mapping[str, Any]]) -> list[str]:
     open_ += [
         f"Your own clone lacks {one} since it was cleaned" for one in done.get("own", {}).get("missing", ())
     ]
+    open_ += [
+        f"Remote {one} of your own clone was not cleaned: the next fetch from it brings the old commits back"
+        for one in done.get("own", {}).get("remotes", ())
+    ]
     open_ += [f"In your own clone: {one}" for one in done.get("own", {}).get("places", ())]
     open_ += [f"In your own clone, not looked at: {one}" for one in done.get("own", {}).get("unread", ())]
     open_ += [

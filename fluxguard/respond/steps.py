@@ -43,6 +43,7 @@ def close(run: Run) -> Data:
     """The report is written; the vault and the mirrors, which hold keys, go."""
     for name in WORKING:
         shutil.rmtree(run.incident.folder / name, ignore_errors=True)
+    ownclone.give_up_backups(run)
     paths = evidence.write_all(run.incident, run.journal.records)
     run.vault.burn()  # before it is said to be done: nothing burns it after
     return {"reports": [str(path) for path in paths]}

@@ -29,7 +29,7 @@ def test_in_no_argument_and_no_environment(story: Story) -> None:
     )  # fmt: skip
     done = subprocess.run(
         ["strace", "-f", "-qq", "-v", "-s", "100000", "-e", "trace=execve", "-o", str(log), str(COMMAND), "respond", "start",
-         "--key-stdin", "--yes", "--clean-history", "--push"],
+         "--key-stdin", "--yes", "--clean-history", "--push", "--own-clone"],
         input=key.encode() + b"\n", capture_output=True, cwd=story.repo.path, env=environment, check=False, timeout=300,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr.decode()
@@ -41,6 +41,7 @@ def test_in_no_argument_and_no_environment(story: Story) -> None:
     assert traced.count(b"execve(") > 50
     leaked = story.mint.leaked(traced)
     assert not leaked, leaked
+    story.run("respond", "forget", "--yes")  # the backup of the own clone holds it
     story.mint.keys.remove(story.server.key)  # `auth login` keeps that one, 0600
     story.nowhere()
     assert story.holding() == ["refs/pull/1/head"]

@@ -12,13 +12,16 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from conftest import PROJECT
 
 from fluxguard.audit.run import audit
 from fluxguard.config import Config
+from fluxguard.errors import FluxguardError
 from fluxguard.model import Location, Secret
+from fluxguard.respond.ownclone import backup, clone
 from tests.respond.story import Story
 
 REMOVED = "REMOVED-BY-FLUXGUARD"
@@ -282,6 +285,14 @@ def test_what_stands_in_the_way_is_told_and_waited_for(
     arrived(lived, before)
 
 
+def test_without_room_nothing_is_begun(story: Story, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    own_clone = clone.opened(story.repo.path)
+    monkeypatch.setattr(backup.shutil, "disk_usage", lambda place: SimpleNamespace(free=1000))
+    with pytest.raises(FluxguardError, match="no room to clean your clone safely"):
+        backup.make(own_clone, tmp_path / "backup-1")
+    assert not list(tmp_path.glob("*backup*"))
+
+
 def test_a_shallow_clone_is_left(story: Story) -> None:
     story.repo.git("fetch", "-q", "--depth=1", f"file://{story.remote}", "main")
     assert "it is shallow" in own(story, code=3)
@@ -331,6 +342,53 @@ def test_what_is_committed_meanwhile_is_carried_over(lived: Lived) -> None:
     assert len(list(story.incident.glob("backup-*"))) <= 2
 
 
+def test_half_moved_there_is_only_the_way_forward(lived: Lived) -> None:
+    """Killed behind the transaction: no git commits there, and neither `abort` nor `--leave-clone` leaves it so."""
+    story, before = lived.story, lived.told()
+    story.start("--clean-history", "--push", "--own-clone", "--strategy", "overlap", code=3)
+    killed(story, "own-move\tchild: git update-ref")
+    assert story.repo.try_git("commit", "-q", "--allow-empty", "--no-verify", "-m", "no").returncode
+    assert "half moved" in story.run("respond", "abort", "--yes", code=2).err
+    assert "half moved" in story.resume("--leave-clone", code=2).err
+    assert "is open" in story.run("respond", "forget", story.incident.name, "--yes", code=2).err
+    story.resume("--yes")
+    arrived(lived, before)
+    backed_up(lived)
+
+
+def test_given_up_in_time_it_is_as_it_was(lived: Lived) -> None:
+    """Behind the backup: nothing was changed, and the backup goes."""
+    story = lived.story
+    objects, refs = lived.all_objects(), lived.git("for-each-ref", "refs/heads", "refs/stash", "refs/tags")
+    story.start("--clean-history", "--push", "--own-clone", "--strategy", "overlap", code=3)
+    killed(story, "own-rewrite\tjournal: done")
+    story.resume("--yes", "--leave-clone")
+    assert lived.git("for-each-ref", "refs/heads", "refs/stash", "refs/tags") == refs
+    assert lived.all_objects() >= objects
+    assert not list(story.incident.glob("backup-*"))
+    assert (
+        "backup"
+        not in story.run("respond", "report", "--format", "json").out.partition('"left"')[2].partition("]")[0]
+    )
+    story.nowhere()
+
+
+def test_a_bare_clone_and_its_other_remotes(story: Story) -> None:
+    """Without working trees; HEAD names a branch that gets another name."""
+    git, bare = story.repo.git, story.folder / "bare.git"
+    git("branch", f"b-{story.key}", "main")
+    story.push(f"b-{story.key}")
+    git("clone", "-q", "--mirror", str(story.remote), str(bare))
+    git("symbolic-ref", "HEAD", f"refs/heads/b-{story.key}", cwd=bare)
+    git("remote", "add", "fork", "https://example.org/fork.git", cwd=bare)
+    own(story, "--repo", str(bare))
+    assert git("symbolic-ref", "HEAD", cwd=bare) == f"refs/heads/b-{REMOVED}\n".encode()
+    assert Lived(story).holding(bare) == []
+    git("fsck", "--full", "--strict", cwd=bare)
+    left = json.loads(story.run("respond", "report", "--format", "json").out)["left"]
+    assert any("Remote fork of your own clone was not cleaned" in line for line in left)
+
+
 def killed(story: Story, wanted: str, number: int = 0) -> list[str]:
     """Resumes, and kills behind the first boundary that ends so, or behind the n-th. Returns the boundaries."""
     log = story.folder / "boundaries.log"
@@ -360,7 +418,7 @@ def test_killed_anywhere_in_it(lived: Lived) -> None:
     arrived(lived, before)
     mine = [number for number, one in enumerate(passed, 1) if one.startswith("own")]
     assert len(mine) > 60
-    every = int(os.environ.get("FLUXGUARD_KILLS_OWN", "13"))
+    every, rows = int(os.environ.get("FLUXGUARD_KILLS_OWN", "13")), []
     for number in mine[::every]:
         for name in names:
             shutil.rmtree(story.folder / name)
@@ -371,8 +429,19 @@ def test_killed_anywhere_in_it(lived: Lived) -> None:
             for folder in story.incident.glob("backup-*"):
                 there |= lived.all_objects(folder)
             assert there >= lived.objects
+            moved = lived.git("rev-parse", "origin/main") == lived.git("rev-parse", "main", cwd=story.remote)
+            known = len(story.records())
             story.resume("--yes")
             arrived(lived, before)
             backed_up(lived)
         except AssertionError as error:
             raise AssertionError(f"killed at {number}, {reached[-1]}: {error}") from error
+        did = ", ".join(one["step"] for one in story.records()[known:] if one["phase"] == "done")
+        step, _, what = reached[-1].partition("\t")
+        rows.append(f"| {number} | {step} | {what} | {'moved' if moved else 'as it was'} | {did} |\n")
+    if "FLUXGUARD_KILLS" in os.environ:
+        with Path(os.environ["FLUXGUARD_KILLS"]).open("a") as stream:
+            stream.write(
+                "\n## the own clone\n\n| n | step | killed behind | refs of the clone | resume |\n|--:|---|---|---|---|\n"
+            )
+            stream.writelines(rows)

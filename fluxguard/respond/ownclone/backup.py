@@ -26,12 +26,14 @@ def make(clone: Clone, folder: Path) -> dict[str, Any]:
     fresh = folder.with_name(".backup")
     shutil.rmtree(fresh, ignore_errors=True)
     size = _size(clone.common)
-    free = shutil.disk_usage(folder.parent).free
-    if free < 3 * size:  # the copy, and what the rewrite makes anew of it, there and in the clone
-        raise FluxguardError(
-            f"There is no room for a backup of your clone: {_mib(3 * size)} are needed, {_mib(free)} are free.",
-            f"Make room in {folder.parent}, then resume.",
-        )
+    # The copy, the rewrite's own packs, and the pack that goes from there into the clone.
+    for place, times in ((folder.parent, 3), (clone.common, 1)):
+        free = shutil.disk_usage(place).free
+        if free < times * size:
+            raise FluxguardError(
+                f"There is no room to clean your clone safely: {_mib(times * size)} are needed, {_mib(free)} are free.",
+                f"Make room in {place}, then resume.",
+            )
     fresh.mkdir(mode=0o700)
     try:
         _copied(clone.common, fresh)

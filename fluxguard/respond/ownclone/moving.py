@@ -165,10 +165,12 @@ def _refs(what: Move) -> int:
         _transaction(what, orders)
     for tree in what.clone.trees:
         old, new = what.head(tree)
-        if tree.branch in what.renames():
-            exactly(tree.private / "HEAD", b"ref: " + os.fsencode(what.renames()[tree.branch]) + b"\n", None)
-        elif not tree.branch and old != new:
+        if not tree.branch and old != new:
             exactly(tree.private / "HEAD", new.encode() + b"\n", None)
+    for folder in {what.clone.common, *(tree.private for tree in what.clone.trees)}:
+        branch = os.fsdecode((folder / "HEAD").read_bytes().removeprefix(b"ref: ").strip())
+        if branch in what.renames():
+            exactly(folder / "HEAD", b"ref: " + os.fsencode(what.renames()[branch]) + b"\n", None)
     for name, target in what.clone.links().items():
         if target in what.renames() or name in what.renames():
             path = what.clone.common / os.fsdecode(os.fsencode(name))

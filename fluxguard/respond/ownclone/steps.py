@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 from pathlib import Path
 
 from fluxguard.audit import run as auditing
@@ -46,10 +45,8 @@ def back_up(run: Run) -> Data:
     run.say("copying everything it holds")
     before = backup.kept(run.incident.folder)
     made = backup.make(own, backup.next_in(run.incident.folder))
-    if (
-        run.journal.last("own-move") is None
-    ):  # nothing was changed since: all that they hold is in the new one
-        for one in before:
+    if run.journal.last("own-move") is None:
+        for one in before:  # nothing was changed since: all that they hold is in the new one
             backup.remove(one)
     return made
 
@@ -64,6 +61,14 @@ def _may_start(run: Run) -> None:
         raise FluxguardError(
             "Your own clone is half moved, and its backup is kept.", "This is a defect; report it."
         )
+
+
+def give_up_backups(run: Run) -> None:
+    """Where the clone was never touched, its backup is of no use, and the key stands in it."""
+    if run.journal.last("own-move") is None:
+        for one in backup.kept(run.incident.folder):
+            backup.remove(one)
+            run.journal.add("forget", "note", folder=str(one))
 
 
 def half_moved(run: Run) -> bool:
@@ -141,7 +146,6 @@ def move(run: Run) -> Data:
                 "Let nothing else work in the clone (or, if no git runs, remove its .lock files), then resume.",
             ) from None
         raise Overtaken(error.what, error.hint, "own-backup", "own-rewrite") from None
-    shutil.rmtree(_copy(run), ignore_errors=True)
     return dict(figures)
 
 
@@ -153,8 +157,10 @@ def look(run: Run) -> Data:
         own.git("fsck", "--full", "--no-dangling", "--no-progress")
         there = own.refs()
         gone = [new for _, new, _, _ in _move(run).moves.refs if new not in there]
+        others = [name for name in own.git("remote").split(b"\n") if name and name != b"origin"]
         proof = {
             "sound": True,
+            "remotes": [run_safe(run, name) for name in others],
             "refs": len(there),
             "missing": [run_safe(run, os.fsencode(name)) for name in gone],
         }
