@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 from fluxguard import settings
@@ -59,27 +60,30 @@ def connect(flag: str | None) -> Api:
     return Api(found, known[0].secret)
 
 
-def connect_beside(flag: str | None, leaked: Secret | None, successor: Secret | None = None) -> Api:
+def connect_beside(
+    flag: str | None, leaked: Secret | None, successor: Secret | None, environment: Mapping[str, str]
+) -> Api:
     """The platform, asked with a key that has no part in an incident and may handle keys, where there is one.
 
-    The leaked one dies on the way, and its successor stands in `.fluxloop/.env` before what was saved. Where there is no other, the leaked one
-    asks while it is good: a successor that asks counts as arrived.
+    The leaked one asks only where it is the very key that the person gave fluxguard (not one that lies in the workspace for their programs), and
+    may handle keys: its last use is evidence. Once it is dead, its successor asks. Where there is none of these, it is asked as nobody.
     """
     found = where(flag)
-    known = [one.secret for one in credentials.every(found.url, workspace(), os.environ)]
-    others = [one for one in known if one not in (leaked, successor)]
+    known = credentials.every(found.url, workspace(), environment)
+    others = [one.secret for one in known if one.secret not in (leaked, successor)]
     if len(others) > 1 and not found.public:
         others = sorted(others, key=lambda one: not _answers(found, one, "manage_keys"))
-    if found.public and not others:
-        return Api(found, None)  # it offers no call that would need a key: a person does it on its page
-    if others or not known:
-        return Api(found, others[0]) if others else connect(flag)
-    if successor is not None and (leaked is None or not _answers(found, leaked)):
-        return Api(found, successor)
-    return Api(found, known[0])
+    if others:
+        return Api(found, others[0])
+    given = [one.secret for one in known if one.place not in credentials.WORKSPACE]
+    if found.public or not given:
+        return Api(found, None)
+    if leaked in given and _answers(found, leaked, "manage_keys"):
+        return Api(found, leaked)
+    return Api(found, successor)
 
 
-def _answers(found: Address, secret: Secret, permission: str = "") -> bool:
+def _answers(found: Address, secret: Secret | None, permission: str = "") -> bool:
     """Whether the platform lets the key in, and with that permission; no use of the key. Where it can't be asked: yes, for all we know."""
     api = Api(found, secret, sleep=lambda seconds: None)
     try:

@@ -11,6 +11,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from fluxguard.commands import handover
+from fluxguard.commands.alone import alone, keep_back
 from fluxguard.commands.watching import Screen
 from fluxguard.errors import ExitCode, FluxguardError, UsageError
 from fluxguard.model import Secret
@@ -61,6 +63,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="clean this clone, too, after your typed word: logs, stashes, working trees; a backup is made first",
     )
+    start.add_argument(
+        "--no-new-key", action="store_true", help="only end the old key; nothing takes its place"
+    )
     start.add_argument("--plan", action="store_true", help="look and say what would be done; change nothing")
     start.add_argument(
         "--wait",
@@ -77,6 +82,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         action = actions.add_parser(name, help=text, description=text.capitalize() + ".", allow_abbrev=False)
         action.add_argument("incident", nargs="?", metavar="INCIDENT", help="default: the one that is open")
         if name == "resume":
+            handover.arguments(action)
             action.add_argument(
                 "--leave-clone",
                 action="store_true",
@@ -90,7 +96,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         if name == "report":
             action.add_argument("--format", choices=("markdown", "html", "json"), default="markdown")
             action.add_argument("--output", metavar="FILE")
-            action.set_defaults(run=run)
+            action.set_defaults(run=alone(run))
         else:
             _common(action, run)
 
@@ -104,7 +110,7 @@ def _common(parser: argparse.ArgumentParser, run: Any) -> None:
     )
     parser.add_argument("--format", choices=("text", "json"), default="text", help="json: one event a line")
     parser.add_argument("--no-color", action="store_true")
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=alone(run))
 
 
 def _seconds(text: str) -> int:
@@ -136,8 +142,10 @@ def run(args: argparse.Namespace) -> int:
 def _start(args: argparse.Namespace) -> int:
     from fluxguard.repo import gitdir
     from fluxguard.respond import incident as incidents
-    from fluxguard.respond import remote
+    from fluxguard.respond import outside, remote
 
+    if args.no_new_key and args.target:
+        raise UsageError("--target is a place for a new key, and --no-new-key makes none.", "Leave out one.")
     if args.push and not args.clean_history:
         raise UsageError("--push pushes a cleaned history.", "Add --clean-history.")
     if args.own_clone and not args.clean_history:
@@ -145,6 +153,7 @@ def _start(args: argparse.Namespace) -> int:
     for text in args.target:
         remote.parse(text)
     located = gitdir.locate(args.repo)
+    outside.must_lie_outside(located)
     repository = os.path.abspath(located.tree or located.path)
     if args.own_clone and not args.push and _has_remote(repository):
         raise UsageError(
@@ -161,6 +170,7 @@ def _start(args: argparse.Namespace) -> int:
         args.push,
         args.own_clone,
         args.wait,
+        new_key=not args.no_new_key,
     )
     about = (repository, secret.fingerprint, secret.masked, _environment_of(secret), api.address.url)
     made = incidents.described(*about, wishes)
@@ -237,7 +247,8 @@ def _environment_of(secret: Secret) -> str:
 def _api(args: argparse.Namespace, leaked: Secret | None, successor: Secret | None = None) -> Any:
     from fluxguard.commands.platformed import connect_beside
 
-    return connect_beside(args.api_url, leaked, successor)
+    keep_back(leaked, successor)
+    return connect_beside(args.api_url, leaked, successor, args.environment)
 
 
 def _chosen(args: argparse.Namespace) -> Any:
@@ -288,10 +299,13 @@ def _resume(args: argparse.Namespace) -> int:
             f"This incident is {_state(incident)}.", f"Its report: fluxguard respond report {incident.id}"
         )
     vault = vault_of(incident)
+    if args.show_key:
+        return handover.show(args, incident)
     if args.leave_clone:
         _leave_clone(incident)
     if args.ended:
         _note(incident, "guided", ended=True)
+    handover.change(args, incident)
     return _go(args, incident, _api(args, vault.secret("old"), vault.secret("new")))
 
 
@@ -331,12 +345,16 @@ def _go(args: argparse.Namespace, incident: Any, api: Any) -> int:
             raise UsageError("This incident was aborted.", "Open a new one: fluxguard respond start")
         run = _run(incident, journal, incidents.vault_of(incident), api, screen.agree)
         run.pause = screen.pause
+        run.environment = args.environment
         screen.heading(incident)
         state = runner.go_on(run, screen.show, incidents.now)
         screen.ending(incident, state)
         unread = any(run.known(name).get("unread") for name in ("distribute", "guided", "rewrite", "prove"))
         return ExitCode.CLEAN if state == "closed" and not unread else ExitCode.INCOMPLETE
     except FluxguardError as error:
+        if api.anonymous and getattr(error, "status", 0) == 401:
+            error.what = "There is no key to ask the platform with but the leaked one, which is not used."
+            error.hint = "Log in with a key that may manage keys: fluxguard auth login. Then resume."
         if "resume" not in error.hint and not isinstance(error, UsageError):
             error.hint = f"{error.hint} Then go on with: fluxguard respond resume {incident.id}".strip()
         raise
@@ -363,6 +381,7 @@ def _plan(args: argparse.Namespace, incident: Any, api: Any, leaked: Secret) -> 
     journal = Notes(now)
     try:
         run = _run(incident, journal, Held(old=leaked.reveal()), api, lambda question, word: False)
+        run.environment = args.environment
         for name, work in (
             ("verify", assessing.verify),
             ("assess", assessing.assess),
@@ -371,7 +390,7 @@ def _plan(args: argparse.Namespace, incident: Any, api: Any, leaked: Secret) -> 
             journal.add(name, "done", **work(run))
         planned = [{"step": step.name, "title": step.title} for step in runner.plan(run)]
         found = {name: run.known(name) for name in ("verify", "assess", "choose")}
-        holding, _ = _holding(run)
+        holding, unread = _holding(run)
     finally:
         api.close()
     if args.format == "json":
@@ -385,23 +404,36 @@ def _plan(args: argparse.Namespace, incident: Any, api: Any, leaked: Secret) -> 
     for one in holding:
         goes = "you put the new key into" if guided else "the new key goes to"
         screen.lines(
-            [f"by hand: {one['place']} (git has it)" if one["tracked"] else f"{goes} {one['place']}"], "  "
+            [f"by hand: {one['place']} ({one['why']})" if one["why"] else f"{goes} {one['place']}"], "  "
         )
+    screen.lines([f"not looked at: {one}" for one in unread], "  ")
+    if "reissue" in [one["step"] for one in planned]:
+        screen.lines(_nowhere(holding, args.target), "  ")
     for number, step in enumerate(planned, 1):
         print(f"{number:2}. {step['title']}")
     print("\nNothing was changed. Run the same without --plan to do it.")
     return ExitCode.CLEAN
 
 
-def _holding(run: Any) -> tuple[list[dict[str, Any]], list[str]]:
-    from fluxguard.repo import gitdir
-    from fluxguard.respond import course, places
-
-    trees = [Path(one.tree) for one in gitdir.family(gitdir.locate(str(run.repository))) if one.tree]
-    found, unread = places.find(trees, run.old, run.home)
+def _nowhere(holding: list[dict[str, Any]], targets: list[str]) -> list[str]:
+    """What is to be said where nothing can take the new key."""
+    if targets or any(not one["why"] for one in holding):
+        return []
     return [
-        {"place": course.run_safe(run, os.fsencode(one.path)), "tracked": one.tracked} for one in found
-    ], unread
+        "the new key goes nowhere by itself: the run will wait until you fetch it, or name a --target; or use --no-new-key"
+    ]
+
+
+def _holding(run: Any) -> tuple[list[dict[str, Any]], list[str]]:
+    from fluxguard.respond import course, distributing, places
+
+    found, unread = places.find(distributing.trees_of(run), run.old, run.home)
+    return [
+        {
+            "place": course.run_safe(run, os.fsencode(one.path)), "tracked": one.tracked,
+            "why": course.run_safe(run, os.fsencode(one.why)),
+        } for one in found
+    ], [course.run_safe(run, os.fsencode(one)) for one in unread]  # fmt: skip
 
 
 def _status(args: argparse.Namespace) -> int:
@@ -474,17 +506,16 @@ def _abort(args: argparse.Namespace) -> int:
     journal = incidents.journal_of(incident)
     try:
         done = [one.step for one in journal.records if one.phase == "done"]
-        if "reissue" in done and "distribute" not in done and not args.yes:
-            raise UsageError(
-                "A new key was made, and is nowhere but in the incident's vault.",
-                "Resume, or add --yes to give it up.",
-            )
         if not Screen(args).agree(f"Type abort to end {incident.id} as it is", "abort"):
             raise UsageError("It was not agreed to: the incident stays open.", "Type abort, or add --yes.")
         vault = incidents.vault_of(incident)
         if steps.half_moved(_run(incident, journal, vault, None, lambda question, word: False)):
             raise UsageError("Your own clone is half moved.", f"fluxguard respond resume {incident.id}")
-        journal.add("abort", "done", after=done[-1] if done else "")
+        args.api_url = args.api_url or incident.url
+        new_key = handover.before_abort(
+            args, incident, journal, vault, lambda: _api(args, vault.secret("old"), vault.secret("new"))
+        )
+        journal.add("abort", "done", after=done[-1] if done else "", new_key=new_key)
         for name in WORKING:
             shutil.rmtree(incident.folder / name, ignore_errors=True)
         moved = journal.last("own-move") is not None
@@ -498,7 +529,7 @@ def _abort(args: argparse.Namespace) -> int:
         vault.burn()
     finally:
         journal.close()
-    print(f"Aborted: {incident.id}. What was done stays done.")
+    print(f"Aborted: {incident.id}. What was done stays done. {new_key}".rstrip())
     return ExitCode.CLEAN
 
 

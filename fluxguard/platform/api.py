@@ -51,6 +51,11 @@ class Api:
         """Whether this is the key that asks."""
         return self._secret == secret
 
+    @property
+    def anonymous(self) -> bool:
+        """Whether it is asked as nobody: there is no key."""
+        return self._secret is None
+
     # Keys.
 
     def create(self, wish: Mapping[str, Any], idempotency: str) -> dict[str, Any]:

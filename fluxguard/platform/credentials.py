@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Mapping
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,7 @@ from fluxguard.platform.address import state_folder
 
 NAMES = ("FLUXLOOP_SYNC_API_KEY", "FLUXLOOP_API_KEY")  # in the order in which FluxLoop's client asks
 PLACEHOLDERS = frozenset({"", "your-api-key-here", "your-api-key"})
+WORKSPACE = (".fluxloop/.env", ".fluxloop/config.yaml")  # places that programs are given, not fluxguard
 SERVICE = "fluxguard"
 _LARGEST = 1 << 20
 
@@ -37,13 +40,13 @@ def every(address: str, workspace: Path | None, environment: Mapping[str, str]) 
     found: list[Credential] = []
     file = _env_file(workspace)
     for name in NAMES:
-        for values, place in ((environment, "environment"), (file, ".fluxloop/.env")):
+        for values, place in ((environment, "environment"), (file, WORKSPACE[0])):
             value = (values.get(name) or "").strip()
             if value not in PLACEHOLDERS:
                 found.append(Credential(Secret(value.encode()), place, name))
     configured = _config_yaml(workspace)
     if configured:
-        found.append(Credential(Secret(configured.encode()), ".fluxloop/config.yaml", "api_key"))
+        found.append(Credential(Secret(configured.encode()), WORKSPACE[1], "api_key"))
     saved = _saved(address)
     if saved:
         found.append(saved)
@@ -101,16 +104,32 @@ def _keyring() -> Any:
     if os.environ.get("FLUXGUARD_NO_KEYRING"):
         return None
     try:
-        import keyring
-        from keyring.backends import fail, null
+        with _no_compiler():
+            import keyring
+            from keyring.backends import fail, null
+
+            backend = keyring.get_keyring()
     except ImportError:
         return None
-    backend = keyring.get_keyring()
     if isinstance(backend, fail.Keyring | null.Keyring) or type(backend).__module__.startswith(
         "keyrings.alt"
     ):
         return None
     return keyring
+
+
+@contextmanager
+def _no_compiler() -> Iterator[None]:
+    """keyring loads what it has for other systems, too, and that looks for their libraries by starting compiler and linker."""
+    import ctypes.util
+
+    known = ctypes.util.find_library
+    if sys.platform != "darwin":
+        ctypes.util.find_library = lambda name: None
+    try:
+        yield
+    finally:
+        ctypes.util.find_library = known
 
 
 def _saved(address: str) -> Credential | None:

@@ -37,6 +37,8 @@ _ENVIRONMENT = {
     "LC_ALL": "C",
 }
 _UNWANTED = (
+    "FLUXLOOP_API_KEY",  # a key is in no child's environment
+    "FLUXLOOP_SYNC_API_KEY",
     "GIT_EXTERNAL_DIFF",
     "GIT_DIFF_OPTS",
     "GIT_PAGER",
@@ -45,7 +47,7 @@ _UNWANTED = (
     "GIT_ICASE_PATHSPECS",
 )
 # What `git rev-parse --local-env-vars` prints: the names that tie git to one repository.
-_LOCAL = (
+LOCAL = (
     "GIT_DIR",
     "GIT_WORK_TREE",
     "GIT_INDEX_FILE",
@@ -74,7 +76,7 @@ def environment(isolated: bool = False) -> dict[str, str]:
     """
     drop = set(_UNWANTED)
     if isolated:
-        drop.update(_LOCAL)
+        drop.update(LOCAL)
     env = {name: value for name, value in os.environ.items() if name not in drop}
     env.update(_ENVIRONMENT)
     return env

@@ -5,6 +5,7 @@ from __future__ import annotations
 from fluxguard import wire
 from fluxguard.audit import run as auditing
 from fluxguard.config import Config
+from fluxguard.errors import UsageError
 from fluxguard.platform.errors import NotOffered, PlatformError
 from fluxguard.respond import choose
 from fluxguard.respond.course import Data, Run, run_safe
@@ -34,11 +35,23 @@ def verify(run: Run) -> Data:
             "replaced": key.grace_until is not None,
         }
     except PlatformError as error:
+        if error.status == 401 and known["status"] not in choose.DEAD:
+            _must_be_asked_as_somebody(run)
+            raise
         more = {"note": error.what}
     return {
         "status": known["status"], "key_id": known["key_id"], "environment": known["environment"],
         "permissions": list(known["permissions"]), "expires_at": known["expires_at"], "last_used_at": known["last_used_at"], **more,
     }  # fmt: skip
+
+
+def _must_be_asked_as_somebody(run: Run) -> None:
+    """Raises: UsageError where there is no key to ask with. The leaked one never asks: its last use is evidence."""
+    if run.api.anonymous:
+        raise UsageError(
+            "There is no key to ask the platform with but the leaked one, which is not used.",
+            "Log in with a key that may manage keys: fluxguard auth login   (or set FLUXLOOP_API_KEY). Then resume.",
+        )
 
 
 def assess(run: Run) -> Data:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+DEAD = frozenset({"revoked", "regenerated", "expired", "lapsed", "deleted"})
 STRONG = frozenset({"manage_keys", "manage_projects", "delete_scenarios"})
 
 
@@ -50,8 +51,7 @@ _OVERLAPS = {"overlap": "24h", "contain": "1h", "revoke-first": "0", "clean-only
 
 
 def _by_rules(exposure: Exposure) -> Choice:
-    dead = {"revoked", "regenerated", "expired", "lapsed", "deleted"}
-    if exposure.status in dead:
+    if exposure.status in DEAD:
         return Choice("clean-only", f"the key is {exposure.status} already: it opens nothing", "0")
     if exposure.replaced:
         return Choice(

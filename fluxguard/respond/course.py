@@ -12,7 +12,7 @@ from fluxguard.model import Secret
 from fluxguard.platform.address import Address
 from fluxguard.platform.api import Api
 from fluxguard.respond.incident import Incident
-from fluxguard.respond.journal import Notes
+from fluxguard.respond.journal import Notes, Record
 from fluxguard.respond.vault import Held
 from fluxguard.respond.veil import shown
 
@@ -85,6 +85,22 @@ class Run:
         """The first changed commits of every rewrite: one that was overtaken was pushed in part, perhaps."""
         done = (one for one in self.journal.records if one.step == "rewrite" and one.phase == "done")
         return tuple(sorted({str(commit) for one in done for commit in one.data.get("banned", ())}))
+
+    @property
+    def renews(self) -> bool:
+        """Whether a new key is wanted in the old one's place: as of start, or as it was said since."""
+        said = [one.data["new_key"] for one in self._wished if "new_key" in one.data]
+        return bool(said[-1]) if said else self.incident.wishes.new_key
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """Further places for the new key: those of start, and those that were named since."""
+        since = [target for one in self._wished for target in one.data.get("targets", ())]
+        return tuple(dict.fromkeys((*self.incident.wishes.targets, *since)))
+
+    @property
+    def _wished(self) -> list[Record]:
+        return [one for one in self.journal.records if one.step == "wishes"]
 
     @property
     def strategy(self) -> str:

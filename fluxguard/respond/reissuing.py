@@ -107,6 +107,14 @@ def _reissued(run: Run) -> Data:
     }
 
 
+def give_up(run: Run) -> Data:
+    """No new key after all: the one that was made, and that nobody has, is revoked. The old one is as it was."""
+    new_id = str(run.known("reissue")["key_id"])
+    state = run.api.revoke(new_id, f"not wanted; {run.incident.id}").state
+    run.vault.drop("new", "new_id", "private", "idempotency", "wish")
+    return {"key_id": new_id, "state": state}
+
+
 def confirm(run: Run) -> Data:
     """The new key is where it is needed: it becomes active, and the old one gets its deadline, which the server holds."""
     if run.api.asks_with(run.old) and run.vault.get("new") is not None:
@@ -122,6 +130,6 @@ def confirm(run: Run) -> Data:
         run.vault.drop("new", "new_id", "private", "idempotency", "wish")
         raise Overtaken(
             "The new key lapsed before it was confirmed. The old one is as it was.",
-            "Resume: it asks for another, and brings that where the lapsed one stands.", "reissue", "distribute",
+            "Resume: it asks for another, and brings that where the lapsed one stands.", "reissue", "distribute", "hand-over",
         ) from None  # fmt: skip
     return {"state": answer.state, "at": wire.to_text(answer.confirmed_at)}

@@ -48,10 +48,9 @@ def drain(run: Run) -> Data:
             }
         if waited >= run.incident.wishes.wait:
             used = ", ".join(str(key.last_used.get(one, "")) for one in ("address", "user_agent"))
-            raise Waiting(
-                f"the old key was used {quiet // 60_000} minutes ago ({used}); it ends by itself at",
-                wire.to_text(key.grace_until) or "",
-            )
+            until = wire.to_text(key.grace_until) or ""
+            end = "it ends by itself at" if until else "it is revoked once nobody has used it for ten minutes"
+            raise Waiting(f"the old key was used {quiet // 60_000} minutes ago ({used}); {end}", until)
         run.sleep(5)
         waited += 5
 

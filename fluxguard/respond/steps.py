@@ -15,6 +15,7 @@ from fluxguard.respond import (
     distributing,
     evidence,
     guiding,
+    handing,
     preventing,
     reissuing,
     revoking,
@@ -60,6 +61,10 @@ def _alive(run: Run) -> bool:
     return run.strategy in ("overlap", "contain", "revoke-first")
 
 
+def _renewed(run: Run) -> bool:
+    return _alive(run) and run.renews
+
+
 ENDED = ("overlap", "contain", "finish")  # the old key's end is waited for
 
 STEPS = (
@@ -73,9 +78,21 @@ STEPS = (
         lambda run: run.strategy == "contain",
     ),
     Step("revoke-first", "Revoke first", revoking.revoke_first, lambda run: run.strategy == "revoke-first"),
-    Step("reissue", "Reissue: a new key, safe on disk", reissuing.reissue, _alive),
+    Step("reissue", "Reissue: a new key, safe on disk", reissuing.reissue, _renewed),
     Step("distribute", "Distribute: the new key where the old one was", distributing.distribute, _alive),
-    Step("confirm", "Confirm: the new key counts", reissuing.confirm, _alive),
+    Step(
+        "give-up",
+        "Give up the new key, which nobody has",
+        reissuing.give_up,
+        lambda run: _alive(run) and not run.renews and bool(run.known("reissue")),
+    ),
+    Step(
+        "hand-over",
+        "Hand over: the new key, which went nowhere by itself",
+        handing.hand_over,
+        lambda run: _renewed(run) and handing.needed(run),
+    ),
+    Step("confirm", "Confirm: the new key counts", reissuing.confirm, _renewed),
     Step(
         "drain",
         "Wait until the old key is silent",

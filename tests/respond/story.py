@@ -60,6 +60,7 @@ class Story:
         git("remote", "add", "origin", str(self.remote))
         self.repo.commit(".gitignore", ".env\n.env.*\n.fluxloop/\nlink.env\n", "start")
         self.repo.commit("settings.py", f"KEY = '{self.key}'\n", "settings")
+        self.repo.write(".env", f"FLUXLOOP_API_KEY={self.key}\n")
         git("branch", "topic")
         self.repo.commit("settings.py", "import os\n", "the key comes from the environment")
         self.push("main", "topic", "main~1:refs/pull/1/head")

@@ -87,7 +87,7 @@ def _locations(where: Path, key: str) -> list[Location]:
 def test_each_is_clean_or_named(hidden: Story) -> None:
     before = _locations(hidden.remote, hidden.key)
     assert len(before) >= LEAST
-    said = hidden.clean("--strategy", "overlap", code=None)
+    said = hidden.clean("--strategy", "overlap", "--no-new-key", code=None)
     report = json.loads(hidden.run("respond", "report", "--format", "json").out)
     assert report["state"] == "closed", said.text
     fresh = hidden.folder / "fresh.git"

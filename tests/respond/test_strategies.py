@@ -181,11 +181,3 @@ def test_asked_with_the_leaked_key_alone(untold: Story, strategy: str) -> None:
     untold.start("--yes", "--strategy", strategy, FLUXLOOP_API_KEY=untold.key)
     new = untold.new_key(path, before)
     assert (untold.answers(untold.key), untold.answers(new)) == (401, 200)
-
-
-def test_a_key_that_may_not_handle_keys_is_told_so(story: Story) -> None:
-    said = story.start("--yes", code=4, FLUXLOOP_API_KEY=story.key)
-    assert "Manage API keys" in said.text
-    assert story.answers(story.key) == 200
-    story.resume()
-    assert story.answers(story.key) == 401

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 from pathlib import Path
 
 from fluxguard.audit import run as auditing
@@ -46,10 +45,8 @@ def back_up(run: Run) -> Data:
     run.say("copying everything it holds")
     before = backup.kept(run.incident.folder)
     made = backup.make(own, backup.next_in(run.incident.folder))
-    if (
-        run.journal.last("own-move") is None
-    ):  # nothing was changed since: all that they hold is in the new one
-        for one in before:
+    if run.journal.last("own-move") is None:
+        for one in before:  # nothing was changed since: all that they hold is in the new one
             backup.remove(one)
     return made
 
@@ -149,7 +146,6 @@ def move(run: Run) -> Data:
                 "Let nothing else work in the clone (or, if no git runs, remove its .lock files), then resume.",
             ) from None
         raise Overtaken(error.what, error.hint, "own-backup", "own-rewrite") from None
-    shutil.rmtree(_copy(run), ignore_errors=True)
     return dict(figures)
 
 

@@ -1,0 +1,154 @@
+"""The new key is somewhere before the old one goes: where nothing takes it by itself, the run waits, and says what a person can do."""
+
+from __future__ import annotations
+
+import json
+import stat
+from pathlib import Path
+
+import pytest
+
+from tests.respond.story import Story
+
+STRATEGIES = ["overlap", "contain", "revoke-first"]
+
+
+@pytest.fixture
+def nowhere(story: Story) -> Story:
+    """A leak whose key stands in no file of this machine that may hold a new one."""
+    (story.repo.path / ".env").unlink()
+    return story
+
+
+def _waits(story: Story) -> None:
+    """The old key is as it was, the new one is kept, and the person is told."""
+    assert story.outcome("reissue")
+    assert (story.incident / "vault").exists()
+    (row,) = json.loads(story.run("respond", "status", "--format", "json").out)
+    assert (row["state"], row["step"]) == ("waiting", "hand-over")
+    for flag in ("--show-key", "--target", "--no-new-key"):
+        assert flag in " ".join(row["todo"])
+
+
+def _shown(story: Story) -> str:
+    """The new key, as `--show-key` prints it: the one place where a key may come out."""
+    (made,) = (one for one in story.issued() if one["id"] != story.key_id)
+    kept, story.mint.keys[:] = list(story.mint.keys), []
+    done = story.run("respond", "resume", "--show-key")
+    story.mint.keys += kept
+    key = done.out.strip()
+    assert made["masked"] == f"{key[:13]}...{key[-5:]}"
+    story.said.remove(done.text)
+    story.mint.keys.append(key)
+    assert story.key not in done.text
+    assert key not in done.err
+    return key
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_a_key_that_goes_nowhere_is_waited_with_and_shown(nowhere: Story, strategy: str) -> None:
+    story = nowhere
+    assert "goes nowhere by itself" in story.start("--plan", "--strategy", strategy).out
+    for again in range(2):
+        story.resume("--yes", code=3) if again else story.start("--yes", "--strategy", strategy, code=3)
+        assert story.answers(story.key) == (401 if strategy == "revoke-first" else 200)
+        _waits(story)
+    new = _shown(story)
+    assert story.answers(story.key) == (401 if strategy == "revoke-first" else 200), "to show it ends nothing"
+    assert _shown(story) == new
+    story.resume("--yes")
+    assert (story.answers(story.key), story.answers(new)) == (401, 200)
+    assert not (story.incident / "vault").exists()
+    story.nowhere()
+
+
+def test_places_by_hand_alone_are_no_places(nowhere: Story) -> None:
+    nowhere.repo.commit("config.py", f"KEY = '{nowhere.key}'\n", "again")
+    nowhere.start("--yes", code=3)
+    _waits(nowhere)
+    assert nowhere.outcome("distribute")["places"][0]["done"] == "manual"
+    assert nowhere.answers(nowhere.key) == 200
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_without_a_new_key(nowhere: Story, strategy: str) -> None:
+    assert "goes nowhere" not in nowhere.start("--plan", "--strategy", strategy, "--no-new-key").out
+    path = nowhere.repo.write(".env", f"K={nowhere.key}\n")
+    nowhere.start("--yes", "--strategy", strategy, "--no-new-key")
+    assert nowhere.answers(nowhere.key) == 401
+    assert len(nowhere.issued()) == 1
+    assert nowhere.key in path.read_text()
+    report = json.loads(nowhere.run("respond", "report", "--format", "json").out)
+    assert any(".env" in line and "stops working" in line for line in report["left"])
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_done_without_after_all(nowhere: Story, strategy: str) -> None:
+    nowhere.start("--yes", "--strategy", strategy, code=3)
+    assert len(nowhere.issued()) == 2
+    nowhere.resume("--yes", "--no-new-key")
+    assert nowhere.answers(nowhere.key) == 401
+    assert not nowhere.alive(), "an orphan that nobody can get"
+    nowhere.resume("--show-key", code=2)
+
+
+def test_brought_to_a_place_that_is_named_later(nowhere: Story) -> None:
+    nowhere.start("--yes", code=3)
+    got = nowhere.folder / "got"
+    nowhere.resume("--yes", "--target", f"exec:tee {got}")
+    new = got.read_text()
+    nowhere.mint.keys.append(new)
+    assert (nowhere.answers(nowhere.key), nowhere.answers(new)) == (401, 200)
+    nowhere.resume("--show-key", code=2)
+    nowhere.nowhere()
+
+
+@pytest.mark.parametrize("strategy", ["overlap", "revoke-first"])
+def test_an_abort_leaves_no_key_that_nobody_has(nowhere: Story, strategy: str) -> None:
+    nowhere.start("--yes", "--strategy", strategy, code=3)
+    said = nowhere.run("respond", "abort", code=2)
+    assert "--show-key" in said.err
+    said = nowhere.run("respond", "abort", "--yes")
+    assert "is revoked" in said.out
+    assert not nowhere.alive()
+
+
+def test_an_abort_says_who_has_the_new_key(nowhere: Story) -> None:
+    nowhere.start("--yes", code=3)
+    new = _shown(nowhere)
+    assert "shown to whoever asked" in nowhere.run("respond", "abort", "--yes").out
+    assert nowhere.use(new) == 200
+
+
+def _target(story: Story, code: int) -> Path:
+    path = story.folder / "target.sh"
+    path.write_text(f"#!/bin/sh\ncat > {story.folder}/got\nenv > {story.folder}/environment\nexit {code}\n")
+    path.chmod(path.stat().st_mode | stat.S_IXUSR)
+    return path
+
+
+def test_places_that_were_written_before_a_failure_stay_known(story: Story) -> None:
+    env_file = story.repo.path / ".env"
+    before = env_file.read_bytes()
+    target = _target(story, 3)
+    story.start("--yes", "--target", f"exec:{target}", code=None)
+    assert story.answers(story.key) == 200
+    story.new_key(env_file, before)
+    _target(story, 0)
+    story.resume("--yes")
+    rows = {one["place"]: one["done"] for one in story.outcome("distribute")["places"]}
+    assert rows == {str(env_file): "there", f"exec:{target}": "delivered"}
+    assert str(env_file) in story.run("respond", "report").out.replace("\\", "")
+
+
+def test_an_abort_says_where_the_new_key_was_written(story: Story) -> None:
+    env_file = story.repo.path / ".env"
+    before = env_file.read_bytes()
+    target = _target(story, 3)
+    story.start("--yes", "--target", f"exec:{target}", code=None)
+    new = story.new_key(env_file, before)
+    said = story.run("respond", "abort", "--yes").out
+    assert str(env_file) in said
+    assert f"exec:{target} (perhaps)" in said
+    assert story.use(new) == 200
+    story.nowhere()
