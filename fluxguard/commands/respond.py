@@ -53,6 +53,12 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "--push", action="store_true", help="push the cleaned history, ref by ref, after your typed word"
     )
     start.add_argument(
+        "--remote",
+        metavar="NAME",
+        default="",
+        help="the remote that is cleaned (default: origin, or the only one)",
+    )
+    start.add_argument(
         "--own-clone",
         action="store_true",
         help="clean this clone, too, after your typed word: logs, stashes, working trees; a backup is made first",
@@ -105,8 +111,10 @@ def run(args: argparse.Namespace) -> int:
 def _start(args: argparse.Namespace) -> int:
     from fluxguard.repo import gitdir
     from fluxguard.respond import incident as incidents
-    from fluxguard.respond import remote
+    from fluxguard.respond import remote, remotes
 
+    if args.remote and not args.clean_history:
+        raise UsageError("--remote says which remote is cleaned.", "Add --clean-history.")
     if args.push and not args.clean_history:
         raise UsageError("--push pushes a cleaned history.", "Add --clean-history.")
     if args.own_clone and not args.clean_history:
@@ -115,7 +123,8 @@ def _start(args: argparse.Namespace) -> int:
         remote.parse(text)
     located = gitdir.locate(args.repo)
     repository = os.path.abspath(located.tree or located.path)
-    if args.own_clone and not args.push and _has_remote(repository):
+    cleaned = remotes.chosen(Path(repository), args.remote, args.push) if args.clean_history else ""
+    if args.own_clone and not args.push and cleaned:
         raise UsageError(
             "The next fetch would bring the old commits back into the cleaned clone.",
             "Add --push: the remote is cleaned first.",
@@ -130,6 +139,7 @@ def _start(args: argparse.Namespace) -> int:
         args.push,
         args.own_clone,
         args.wait,
+        cleaned,
     )
     about = (repository, secret.fingerprint, secret.masked, _environment_of(secret), api.address.url)
     made = incidents.described(*about, wishes)
@@ -139,12 +149,6 @@ def _start(args: argparse.Namespace) -> int:
         _must_be_new(secret.fingerprint)
         incidents.open_incident(made, secret.reveal())
     return _go(args, made, api)
-
-
-def _has_remote(repository: str) -> bool:
-    from fluxguard.respond import mirror
-
-    return mirror.source_of(Path(repository)) != repository
 
 
 def _must_be_new(fingerprint: str) -> None:
@@ -278,6 +282,8 @@ def _go(args: argparse.Namespace, incident: Any, api: Any) -> int:
         screen.heading(incident)
         state = runner.go_on(run, screen.show, incidents.now)
         screen.ending(incident, state)
+        if state == "closed" and any(run.known(name).get("left") for name in ("rewrite", "prove")):
+            return ExitCode.FOUND
         unread = any(run.known(name).get("unread") for name in ("distribute", "rewrite", "prove"))
         return ExitCode.CLEAN if state == "closed" and not unread else ExitCode.INCOMPLETE
     finally:
@@ -306,7 +312,7 @@ def _agreement(args: argparse.Namespace) -> Any:
 
 def _plan(args: argparse.Namespace, incident: Any, api: Any, leaked: Secret) -> int:
     """Looks, chooses, and says what would be done. All in memory: killed on the way, it leaves no incident."""
-    from fluxguard.respond import assessing, runner
+    from fluxguard.respond import assessing, clearing, runner
     from fluxguard.respond.incident import now
     from fluxguard.respond.journal import Notes
     from fluxguard.respond.vault import Held
@@ -323,11 +329,21 @@ def _plan(args: argparse.Namespace, incident: Any, api: Any, leaked: Secret) -> 
         planned = [{"step": step.name, "title": step.title} for step in runner.plan(run)]
         found = {name: run.known(name) for name in ("verify", "assess", "choose")}
         holding, _ = _holding(run)
+        cleaning = clearing.foreseen(run) if incident.wishes.clean else {}
     finally:
         api.close()
     if args.format == "json":
         print(
-            json.dumps({"schema": "fluxguard.plan/1", **found, "places": holding, "steps": planned}, indent=2)
+            json.dumps(
+                {
+                    "schema": "fluxguard.plan/1",
+                    **found,
+                    "places": holding,
+                    "steps": planned,
+                    **({"cleaning": cleaning} if cleaning else {}),
+                },
+                indent=2,
+            )
         )
         return ExitCode.CLEAN
     print(f"Key {incident.masked}: {found['verify']['status']}")
@@ -338,10 +354,22 @@ def _plan(args: argparse.Namespace, incident: Any, api: Any, leaked: Secret) -> 
             if not one["tracked"]
             else f"  by hand: {one['place']} (git has it)"
         )
+    for line in _foreseen(cleaning):
+        print(f"  {line}")
     for number, step in enumerate(planned, 1):
         print(f"{number:2}. {step['title']}")
     print("\nNothing was changed. Run the same without --plan to do it.")
     return ExitCode.CLEAN
+
+
+def _foreseen(cleaning: Mapping[str, Any]) -> list[str]:
+    """What a plan says of the clean-up, in lines."""
+    lines = [
+        f"replaced whole, for the key can't be cut out of it: {one}" for one in cleaning.get("whole", ())
+    ]
+    return lines + [
+        f"remote {one} would be neither cleaned nor looked at" for one in cleaning.get("others", ())
+    ]
 
 
 def _holding(run: Any) -> tuple[list[dict[str, Any]], list[str]]:
@@ -452,6 +480,7 @@ def _forget(args: argparse.Namespace) -> int:
     if _state(incident) not in ("closed", "aborted"):
         raise UsageError(f"Incident {incident.id} is open.", f"fluxguard respond resume {incident.id}")
     kept = backup.kept(incident.folder)
+    kept += backup.originals(incident.folder)
     if not kept:
         raise UsageError("This incident keeps no backup.", "See: fluxguard respond status")
     journal = incidents.journal_of(incident)
@@ -476,7 +505,7 @@ def _keeping() -> Any:
     from fluxguard.respond import incident as incidents
     from fluxguard.respond.ownclone import backup
 
-    found = [one for one in incidents.every() if backup.kept(one.folder)]
+    found = [one for one in incidents.every() if backup.kept(one.folder) + backup.originals(one.folder)]
     if len(found) != 1:
         what = "No incident keeps a backup." if not found else "Several incidents keep a backup."
         raise UsageError(what, "Name one: fluxguard respond status")
@@ -573,6 +602,26 @@ def _told(step: str, data: Mapping[str, Any]) -> list[str]:
     return [line for line in lines if line] or ["done"]
 
 
+_PLURAL = ("blobs", "messages", "names", "paths")
+
+
+def _count(number: int, noun: str) -> str:
+    from fluxguard.words import count
+
+    return count(number, noun)
+
+
+def _pushed(refs: Mapping[str, str]) -> list[str]:
+    """What became of the remote's refs, in lines."""
+    gone = [name for name, what in refs.items() if what == "deleted"]
+    told = f"{_count(sum(what in ('pushed', 'there') for what in refs.values()), 'ref')} pushed"
+    other = {name: what for name, what in refs.items() if what not in ("pushed", "there", "deleted")}
+    return [
+        told + (f", {_count(len(gone), 'ref')} deleted: {', '.join(gone[:4])}" if gone else ""),
+        *(f"{name}: {what}" for name, what in other.items()),
+    ]
+
+
 _TOLD: Mapping[str, Any] = {
     "verify": lambda d: [f"{d['status']}" + (f": {d.get('name', d['key_id'])}; may {', '.join(d['permissions'])}; last used {d.get('last_used_at') or 'never'}" if d.get("key_id") else f": {d.get('how', '')}")],
     "assess": lambda d: [f"in {d['places']} places since {d['since']}" if d["places"] else "found nowhere in this repository",
@@ -587,9 +636,10 @@ _TOLD: Mapping[str, Any] = {
     "drain": lambda d: [d["why"]],
     "revoke": lambda d: ["the old key is revoked"],
     "dead": lambda d: ["tried once more: the platform answers 401"],
-    "rewrite": lambda d: [f"replaced {', '.join(f'{n} {what}' for what, n in d['counts'].items()) or 'nothing'}; {len(d['changed'])} of {d['refs_before']} refs changed",
-                          "proved: " + "; ".join(d["read"].values()) if not d["left"] else f"{len(d['left'])} places still hold it: {'; '.join(d['left'][:3])}"],
-    "push": lambda d: [f"{sum(one in ('pushed', 'there') for one in d['refs'].values())} refs pushed" + "".join(f"; {name}: {what}" for name, what in d["refs"].items() if what not in ("pushed", "there"))],
+    "rewrite": lambda d: [f"replaced {', '.join(_count(n, what.removesuffix('s')) if what in _PLURAL else f'{n} {what}' for what, n in d['counts'].items()) or 'nothing'}; {d.get('refs_changed', len(d['changed']))} of {_count(d['refs_before'], 'ref')} changed",
+                          *(f"replaced whole, for the key could not be cut out of it: {one}" for one in d.get("whole", ())), f"the originals are kept: {d['originals']}" if d.get("originals") else "",
+                          "proved: " + "; ".join(d["read"].values()) if not d["left"] else f"{_count(len(d['left']), 'place')} still hold it: {'; '.join(d['left'][:3])}"],
+    "push": lambda d: _pushed(d["refs"]),
     "prove": lambda d: ["a new mirror of the remote: the key stands nowhere; " + "; ".join(d["read"].values())] if not d["left"] else [f"still there: {one}" for one in d["left"][:8]],
     "own": lambda d: [f"{len(d['places'])} places: see the report" if d["places"] else "the key stands nowhere in it"],
     "own-backup": lambda d: [f"{d['objects']:,} objects and {d['refs']} refs, proved: {d['folder']}"],

@@ -27,7 +27,7 @@ class Wishes:
     """What the person asked for.
 
     strategy: one of STRATEGIES. overlap: how long the old key lives on, or "" for the strategy's own. targets: further places for the new
-    key. clean, push: rewrite the history, and push it. wait: seconds to wait in this run for the old key to fall silent.
+    key. clean, push: rewrite the history, and push it. remote: the name of the one that is cleaned. wait: seconds to wait in this run for the old key to fall silent.
     """
 
     strategy: str = "auto"
@@ -37,6 +37,7 @@ class Wishes:
     push: bool = False
     own_clone: bool = False
     wait: int = 0
+    remote: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -278,7 +278,7 @@ def test_what_stands_in_the_way_is_told_and_waited_for(
     mend()
     if hinder is _merge:
         before = lived.told()
-    story.resume("--yes")
+    story.resume("--yes", code=1)
     arrived(lived, before)
 
 
@@ -325,7 +325,7 @@ def test_what_is_committed_meanwhile_is_carried_over(lived: Lived) -> None:
             or "another commit" in said.err
         )
         assert lived.told() == before
-    story.resume("--yes")
+    story.resume("--yes", code=1)
     arrived(lived, before)
     assert lived.git("show", "work:late-1.txt") == f"late, and {REMOVED}\n"
     assert len(list(story.incident.glob("backup-*"))) <= 2
@@ -371,7 +371,7 @@ def test_killed_anywhere_in_it(lived: Lived) -> None:
             for folder in story.incident.glob("backup-*"):
                 there |= lived.all_objects(folder)
             assert there >= lived.objects
-            story.resume("--yes")
+            story.resume("--yes", code=1)
             arrived(lived, before)
             backed_up(lived)
         except AssertionError as error:
