@@ -455,6 +455,13 @@ def _abort(args: argparse.Namespace) -> int:
         journal.add("abort", "done", after=done[-1] if done else "")
         for name in WORKING:
             shutil.rmtree(incident.folder / name, ignore_errors=True)
+        for one in backup.originals(incident.folder):
+            if journal.last("push") is None:
+                backup.remove(one)
+            else:
+                print(
+                    f"The originals of files that were replaced whole are kept: {one}   (remove them: fluxguard respond forget {incident.id})"
+                )
         moved = journal.last("own-move") is not None
         for one in backup.kept(incident.folder):
             if moved:

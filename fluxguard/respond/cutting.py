@@ -114,6 +114,8 @@ def _applied(data: bytes, edits: list[Edit]) -> bytes:
 def _edits(match: Match) -> list[Edit]:
     """What is to be done to the text so that this key stands there no more."""
     inner = match.via[len(match.text.via) :]
+    if 2 * len(set(match.places)) < len(match.places):
+        return []  # out of something packed: where each byte comes from can't be said
     if "base64" in inner:
         return list(_in_base64(match))
     data = match.text.data
@@ -121,9 +123,7 @@ def _edits(match: Match) -> list[Edit]:
     keeps_length = any(one.startswith("utf-") for one in inner) or "dump" in inner or b"\0" in data
     if "hex" in inner or keeps_length:
         return [(start, end, _blank(data[start:end])) for start, end in units] + list(_beside(match))
-    runs = _runs(units)
-    longest = max(runs, key=lambda one: one[1] - one[0], default=None)
-    return [(start, end, REMOVED if (start, end) == longest else b"") for start, end in runs]
+    return [(start, end, b"" if number else REMOVED) for number, (start, end) in enumerate(_runs(units))]
 
 
 def _blank(unit: bytes) -> bytes:

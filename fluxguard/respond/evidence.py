@@ -81,6 +81,10 @@ def left(done: Mapping[str, Mapping[str, Any]]) -> list[str]:
         for name, what in done.get("push", {}).get("refs", {}).items()
         if what not in ("pushed", "there", "deleted")
     ]
+    open_ += [
+        f"In your own clone, replaced whole (its backup holds the original): {one}"
+        for one in done.get("own-rewrite", {}).get("whole", ())
+    ]
     open_ += _lost(done.get("rewrite", {}), done.get("push", {}).get("refs", {}))
     for name in ("hooks", "gitignore"):
         if str(done.get("prevent", {}).get(name, "")).startswith(("run:", "not done")):

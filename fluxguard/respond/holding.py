@@ -36,18 +36,18 @@ def cleaner(folder: Path, found: list[Location], secret: Secret) -> tuple[Cleane
     """How each file is cleaned; and the ids of those that can't be, but are replaced whole."""
     key, whole, cuts, by_id = secret.reveal(), set(), {}, blobs(found)
     for id, data in contents(folder, by_id):
-        path = by_id[id][0].path
-        cleaned = cut(data, key, path)
-        if cleaned is None:
-            whole.add(id)
-        elif cleaned != replaced(data, forms(key)):
-            cuts[id] = path
+        for path in dict.fromkeys(place.path for place in by_id[id]):
+            cleaned = cut(data, key, path)
+            if cleaned is None or cleaned == data:
+                whole.add(id)
+            elif cleaned != replaced(data, forms(key)):
+                cuts[id] = path
     deep = any(place.via for place in found if place.kind in _TEXTS)
     return Cleaner(key, frozenset(whole), cuts, deep), frozenset(whole)
 
 
 def contents(folder: Path, ids: Iterable[str]) -> Iterator[tuple[str, bytes]]:
-    """Files by their ids."""
+    """Files by their ids; what is not there is left out."""
     listed = sorted(ids)
     for start in range(0, len(listed), _BATCH):
         some = listed[start : start + _BATCH]
@@ -55,6 +55,9 @@ def contents(folder: Path, ids: Iterable[str]) -> Iterator[tuple[str, bytes]]:
         at = 0
         for id in some:
             end = data.index(b"\n", at)
+            if data[at:end].endswith(b" missing"):  # in another store than this one: a submodule's, say
+                at = end + 1
+                continue
             size = int(data[at:end].split(b" ")[2])
             yield id, data[end + 1 : end + 1 + size]
             at = end + size + 2

@@ -123,7 +123,7 @@ def lived(story: Story) -> Lived:
     return live(story)
 
 
-def own(story: Story, *words: str, code: int | None = 0) -> str:
+def own(story: Story, *words: str, code: int | None = 1) -> str:
     return story.clean("--own-clone", "--strategy", "overlap", *words, code=code).text
 
 
@@ -340,7 +340,7 @@ def killed(story: Story, wanted: str, number: int = 0) -> list[str]:
         capture_output=True, cwd=PROJECT, env={**story.environment, "KILL_BEHIND": wanted}, check=False, timeout=300,
     )  # fmt: skip
     story.said.append((done.stdout + done.stderr).decode())
-    assert done.returncode == (-9 if wanted or number else 0), done.stderr.decode()
+    assert done.returncode == (-9 if wanted or number else 1), done.stderr.decode()
     return [line.partition("\t")[2] for line in log.read_text().splitlines()]
 
 
