@@ -71,7 +71,7 @@ def _refused(name: str, error: FluxguardError, secret: Secret, before: int) -> s
 
 def _words(said: bytes, secret: Secret) -> str:
     """The remote's own words, shortened, with no key in them and nothing that a terminal would obey."""
-    lines = [match[1] or match[2] for match in _SAID.finditer(said)]
+    lines = [match[1] or match[2] or b"" for match in _SAID.finditer(said)]
     told = [shown(line.strip(), secret)[:_LONGEST] for line in lines if line.strip()]
     return "; ".join(list(dict.fromkeys(told))[:_MOST]).rstrip(".")
 

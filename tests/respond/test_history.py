@@ -250,7 +250,7 @@ def test_nothing_is_overwritten_between_the_look_and_the_update(story: Story, tm
     assert (folder / "config").read_bytes() == config
     assert not (folder / "leases").exists()
     found = pushing.push(folder, {name: (moved, "")}, Secret(story.key.encode()), lambda text: None)
-    assert found == {name: "pushed"}
+    assert found == {name: "deleted"}
     assert story.repo.try_git("rev-parse", "--verify", name, cwd=story.remote).returncode
 
 
@@ -338,10 +338,10 @@ def test_a_file_in_the_history_that_can_not_be_read_is_named(story: Story, tmp_p
     """Not looked at is not clean: the run ends with 3, and says which."""
     data = (PROJECT_ZIP).replace(b"KEY", b"xyz")
     story.repo.commit("secret.zip", data)
-    story.push("main")
+    story.push("main", ":refs/pull/1/head")
     story.clean(code=3)
     assert "Not looked at" in _report(story)
-    assert story.holding() == ["refs/pull/1/head"]
+    assert story.holding() == []
 
 
 # An encrypted archive with one member, as zip 3.0 writes it: flag 1 says that it is encrypted.

@@ -70,7 +70,7 @@ def test_another_remote_is_named_and_can_be_cleaned(story: Story) -> None:
     git("-c", "core.hooksPath=/dev/null", "push", "-q", "backup", "main", "topic")
     assert "remote backup" in story.clean("--plan", code=0).out
     git("push", "-q", "origin", "--delete", "refs/pull/1/head", cwd=story.repo.path)
-    story.clean(code=3)
+    story.clean(code=3)  # not looked at is not clean
     assert story.holding() == []
     assert any("remote backup" in line and "neither cleaned" in line for line in _left(story))
     assert story.holding(where=backup) == ["refs/heads/main", "refs/heads/topic"]
@@ -107,7 +107,7 @@ def test_with_no_pull_request_it_ends_with_0(story: Story) -> None:
 def test_a_refusal_is_told_with_the_ref_and_the_remote_s_words(story: Story) -> None:
     story.repo.git("branch", "b2", "main")
     story.push("b2")
-    say = f"printf 'GH006: \\033[31mProtected\\033[0m branch [bold]x[/bold] {story.key}\\n' >&2"
+    say = f"printf '\\n\\nGH006: \\033[31mProtected\\033[0m branch [bold]x[/bold] {story.key}\\n' >&2"
     hook = _hook(story, "update", f'[ "$1" = refs/heads/main ] || exit 0\n{say}\nexit 1')
     said = story.clean(code=3)
     assert "refs/heads/main was not pushed" in said.err
