@@ -20,10 +20,11 @@ from fluxguard.words import count
 def rewrite(run: Run) -> Data:
     """A mirror of its own is rewritten and audited until the key stands nowhere in it."""
     folder = run.incident.folder / "mirror"
-    source = remotes.source(run.repository, run.incident.wishes.remote)
+    wishes = run.incident.wishes
+    source = _remote(run) if wishes.push else remotes.source(run.repository, wishes.remote)
     run.say("fetching everything into a private mirror")
     mirror.mirror(source, folder, run.repository)
-    originals = run.incident.folder / ORIGINALS if run.incident.wishes.push else None
+    originals = run.incident.folder / ORIGINALS if wishes.push else None
     done = cleanup.rewrite(folder, run.old, run.say, originals=originals)
     if done.unexpected:
         raise FluxguardError(
@@ -55,6 +56,11 @@ def push(run: Run) -> Data:
             "The rewritten mirror still holds the key; nothing is pushed.", "; ".join(known["left"][:5])
         )
     _remote(run)
+    if remotes.leads_home(remotes.source(folder, remotes.USUAL), run.repository):
+        raise Overtaken(
+            "The mirror was made of your own clone, not of the remote; nothing is pushed.",
+            "Resume: it starts with the remote.", "rewrite",
+        )  # fmt: skip
     name = run.repository.name
     if not run.agree(f"{_question(known)} Type {name} to go on", name):
         raise Waiting("the push was not agreed to; resume, and type the repository's name")

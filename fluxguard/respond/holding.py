@@ -66,18 +66,23 @@ def contents(folder: Path, ids: Iterable[str]) -> Iterator[tuple[str, bytes]]:
 def named(ids: Iterable[str], by_id: Mapping[str, list[Location]], secret: Secret) -> tuple[str, ...]:
     """Files that are replaced whole, in words: where they stand, who brought them, and in which tips they stand still."""
     return tuple(
-        line for id in sorted(ids) for line in dict.fromkeys(_named(one, secret) for one in by_id[id])
-    )
+        _named([one for one in by_id[id] if one.path == path], secret)
+        for id in sorted(ids) for path in dict.fromkeys(one.path for one in by_id[id])
+    )  # fmt: skip
 
 
-def _named(place: Location, secret: Secret) -> str:
-    trace = place.trace
+def _named(places: list[Location], secret: Secret) -> str:
+    """One file at one path, in which the key may stand several times."""
+    place, trace = places[0], places[0].trace
+    vias = ", ".join(dict.fromkeys(shown(" > ".join(one.via), secret) for one in places if one.via))
     commit = f", from commit {trace.commit[:12]} on" if trace and trace.commit else ""
-    tips = ", ".join(shown(name, secret) for name in trace.tips[:3]) if trace else ""
-    more = ", ..." if trace and len(trace.tips) > 3 else ""
+    tips = ", ".join(shown(name, secret) for name in trace.tips[:_MOST]) if trace else ""
+    more = ", ..." if trace and len(trace.tips) > _MOST else ""
     at = f", at the tip of {tips}{more}" if tips else ""
-    via = f" ({shown(' > '.join(place.via), secret)})" if place.via else ""
-    return f"{shown(place.path, secret)}{via}{commit}{at}: blob {place.object}"
+    return f"{shown(place.path, secret)}{f' ({vias})' if vias else ''}{commit}{at}: blob {place.object}"
+
+
+_MOST = 3  # tips that are named
 
 
 def keep(folder: Path, ids: Iterable[str], where: Path) -> None:

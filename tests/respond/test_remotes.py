@@ -62,6 +62,18 @@ def test_a_remote_that_is_gone_meanwhile_is_not_taken_for_the_clone(story: Story
     assert story.holding() == ["refs/pull/1/head"]
 
 
+def test_a_mirror_of_the_clone_is_never_pushed(story: Story) -> None:
+    """Made by an older fluxguard, say, while there was no remote."""
+    story.start("--clean-history", "--push", code=3)
+    git, mirrored = story.repo.git, story.incident / "mirror"
+    git("config", "remote.origin.url", str(story.repo.path), cwd=mirrored)
+    before = _refs(story)
+    assert "of your own clone" in story.resume("--yes", code=3).err
+    assert _refs(story) == before
+    story.resume("--yes", code=1)
+    assert story.holding() == ["refs/pull/1/head"]
+
+
 def test_another_remote_is_named_and_can_be_cleaned(story: Story) -> None:
     git = story.repo.git
     backup = story.folder / "backup.git"
