@@ -629,9 +629,16 @@ def _pushed(refs: Mapping[str, str]) -> list[str]:
     ]
 
 
+def _proved(data: Mapping[str, Any]) -> list[str]:
+    """What a new mirror of the remote shows, in lines."""
+    nowhere = f"a new mirror of the remote: the key stands nowhere; {'; '.join(data['read'].values())}"
+    lines = [f"still there: {one}" for one in data["left"][:8]] or [nowhere]
+    return lines + [f"remote {one} was neither cleaned nor looked at" for one in data.get("others", ())]
+
+
 _TOLD: Mapping[str, Any] = {
     "verify": lambda d: [f"{d['status']}" + (f": {d.get('name', d['key_id'])}; may {', '.join(d['permissions'])}; last used {d.get('last_used_at') or 'never'}" if d.get("key_id") else f": {d.get('how', '')}")],
-    "assess": lambda d: [f"in {d['places']} places since {d['since']}" if d["places"] else "found nowhere in this repository",
+    "assess": lambda d: [f"in {_count(d['places'], 'place')} since {d['since']}" if d["places"] else "found nowhere in this repository",
                          f"pushed: {', '.join(d['pushed'])}" if d["pushed"] else "no remote is known to have it",
                          f"{d['foreign']} requests since then from where it was never used before"],
     "choose": lambda d: [f"{d['strategy']}: {d['reason']}"],
@@ -647,9 +654,9 @@ _TOLD: Mapping[str, Any] = {
                           *(f"replaced whole, for the key could not be cut out of it: {one}" for one in d.get("whole", ())), f"the originals are kept: {d['originals']}" if d.get("originals") else "",
                           "proved: " + "; ".join(d["read"].values()) if not d["left"] else f"{_count(len(d['left']), 'place')} still hold it: {'; '.join(d['left'][:3])}"],
     "push": lambda d: _pushed(d["refs"]),
-    "prove": lambda d: ["a new mirror of the remote: the key stands nowhere; " + "; ".join(d["read"].values())] if not d["left"] else [f"still there: {one}" for one in d["left"][:8]],
-    "own": lambda d: [f"{len(d['places'])} places: see the report" if d["places"] else "the key stands nowhere in it"],
-    "own-backup": lambda d: [f"{d['objects']:,} objects and {d['refs']} refs, proved: {d['folder']}"],
+    "prove": _proved,
+    "own": lambda d: [f"{_count(len(d['places']), 'place')}: see the report" if d["places"] else "the key stands nowhere in it"],
+    "own-backup": lambda d: [f"{d['objects']:,} objects and {_count(d['refs'], 'ref')}, proved: {d['folder']}"],
     "own-rewrite": lambda d: [f"{d['commits']:,} commits and {d['changed']} of {d['refs']} refs become others"],
     "own-move": lambda d: [f"{d['refs']} refs, {d['log_entries']} log entries, {d['files']} files; {d['objects']:,} old objects are gone"],
     "prevent": lambda d: [f"{name}: {what}" for name, what in d.items()],

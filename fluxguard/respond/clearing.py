@@ -91,8 +91,12 @@ def _question(known: Data) -> str:
     lines = [f"This rewrites {count(len(known['changed']), 'ref')} of the remote for everybody."]
     if known.get("whole"):
         lines.append("The key can't be cut out of these files; a note takes their place, and they are kept:")
-        lines += [f"  {one}" for one in known["whole"]]
+        lines += [f"  {one}" for one in known["whole"][:_ASKED]]
+        lines += [f"  and {len(known['whole']) - _ASKED} more"] * (len(known["whole"]) > _ASKED)
     return "\n".join(lines)
+
+
+_ASKED = 20  # files that a question names
 
 
 def _changed_now(run: Run, folder: Path, known: Data) -> dict[str, tuple[str, str]]:

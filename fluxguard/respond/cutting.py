@@ -40,7 +40,7 @@ def cut(data: bytes, key: bytes, path: bytes | None = None) -> bytes | None:
     before = _detector().detect(data, path, placed=True)
     if _packed(before, key):
         return None
-    cleaned = replaced(_same_length(data, key), forms(key))
+    cleaned = plainly(data, key)
     for _ in range(_PASSES):
         found = _detector().detect(cleaned, path, placed=True)
         held = [one for one in found.matches if one.secret.reveal() == key]
@@ -56,6 +56,11 @@ def cut(data: bytes, key: bytes, path: bytes | None = None) -> bytes | None:
 @functools.cache
 def _detector() -> Detector:
     return Detector(built_in(), limits=Config().limits)
+
+
+def plainly(data: bytes, key: bytes) -> bytes:
+    """The content without the key where it stands in one piece."""
+    return replaced(_same_length(data, key), forms(key))
 
 
 def _same_length(data: bytes, key: bytes) -> bytes:
@@ -204,7 +209,7 @@ class Cleaner:
         if id in self._whole:
             return NOTICE
         cleaned = cut(data, self._key, self._cuts[id]) if id in self._cuts else None
-        return replaced(data, self.forms) if cleaned is None else cleaned
+        return plainly(data, self._key) if cleaned is None else cleaned
 
     def text(self, data: bytes) -> bytes:
         """A message, a name or an address without the key."""

@@ -202,7 +202,7 @@ def _history(steps: Mapping[str, Any]) -> Iterator[str]:
     yield f"- In the rewritten mirror: {'the key stands nowhere' if not done['left'] else '; '.join(map(_text, done['left']))}. {'; '.join(done['read'].values())}."
     proof = steps.get("prove")
     if proof:
-        yield f"- In a new mirror of the remote: {'the key stands nowhere' if not proof['left'] else str(len(proof['left'])) + ' places'}. {'; '.join(proof['read'].values())}."
+        yield f"- In a new mirror of the remote: {'the key stands nowhere' if not proof['left'] else count(len(proof['left']), 'place')}. {'; '.join(proof['read'].values())}."
     yield ""
 
 

@@ -6,8 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from fluxguard.model import Location, Report, Secret
-from fluxguard.respond.cutting import Cleaner, cut
-from fluxguard.respond.forms import forms, replaced
+from fluxguard.respond.cutting import Cleaner, cut, plainly
 from fluxguard.respond.mirror import git
 from fluxguard.respond.veil import shown
 from fluxguard.writing import exactly
@@ -40,7 +39,7 @@ def cleaner(folder: Path, found: list[Location], secret: Secret) -> tuple[Cleane
             cleaned = cut(data, key, path)
             if cleaned is None or cleaned == data:
                 whole.add(id)
-            elif cleaned != replaced(data, forms(key)):
+            elif cleaned != plainly(data, key):
                 cuts[id] = path
     deep = any(place.via for place in found if place.kind in _TEXTS)
     return Cleaner(key, frozenset(whole), cuts, deep), frozenset(whole)

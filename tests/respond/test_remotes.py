@@ -110,6 +110,16 @@ def test_a_branch_that_comes_during_the_push_leaves_it_open(story: Story) -> Non
     assert not (story.incident / "vault").exists()
 
 
+def test_what_was_pushed_has_to_be_there_when_it_is_proved(story: Story) -> None:
+    once = '[ "$name" = refs/heads/topic ] && [ ! -e once ] && : >once && git update-ref -d "$name"'
+    _hook(story, "post-receive", f"while read old new name; do {once}; done; true")
+    said = story.clean(code=3)
+    assert "no longer has what was pushed: refs/heads/topic" in said.err
+    assert (story.incident / "vault").exists()
+    story.resume("--yes", code=1)
+    assert story.holding() == ["refs/pull/1/head"]
+
+
 def test_with_no_pull_request_it_ends_with_0(story: Story) -> None:
     story.repo.git("push", "-q", "origin", ":refs/pull/1/head")
     story.clean(code=0)
