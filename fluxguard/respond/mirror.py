@@ -161,7 +161,10 @@ def refs(folder: Path) -> dict[str, str]:
 
 
 def remote_refs(folder: Path) -> dict[str, str]:
-    """Every ref that the remote has now."""
-    lines = git(folder, "ls-remote", "--refs", "origin").split(b"\n")
+    """Every ref that the remote has now. `--refs` would leave out refs/stash."""
+    lines = git(folder, "ls-remote", "origin").split(b"\n")
     pairs = [line.split(b"\t") for line in lines if line]
-    return {name.decode("utf-8", "surrogateescape"): id.decode() for id, name in pairs}
+    return {
+        name.decode("utf-8", "surrogateescape"): id.decode() for id, name in pairs
+        if name.startswith(b"refs/") and not name.endswith(b"^{}")
+    }  # fmt: skip

@@ -18,6 +18,8 @@ from conftest import Mint
 
 from fluxguard.detect.engine import Detector
 from fluxguard.detect.ruleset import built_in
+from fluxguard.model import Report, Secret, Unread
+from fluxguard.respond import cleanup
 from fluxguard.respond.cutting import cut
 from tests.respond.story import Story
 
@@ -186,3 +188,14 @@ def test_a_message_that_joins_it(story: Story) -> None:
     )
     assert story.holding() == ["refs/pull/1/head"]
     assert story.key[24:].encode() not in story.repo.git("log", "--format=%B", "main", cwd=story.remote)
+
+
+def test_what_only_the_rewrite_closed_counts_as_holding_it(mint: Mint) -> None:
+    secret = Secret(mint.key().encode())
+    before = Report("audit", "x", skipped=(Unread(b"a.zip", "encrypted archive"),))
+    same = Unread(b"a.zip", "encrypted archive")
+    closed = Unread(b"b.zip", "damaged zip archive")
+    after = Report("audit", "x", skipped=(same, closed))
+    assert cleanup._closed(before, before, secret) == []
+    (line,) = cleanup._closed(before, after, secret)
+    assert line.startswith("b.zip: damaged zip archive")

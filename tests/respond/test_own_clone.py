@@ -180,7 +180,7 @@ def test_without_the_word_nothing_of_it_changes(lived: Lived) -> None:
     story = lived.story
     words = ("--clean-history", "--push", "--own-clone", "--strategy", "overlap")
     story.start(*words, code=3)
-    story.run("respond", "resume", "--yes", "--leave-clone")
+    story.run("respond", "resume", "--yes", "--leave-clone", code=1)
     before = lived.told()
     assert lived.all_objects() >= lived.objects
     assert lived.told() == before
@@ -285,7 +285,7 @@ def test_what_stands_in_the_way_is_told_and_waited_for(
 def test_a_shallow_clone_is_left(story: Story) -> None:
     story.repo.git("fetch", "-q", "--depth=1", f"file://{story.remote}", "main")
     assert "it is shallow" in own(story, code=3)
-    story.run("respond", "resume", "--yes", "--leave-clone")
+    story.run("respond", "resume", "--yes", "--leave-clone", code=1)
 
 
 def test_a_repository_that_is_its_own_remote(story: Story) -> None:
