@@ -8,6 +8,7 @@ import os
 import shlex
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +58,12 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     )
     start.add_argument(
         "--push", action="store_true", help="push the cleaned history, ref by ref, after your typed word"
+    )
+    start.add_argument(
+        "--remote",
+        metavar="NAME",
+        default="",
+        help="the remote that is cleaned (default: origin, or the only one)",
     )
     start.add_argument(
         "--own-clone",
@@ -142,10 +149,12 @@ def run(args: argparse.Namespace) -> int:
 def _start(args: argparse.Namespace) -> int:
     from fluxguard.repo import gitdir
     from fluxguard.respond import incident as incidents
-    from fluxguard.respond import outside, remote
+    from fluxguard.respond import outside, remote, remotes
 
     if args.no_new_key and args.target:
         raise UsageError("--target is a place for a new key, and --no-new-key makes none.", "Leave out one.")
+    if args.remote and not args.clean_history:
+        raise UsageError("--remote says which remote is cleaned.", "Add --clean-history.")
     if args.push and not args.clean_history:
         raise UsageError("--push pushes a cleaned history.", "Add --clean-history.")
     if args.own_clone and not args.clean_history:
@@ -155,7 +164,8 @@ def _start(args: argparse.Namespace) -> int:
     located = gitdir.locate(args.repo)
     outside.must_lie_outside(located)
     repository = os.path.abspath(located.tree or located.path)
-    if args.own_clone and not args.push and _has_remote(repository):
+    cleaned = remotes.chosen(Path(repository), args.remote, args.push) if args.clean_history else ""
+    if args.own_clone and not args.push and cleaned:
         raise UsageError(
             "The next fetch would bring the old commits back into the cleaned clone.",
             "Add --push: the remote is cleaned first.",
@@ -171,6 +181,7 @@ def _start(args: argparse.Namespace) -> int:
         args.own_clone,
         args.wait,
         new_key=not args.no_new_key,
+        remote=cleaned,
     )
     about = (repository, secret.fingerprint, secret.masked, _environment_of(secret), api.address.url)
     made = incidents.described(*about, wishes)
@@ -180,12 +191,6 @@ def _start(args: argparse.Namespace) -> int:
         _must_be_new(secret.fingerprint)
         incidents.open_incident(made, secret.reveal())
     return _go(args, made, api)
-
-
-def _has_remote(repository: str) -> bool:
-    from fluxguard.respond import mirror
-
-    return mirror.source_of(Path(repository)) != repository
 
 
 def _must_be_new(fingerprint: str) -> None:
@@ -349,6 +354,8 @@ def _go(args: argparse.Namespace, incident: Any, api: Any) -> int:
         screen.heading(incident)
         state = runner.go_on(run, screen.show, incidents.now)
         screen.ending(incident, state)
+        if state == "closed" and any(run.known(name).get("left") for name in ("rewrite", "prove")):
+            return ExitCode.FOUND
         unread = any(run.known(name).get("unread") for name in ("distribute", "guided", "rewrite", "prove"))
         return ExitCode.CLEAN if state == "closed" and not unread else ExitCode.INCOMPLETE
     except FluxguardError as error:
@@ -373,7 +380,7 @@ def _run(incident: Any, journal: Any, vault: Any, api: Any, agree: Any) -> Any:
 
 def _plan(args: argparse.Namespace, incident: Any, api: Any, leaked: Secret) -> int:
     """Looks, chooses, and says what would be done. All in memory: killed on the way, it leaves no incident."""
-    from fluxguard.respond import assessing, runner
+    from fluxguard.respond import assessing, clearing, runner
     from fluxguard.respond.incident import now
     from fluxguard.respond.journal import Notes
     from fluxguard.respond.vault import Held
@@ -391,11 +398,21 @@ def _plan(args: argparse.Namespace, incident: Any, api: Any, leaked: Secret) -> 
         planned = [{"step": step.name, "title": step.title} for step in runner.plan(run)]
         found = {name: run.known(name) for name in ("verify", "assess", "choose")}
         holding, unread = _holding(run)
+        cleaning = clearing.foreseen(run) if incident.wishes.clean else {}
     finally:
         api.close()
     if args.format == "json":
         print(
-            json.dumps({"schema": "fluxguard.plan/1", **found, "places": holding, "steps": planned}, indent=2)
+            json.dumps(
+                {
+                    "schema": "fluxguard.plan/1",
+                    **found,
+                    "places": holding,
+                    "steps": planned,
+                    **({"cleaning": cleaning} if cleaning else {}),
+                },
+                indent=2,
+            )
         )
         return ExitCode.CLEAN
     print(f"Key {incident.masked}: {found['verify']['status']}")
@@ -409,10 +426,21 @@ def _plan(args: argparse.Namespace, incident: Any, api: Any, leaked: Secret) -> 
     screen.lines([f"not looked at: {one}" for one in unread], "  ")
     if "reissue" in [one["step"] for one in planned]:
         screen.lines(_nowhere(holding, args.target), "  ")
+    screen.lines(_foreseen(cleaning), "  ")
     for number, step in enumerate(planned, 1):
         print(f"{number:2}. {step['title']}")
     print("\nNothing was changed. Run the same without --plan to do it.")
     return ExitCode.CLEAN
+
+
+def _foreseen(cleaning: Mapping[str, Any]) -> list[str]:
+    """What a plan says of the clean-up, in lines."""
+    lines = [
+        f"replaced whole, for the key can't be cut out of it: {one}" for one in cleaning.get("whole", ())
+    ]
+    return lines + [
+        f"remote {one} would be neither cleaned nor looked at" for one in cleaning.get("others", ())
+    ]
 
 
 def _nowhere(holding: list[dict[str, Any]], targets: list[str]) -> list[str]:
@@ -518,6 +546,13 @@ def _abort(args: argparse.Namespace) -> int:
         journal.add("abort", "done", after=done[-1] if done else "", new_key=new_key)
         for name in WORKING:
             shutil.rmtree(incident.folder / name, ignore_errors=True)
+        for one in backup.originals(incident.folder):
+            if journal.last("push") is None:
+                backup.remove(one)
+            else:
+                print(
+                    f"The originals of files that were replaced whole are kept: {one}   (remove them: fluxguard respond forget {incident.id})"
+                )
         moved = journal.last("own-move") is not None
         for one in backup.kept(incident.folder):
             if moved:
@@ -543,6 +578,7 @@ def _forget(args: argparse.Namespace) -> int:
     if _state(incident) not in ("closed", "aborted"):
         raise UsageError(f"Incident {incident.id} is open.", f"fluxguard respond resume {incident.id}")
     kept = backup.kept(incident.folder)
+    kept += backup.originals(incident.folder)
     if not kept:
         raise UsageError("This incident keeps no backup.", "See: fluxguard respond status")
     journal = incidents.journal_of(incident)
@@ -567,7 +603,7 @@ def _keeping() -> Any:
     from fluxguard.respond import incident as incidents
     from fluxguard.respond.ownclone import backup
 
-    found = [one for one in incidents.every() if backup.kept(one.folder)]
+    found = [one for one in incidents.every() if backup.kept(one.folder) + backup.originals(one.folder)]
     if len(found) != 1:
         what = "No incident keeps a backup." if not found else "Several incidents keep a backup."
         raise UsageError(what, "Name one: fluxguard respond status")

@@ -173,9 +173,36 @@ def _words(outcome: str) -> str:
     return "the host keeps it, and takes no push to it" if outcome == "foreign" else outcome
 
 
+_PLURAL = ("blobs", "messages", "names", "paths")
+
+
+def _count(number: int, noun: str) -> str:
+    from fluxguard.words import count
+
+    return count(number, noun)
+
+
+def _pushed(refs: Mapping[str, str]) -> list[str]:
+    """What became of the remote's refs, in lines."""
+    gone = [name for name, what in refs.items() if what == "deleted"]
+    told = f"{_count(sum(what in ('pushed', 'there') for what in refs.values()), 'ref')} pushed"
+    other = {name: what for name, what in refs.items() if what not in ("pushed", "there", "deleted")}
+    return [
+        told + (f", {_count(len(gone), 'ref')} deleted: {', '.join(gone[:4])}" if gone else ""),
+        *(f"{name}: {_words(what)}" for name, what in other.items()),
+    ]
+
+
+def _proved(data: Mapping[str, Any]) -> list[str]:
+    """What a new mirror of the remote shows, in lines."""
+    nowhere = f"a new mirror of the remote: the key stands nowhere; {'; '.join(data['read'].values())}"
+    lines = [f"still there: {one}" for one in data["left"][:8]] or [nowhere]
+    return lines + [f"remote {one} was neither cleaned nor looked at" for one in data.get("others", ())]
+
+
 _TOLD: Mapping[str, Any] = {
     "verify": lambda d: [f"{d['status']}" + (f": {d.get('name', d['key_id'])}; may {', '.join(d['permissions'])}; last used {d.get('last_used_at') or 'never'}" if d.get("key_id") else f": {d.get('how', '')}")],
-    "assess": lambda d: [f"in {d['places']} places since {d['since']}" if d["places"] else "found nowhere in this repository",
+    "assess": lambda d: [f"in {_count(d['places'], 'place')} since {d['since']}" if d["places"] else "found nowhere in this repository",
                          f"pushed: {', '.join(d['pushed'])}" if d["pushed"] else "no remote is known to have it",
                          f"use since then: {d['use']}" if d.get("use") else f"{d['foreign']} requests since then from where it was never used before"],
     "choose": lambda d: [f"{d['strategy']}: {d['reason']}"],
@@ -186,14 +213,15 @@ _TOLD: Mapping[str, Any] = {
     "confirm": lambda d: ["the new key is active; the old one has its deadline"],
     "drain": lambda d: [d["why"]],
     "revoke": lambda d: ["the old key is revoked"],
-    "guided": lambda d: [f"the old key is dead; {d['how']}", *(f"{one['place']}: {one['why']}" for one in d.get("places", ()))],
+    "guided": lambda d: [f"the old key is dead; {d['how']}" if d["state"] == "dead" else d["how"], *(f"{one['place']}: {one['why']}" for one in d.get("places", ()))],
     "dead": lambda d: ["tried once more: the platform answers 401"],
-    "rewrite": lambda d: [f"replaced {', '.join(f'{n} {what}' for what, n in d['counts'].items()) or 'nothing'}; {len(d['changed'])} of {d['refs_before']} refs changed",
-                          "proved: " + "; ".join(d["read"].values()) if not d["left"] else f"{len(d['left'])} places still hold it: {'; '.join(d['left'][:3])}"],
-    "push": lambda d: [f"{sum(one in ('pushed', 'there') for one in d['refs'].values())} refs pushed" + "".join(f"; {name}: {_words(what)}" for name, what in d["refs"].items() if what not in ("pushed", "there"))],
-    "prove": lambda d: ["a new mirror of the remote: the key stands nowhere; " + "; ".join(d["read"].values())] if not d["left"] else [f"still there: {one}" for one in d["left"][:8]],
-    "own": lambda d: [f"{len(d['places'])} places: see the report" if d["places"] else "the key stands nowhere in it"],
-    "own-backup": lambda d: [f"{d['objects']:,} objects and {d['refs']} refs, proved: {d['folder']}"],
+    "rewrite": lambda d: [f"replaced {', '.join(_count(n, what.removesuffix('s')) if what in _PLURAL else f'{n} {what}' for what, n in d['counts'].items()) or 'nothing'}; {d.get('refs_changed', len(d['changed']))} of {_count(d['refs_before'], 'ref')} changed",
+                          *(f"replaced whole, for the key could not be cut out of it: {one}" for one in d.get("whole", ())), f"the originals are kept: {d['originals']}" if d.get("originals") else "",
+                          "proved: " + "; ".join(d["read"].values()) if not d["left"] else f"{_count(len(d['left']), 'place')} still hold it: {'; '.join(d['left'][:3])}"],
+    "push": lambda d: _pushed(d["refs"]),
+    "prove": _proved,
+    "own": lambda d: [f"{_count(len(d['places']), 'place')}: see the report" if d["places"] else "the key stands nowhere in it"],
+    "own-backup": lambda d: [f"{d['objects']:,} objects and {_count(d['refs'], 'ref')}, proved: {d['folder']}"],
     "own-rewrite": lambda d: [f"{d['commits']:,} commits and {d['changed']} of {d['refs']} refs become others"],
     "own-move": lambda d: [f"{d['refs']} refs, {d['log_entries']} log entries, {d['files']} files; {d['objects']:,} old objects are gone"],
     "prevent": lambda d: [f"{name}: {what}" for name, what in d.items()],

@@ -31,7 +31,10 @@ NODES = 5_000  # layers looked at in one content, after which it counts as made 
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """A key in a text: text.data[start:end] holds it, in clear or encoded as `via` says."""
+    """A key in a text: text.data[start:end] holds it, in clear or encoded as `via` says.
+
+    places: where in the text each of its bytes comes from, if that was asked for.
+    """
 
     rule: Rule
     secret: Secret
@@ -41,6 +44,7 @@ class Match:
     start: int
     end: int
     via: tuple[str, ...]
+    places: tuple[int, ...] = ()
 
 
 @dataclass(slots=True)
@@ -103,8 +107,8 @@ class Detector:
         """Whether a rule wants to see this path's content whatever stands in it."""
         return any(rule.concerns(path) for rule in self._by_path)
 
-    def detect(self, data: bytes, path: bytes | None = b"") -> Detection:
-        """All keys in `data`, which stands at `path`. Never raises, whatever the bytes are.
+    def detect(self, data: bytes, path: bytes | None = b"", placed: bool = False) -> Detection:
+        """All keys in `data`, which stands at `path`. Never raises, whatever the bytes are. placed: with the place of each byte.
 
         path None: anywhere. A configured rule for certain paths is then asked as well; whoever knows the paths later on
         has to drop what it found elsewhere.
@@ -113,6 +117,7 @@ class Detector:
             self._rules, self._triggers, self._limits, min(self._limits.expanded, self._total), path
         )
         visit.patience = self._patience
+        visit.placed = placed
         visit.text(Text(data))
         self._total = max(0, self._total - visit.spent())
         return Detection(_settle(visit.matches), visit.unread)
@@ -147,6 +152,7 @@ class _Visit:
         self._budget = Budget(budget)
         self._nodes = 0
         self.patience = Patience()
+        self.placed = False
         self.matches: list[Match] = []
         self._unread: dict[tuple[str, str], None] = {}
 
@@ -260,12 +266,16 @@ class _Visit:
                                 layer.locate(verdict.start),
                                 layer.locate(verdict.end - 1) + 1,
                                 layer.via,
+                                self._places(layer, verdict.start, verdict.end),
                             )
                         )
             except TooSlow:
                 self._skip(layer.via, f"rule {rule.id} took too long here")
             if not rule.built_in:
                 self.patience.end(len(layer.data))
+
+    def _places(self, layer: Layer, start: int, end: int) -> tuple[int, ...]:
+        return tuple(map(layer.locate, range(start, end))) if self.placed else ()
 
     def _skip(self, via: Sequence[str], reason: str) -> None:
         entry = (" > ".join(via), reason)

@@ -15,19 +15,17 @@ from pathlib import Path
 from fluxguard.audit import run as auditing
 from fluxguard.config import Config
 from fluxguard.errors import FluxguardError
-from fluxguard.model import Secret
-from fluxguard.respond import paths
+from fluxguard.model import Location, Report, Secret
+from fluxguard.respond import holding, paths
+from fluxguard.respond.cutting import Cleaner
 from fluxguard.respond.forms import forms, renamed, replaced
+from fluxguard.respond.losing import Lost, tags_without_tagger
 from fluxguard.respond.mirror import LONGEST, environment, git, refs
 from fluxguard.respond.pointed import without_commit
 from fluxguard.respond.remaining import places_of, unread_of
 from fluxguard.respond.veil import shown
 
 MOST_PASSES = 4
-# In a commit a header, in a tag a line of its message.
-_SIGNATURE = re.compile(
-    rb"^(?:gpgsig(?:-sha256)? |-----BEGIN (?:PGP SIGNATURE|SSH SIGNATURE|SIGNED MESSAGE)-----)", re.MULTILINE
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +35,8 @@ class Rewrite:
     unexpected: paths of tips that differ, and held no key. left: places that still hold it, in words. unread: what could not be looked at.
     read: the audit's figures. signatures: how many were stripped. notes: how many went to the commits' new ids. submodules: paths.
     names: what became of parts of paths that held the key. apart: those that got a number, for without the key alone they would have been
-    another's. commits: the new id of each commit that has another.
+    another's. commits: the new id of each commit that has another. whole: files that could not be cleaned, and were replaced whole, in words.
+    headers: those of commits that the tool drops, and how many commits had each.
     """
 
     before: Mapping[str, str]
@@ -54,6 +53,8 @@ class Rewrite:
     names: Mapping[bytes, bytes] = field(default_factory=dict, repr=False)
     commits: Mapping[str, str] = field(default_factory=dict, repr=False)
     apart: tuple[bytes, ...] = ()
+    whole: tuple[str, ...] = ()
+    headers: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def changed(self) -> dict[str, tuple[str, str]]:
@@ -64,29 +65,40 @@ class Rewrite:
 
 
 def rewrite(
-    folder: Path, secret: Secret, say: Callable[[str], None], names: Mapping[bytes, bytes] | None = None
+    folder: Path,
+    secret: Secret,
+    say: Callable[[str], None],
+    names: Mapping[bytes, bytes] | None = None,
+    originals: Path | None = None,
 ) -> Rewrite:
     """Rewrites the mirror until the audit finds the key nowhere in it, or nothing changes any more.
 
     names: what became of names in another repository with the same commits; it becomes of them here, too.
+    originals: where files go that have to be replaced whole.
     """
     before, trees = refs(folder), _tips(folder)
     config = (folder / "config").read_bytes()
-    holding = _paths_with_key(folder, secret)
-    signatures = _signatures(folder)
+    first = report = auditing.audit(str(folder), Config(), full=True)
+    found = places = holding.places(first, secret)
+    lost = Lost.of(folder)
     counts: dict[str, int] = {}
-    whole: set[str] = set()
+    whole: dict[str, None] = {}
     banned: set[str] = set()
     known: dict[bytes, bytes] = dict(names or {})
     commits: dict[str, str] = {}
     notes = 0
     for number in range(MOST_PASSES):
+        cleaner, closed = holding.cleaner(folder, places, secret)
+        whole |= dict.fromkeys(holding.named(closed, holding.blobs(places), secret))
+        if originals is not None:
+            holding.keep(folder, closed, originals)
         say(f"pass {number + 1}: rewriting")
-        for kind, count in _filtered(folder, secret, whole, known).items():
+        for kind, count in _filtered(folder, cleaner, known).items():
             counts[kind] = counts.get(kind, 0) + count
         commits = _further(commits, commit_map(folder))
-        if count := without_commit(folder, secret, whole, known):
+        if count := without_commit(folder, cleaner, known):
             counts["tags of files and folders"] = counts.get("tags of files and folders", 0) + count
+        tags_without_tagger(folder)
         (folder / "config").write_bytes(config)  # git-filter-repo takes the remote away
         _point_head(folder, before, secret)
         if number == 0:
@@ -95,35 +107,54 @@ def rewrite(
         _scrub(folder)
         say(f"pass {number + 1}: auditing everything that is left")
         report = auditing.audit(str(folder), Config(), full=True)
-        found = [one for one in report.findings if one.secret == secret]
-        still = {
-            place.object for one in found for place in one.locations if place.kind == "blob" and place.object
-        }
-        if not found or (still <= whole and number):
+        before_this, places = places, holding.places(report, secret)
+        if not places or (number and _same(before_this, places)):
             break
-        whole |= still
     git(folder, "fsck", "--full", "--no-dangling", "--no-progress")
     after = refs(folder)
     read = {
         one.store: f"{one.read} of {sum(one.objects.values())} objects read, {one.digest}"
         for one in report.certificates
     }
-    now = _tips(folder)
-    unexpected = _unexpected(trees, now, holding, secret, known)
+    now, signatures, headers = _tips(folder), *lost.since(folder)
+    unexpected = _unexpected(trees, now, {one.path for one in found if one.path}, secret, known)
+    still = [
+        *places_of(one for one in report.findings if one.secret == secret),
+        *_closed(first, report, secret),
+    ]
     return Rewrite(
-        before, after, counts, tuple(sorted(banned)), unexpected, tuple(places_of(found)), read,
-        max(0, signatures - _signatures(folder)), (*unread_of(report.skipped, secret), *_beside(folder)), notes,
+        before, after, counts, tuple(sorted(banned)), unexpected, tuple(still), read,
+        signatures, (*unread_of(report.skipped, secret), *_beside(folder)), notes,
         tuple(sorted({shown(path, secret) for files in now.values() for path, what in files.items() if what.startswith(b"160000")})),
         known, commits, tuple(sorted(new for old, new in known.items() if new != replaced(old, forms(secret.reveal())))),
+        tuple(whole), {shown(name, secret): count for name, count in headers.items()},
     )  # fmt: skip
 
 
-def _filtered(
-    folder: Path, secret: Secret, whole: Iterable[str], names: dict[bytes, bytes]
-) -> dict[str, int]:
+def _same(before: Iterable[Location], now: Iterable[Location]) -> bool:
+    """Whether a pass changed nothing of where the key stands."""
+    return {(one.kind, one.path, one.object) for one in before} == {
+        (one.kind, one.path, one.object) for one in now
+    }
+
+
+_ID = re.compile(rb"[0-9a-f]{40}(?:[0-9a-f]{24})?|[0-9a-f]{7,12}\b")
+
+
+def _closed(before: Report, after: Report, secret: Secret) -> list[str]:
+    """What could be looked into before the rewrite and can't be now: the key may stand in it."""
+    known = {(_ID.sub(b"", shown(one.where, secret).encode()), one.reason) for one in before.skipped}
+    return [
+        f"{line} (it could be read before the rewrite)"
+        for one, line in zip(after.skipped, unread_of(after.skipped, secret), strict=True)
+        if (_ID.sub(b"", shown(one.where, secret).encode()), one.reason) not in known
+    ]
+
+
+def _filtered(folder: Path, cleaner: Cleaner, names: dict[bytes, bytes]) -> dict[str, int]:
     """One run of the tool: how much it replaced, by kind. To `names` it adds what became of names."""
     told = {old.hex(): new.hex() for old, new in names.items()}
-    wish = json.dumps({"key": secret.reveal().hex(), "blobs": sorted(whole), "names": told}).encode()
+    wish = json.dumps({**cleaner.wish(), "names": told}).encode()
     done = subprocess.run(
         [sys.executable, "-m", "fluxguard.respond.rewriting"], input=wish, capture_output=True, cwd=folder,
         env=environment(), check=False, timeout=LONGEST,
@@ -225,13 +256,6 @@ def _tips(folder: Path) -> dict[str, dict[bytes, bytes]]:
     return tips
 
 
-def _paths_with_key(folder: Path, secret: Secret) -> set[bytes]:
-    report = auditing.audit(str(folder), Config(), full=True)
-    return {
-        place.path for one in report.findings if one.secret == secret for place in one.locations if place.path
-    }
-
-
 def _unexpected(
     before: Mapping[str, Mapping[bytes, bytes]],
     after: Mapping[str, Mapping[bytes, bytes]],
@@ -271,12 +295,3 @@ def _beside(folder: Path) -> list[str]:
     return [
         f"Git LFS: {count} files lie beside the repository (git lfs fetch --all, then fluxguard audit in that clone)"
     ] * bool(count)
-
-
-def _signatures(folder: Path) -> int:
-    """How many signatures commits and tags have, of whatever kind: a rewrite strips them."""
-    ids = git(folder, "cat-file", "--batch-all-objects", "--batch-check=%(objecttype) %(objectname)").split(
-        b"\n"
-    )
-    wanted = b"".join(line.split(b" ")[1] + b"\n" for line in ids if line.startswith((b"commit", b"tag")))
-    return len(_SIGNATURE.findall(git(folder, "cat-file", "--batch", data=wanted)))

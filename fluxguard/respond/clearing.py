@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
+from fluxguard.audit import run as auditing
+from fluxguard.config import Config
 from fluxguard.errors import FluxguardError
-from fluxguard.respond import cleanup, mirror, pushing, remaining
-from fluxguard.respond.course import Data, Overtaken, Run, Waiting, run_safe
+from fluxguard.respond import cleanup, holding, mirror, pushing, remaining, remotes
+from fluxguard.respond.course import Data, Overtaken, Run, StillThere, Waiting, run_safe
+from fluxguard.respond.ownclone.backup import ORIGINALS
 from fluxguard.respond.veil import shown
+from fluxguard.words import count
 
 
 def rewrite(run: Run) -> Data:
     """A mirror of its own is rewritten and audited until the key stands nowhere in it."""
     folder = run.incident.folder / "mirror"
-    source = mirror.source_of(run.repository)
+    wishes = run.incident.wishes
+    source = _remote(run) if wishes.push else remotes.source(run.repository, wishes.remote)
     run.say("fetching everything into a private mirror")
     mirror.mirror(source, folder, run.repository)
-    done = cleanup.rewrite(folder, run.old, run.say)
+    originals = run.incident.folder / ORIGINALS if wishes.push else None
+    done = cleanup.rewrite(folder, run.old, run.say, originals=originals)
     if done.unexpected:
         raise FluxguardError(
             f"The rewrite changed {len(done.unexpected)} paths in which no key was: {', '.join(done.unexpected[:3])}.",
@@ -30,6 +37,8 @@ def rewrite(run: Run) -> Data:
         "counts": dict(done.counts), "banned": list(done.banned), "left": list(done.left), "read": dict(done.read),
         "unread": list(done.unread), "notes": done.notes, "submodules": list(done.submodules),
         "apart": [shown(name, run.old) for name in done.apart], "signatures": done.signatures, "refs_before": len(done.before), "refs_after": len(done.after),
+        "refs_changed": sum(one in done.before for one in done.changed), "whole": list(done.whole), "headers": dict(done.headers),
+        "originals": str(originals) if originals and done.whole else "",
     }  # fmt: skip
 
 
@@ -46,10 +55,14 @@ def push(run: Run) -> Data:
         raise FluxguardError(
             "The rewritten mirror still holds the key; nothing is pushed.", "; ".join(known["left"][:5])
         )
+    _remote(run)
+    if remotes.leads_home(remotes.source(folder, remotes.USUAL), run.repository):
+        raise Overtaken(
+            "The mirror was made of your own clone, not of the remote; nothing is pushed.",
+            "Resume: it starts with the remote.", "rewrite",
+        )  # fmt: skip
     name = run.repository.name
-    if not run.agree(
-        f"This rewrites {len(known['changed'])} refs of the remote for everybody. Type {name} to go on", name
-    ):
+    if not run.agree(f"{_question(known)} Type {name} to go on", name):
         raise Waiting("the push was not agreed to; resume, and type the repository's name")
     changed = _changed_now(run, folder, known)
     try:
@@ -63,6 +76,29 @@ def push(run: Run) -> Data:
     }
 
 
+def _remote(run: Run) -> str:
+    """The remote's URL. Raises: FluxguardError where there is none any more, and the user's own branches would be taken for it."""
+    source = remotes.source(run.repository, run.incident.wishes.remote)
+    if remotes.leads_home(source, run.repository):
+        raise FluxguardError(
+            "The remote that was to be cleaned is no longer configured.",
+            "Set it again (git remote add), then resume; or end it: fluxguard respond abort",
+        )
+    return source
+
+
+def _question(known: Data) -> str:
+    lines = [f"This rewrites {count(len(known['changed']), 'ref')} of the remote for everybody."]
+    if known.get("whole"):
+        lines.append("The key can't be cut out of these files; a note takes their place, and they are kept:")
+        lines += [f"  {one}" for one in known["whole"][:_ASKED]]
+        lines += [f"  and {len(known['whole']) - _ASKED} more"] * (len(known["whole"]) > _ASKED)
+    return "\n".join(lines)
+
+
+_ASKED = 20  # files that a question names
+
+
 def _changed_now(run: Run, folder: Path, known: Data) -> dict[str, tuple[str, str]]:
     """What is to be pushed, with real names: in the journal those that held the key are masked."""
     after, there = mirror.refs(folder), mirror.remote_refs(folder)
@@ -72,7 +108,57 @@ def _changed_now(run: Run, folder: Path, known: Data) -> dict[str, tuple[str, st
 
 
 def prove(run: Run) -> Data:
-    """A new mirror of the remote, audited: what is still there can't be cleaned from here, and is named."""
-    source = mirror.source_of(run.repository)
-    left, unread, read = remaining.still_there(source, run.incident.folder / "proof", run.repository, run.old)
-    return {"left": left, "unread": unread, "read": read}
+    """A new mirror of the remote, audited: what can't be cleaned from here is named; where a branch holds the key, it is not over."""
+    wishes = run.incident.wishes
+    there = remaining.looked_at(_remote(run), run.incident.folder / "proof", run.repository, run.old)
+    pushed = run.known("push").get("refs", {})
+    _must_have(run, there, pushed)
+    names = {run_safe(run, os.fsencode(ref)): ref for ref in there.by}
+    given_up = {names[name] for name, what in pushed.items() if name in names and what not in pushing.ARRIVED}
+    open_ = sorted(
+        name for name, ref in names.items() if ref not in given_up and not ref.startswith(pushing.FOREIGN)
+    )
+    if open_:
+        raise StillThere(
+            f"The key still stands on the remote, in {', '.join(open_[:5])}: it came while the cleaned history was pushed.",
+            "Resume: it starts from what is there now.", "rewrite", "push",
+        )  # fmt: skip
+    others = remotes.others(run.repository, wishes.remote, run.old)
+    return {
+        "left": list(there.left), "others": others, "read": dict(there.read),
+        "unread": [*there.unread, *(f"remote {one}: {_NOT_CLEANED}" for one in others)],
+    }  # fmt: skip
+
+
+_NOT_CLEANED = (
+    "it was neither cleaned nor looked at (fluxguard respond start ... --clean-history --push --remote NAME)"
+)
+
+
+def _must_have(run: Run, there: remaining.Remote, pushed: Data) -> None:
+    """What was pushed has to be in the mirror on which the proof is made. Raises: Overtaken."""
+    held = {run_safe(run, os.fsencode(name)) for name in there.refs}
+    wanted = run.known("rewrite").get("changed", {})
+    gone = [
+        name
+        for name, what in pushed.items()
+        if what in ("pushed", "there") and wanted[name][1] and name not in held
+    ]
+    if gone:
+        raise Overtaken(
+            f"The remote no longer has what was pushed: {', '.join(gone[:5])}. So nothing is proved.",
+            "Resume: it starts from what is there now.", "rewrite", "push",
+        )  # fmt: skip
+
+
+def foreseen(run: Run) -> Data:
+    """For a plan: what of this clone could not be cut out of its files, and which remotes would stay as they are."""
+    report = auditing.audit(str(run.repository), Config())
+    places = holding.places(report, run.old)
+    _, whole = holding.cleaner(run.repository, places, run.old)
+    remote = run.incident.wishes.remote
+    return {
+        "remote": remote,
+        "whole": list(holding.named(whole, holding.blobs(places), run.old)),
+        "others": remotes.others(run.repository, remote, run.old),
+    }

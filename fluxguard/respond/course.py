@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from fluxguard.errors import FluxguardError
+from fluxguard.errors import ExitCode, FluxguardError
 from fluxguard.model import Secret
 from fluxguard.platform.address import Address
 from fluxguard.platform.api import Api
@@ -36,6 +36,12 @@ class Overtaken(FluxguardError):
     def __init__(self, what: str, hint: str, *steps: str) -> None:
         super().__init__(what, hint)
         self.steps = steps
+
+
+class StillThere(Overtaken):
+    """The key stands on the remote after all."""
+
+    exit_code = ExitCode.FOUND
 
 
 @dataclass

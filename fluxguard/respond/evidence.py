@@ -13,6 +13,7 @@ from typing import Any
 from fluxguard import display
 from fluxguard.respond.incident import Incident
 from fluxguard.respond.journal import Record
+from fluxguard.words import count
 from fluxguard.writing import whole
 
 FORMATS = ("markdown", "html", "json")
@@ -43,7 +44,9 @@ def document(incident: Incident, records: Sequence[Record], closing: bool = Fals
         "timeline": [
             {"time": one.time, "step": one.step, "phase": one.phase, "data": dict(one.data)} for one in records
         ],
-        "left": [*_at_the_platform(done, state_of(records) == "aborted"), *left(done, incident), *_backups(records)],
+        "left": [
+            *_at_the_platform(done, state_of(records) == "aborted"), *left(done, incident), *_originals(records), *_backups(records),
+        ],
     }  # fmt: skip
 
 
@@ -128,17 +131,49 @@ def left(done: Mapping[str, Mapping[str, Any]], incident: Incident) -> list[str]
     open_ += [
         f"{name} was not rewritten: {'the host keeps it, and takes no push to it' if what == 'foreign' else what}"
         for name, what in done.get("push", {}).get("refs", {}).items()
-        if what not in ("pushed", "there")
+        if what not in ("pushed", "there", "deleted")
     ]
-    signed = done.get("rewrite", {}).get("signatures", 0)
-    if signed:
-        open_.append(
-            f"{signed} signatures of commits and tags were stripped by the rewrite: sign anew what has to be signed."
-        )
+    open_ += [
+        f"In your own clone, replaced whole (its backup holds the original): {one}"
+        for one in done.get("own-rewrite", {}).get("whole", ())
+    ]
+    open_ += _lost(done.get("rewrite", {}), done.get("push", {}).get("refs", {}))
     for name in ("hooks", "gitignore"):
         if str(done.get("prevent", {}).get(name, "")).startswith(("run:", "not done")):
             open_.append(f"{name}: {done['prevent'][name]}")
     return open_
+
+
+def _lost(rewrite: Mapping[str, Any], pushed: Mapping[str, Any]) -> list[str]:
+    """What the rewrite could not keep."""
+    found = [
+        f"Replaced whole, for the key could not be cut out of it: {one}" for one in rewrite.get("whole", ())
+    ]
+    found += [
+        f"{name} is deleted on the remote: git-filter-repo carries no replaced objects over"
+        for name, what in pushed.items() if what == "deleted" and name.startswith("refs/replace/")
+    ]  # fmt: skip
+    if signed := rewrite.get("signatures", 0):
+        had = f"{count(signed, 'signature')} of commits and tags {'was' if signed == 1 else 'were'} stripped"
+        found.append(f"{had} by the rewrite: sign anew what has to be signed.")
+    found += [
+        f"Header {name} of {count(number, 'commit')} was dropped by the rewrite."
+        for name, number in rewrite.get("headers", {}).items()
+    ]
+    return found
+
+
+def _originals(records: Sequence[Record]) -> list[str]:
+    """Files that were replaced whole, and are kept: the key stands in them."""
+    made = {
+        str(one.data["originals"]) for one in records
+        if one.step == "rewrite" and one.phase == "done" and one.data.get("originals")
+    }  # fmt: skip
+    gone = {one.data.get("folder") for one in records if one.step == "forget"}
+    return [
+        f"The originals of files that were replaced whole, in which the key still stands: {one}. When you need them no more: fluxguard respond forget"
+        for one in sorted(made - gone)
+    ]
 
 
 def _backups(records: Sequence[Record]) -> list[str]:
@@ -216,11 +251,11 @@ def _history(steps: Mapping[str, Any]) -> Iterator[str]:
     if done.get("apart"):
         apart = ", ".join(_code(name) for name in done["apart"])
         yield f"- Names that would have met once the key is out of them, kept apart by a number: {apart}."
-    yield f"- Refs that changed: {len(done['changed'])} of {done['refs_before']}."
+    yield f"- Refs that changed: {done.get('refs_changed', len(done['changed']))} of {done['refs_before']}."
     yield f"- In the rewritten mirror: {'the key stands nowhere' if not done['left'] else '; '.join(map(_text, done['left']))}. {'; '.join(done['read'].values())}."
     proof = steps.get("prove")
     if proof:
-        yield f"- In a new mirror of the remote: {'the key stands nowhere' if not proof['left'] else str(len(proof['left'])) + ' places'}. {'; '.join(proof['read'].values())}."
+        yield f"- In a new mirror of the remote: {'the key stands nowhere' if not proof['left'] else count(len(proof['left']), 'place')}. {'; '.join(proof['read'].values())}."
     yield ""
 
 

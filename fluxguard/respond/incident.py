@@ -27,7 +27,8 @@ class Wishes:
     """What the person asked for.
 
     strategy: one of STRATEGIES. overlap: how long the old key lives on, or "" for the strategy's own. targets: further places for the new
-    key. new_key: whether one is made at all. clean, push: rewrite the history, and push it. wait: seconds to wait in this run for the old key to fall silent.
+    key. new_key: whether one is made at all. clean, push: rewrite the history, and push it. remote: the name of the one that is cleaned.
+    wait: seconds to wait in this run for the old key to fall silent.
     """
 
     strategy: str = "auto"
@@ -38,6 +39,7 @@ class Wishes:
     own_clone: bool = False
     wait: int = 0
     new_key: bool = True
+    remote: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,15 @@ from fluxguard.repo import run as running
 LONGEST = 6 * 3600  # seconds that one git may take
 
 
-class Moved(FluxguardError):
+class GitFailed(FluxguardError):
+    """A git that ended with an error. said: its words, and the remote's; a key may stand in them."""
+
+    def __init__(self, what: str, hint: str = "", said: bytes = b"") -> None:
+        super().__init__(what, hint)
+        self.said = said
+
+
+class Moved(GitFailed):
     """The remote has no longer what the mirror was made from."""
 
 
@@ -35,20 +43,20 @@ def git(
     good: tuple[int, ...] = (0,),
     env: Mapping[str, str] | None = None,
 ) -> bytes:
-    """Runs git there. Raises: FluxguardError, without what git said: it could hold a key."""
-    what = f"git {_command(arguments)}"
+    """Runs git there. Raises: FluxguardError, in whose words nothing stands that git said: it could hold a key."""
     try:
         done = subprocess.run(
             ["git", "-C", str(folder), *arguments], input=data, capture_output=True, env={**environment(), **(env or {})}, check=False,
             timeout=LONGEST, stdin=subprocess.DEVNULL if data is None else None,
         )  # fmt: skip
     except (OSError, subprocess.TimeoutExpired):
-        raise FluxguardError(f"{what} could not be run, or did not end.") from None
+        raise FluxguardError(f"git {_command(arguments)} could not be run, or did not end.") from None
     if done.returncode not in good:
-        kind = Moved if b"stale info" in done.stderr or b"cannot lock ref" in done.stderr else FluxguardError
+        kind = Moved if b"stale info" in done.stderr or b"cannot lock ref" in done.stderr else GitFailed
         raise kind(
-            f"{what} failed ({done.returncode}).",
+            f"git {_command(arguments)} failed ({done.returncode}).",
             _hint(done.stderr) or f"Try it yourself in {folder}, then resume.",
+            done.stderr,
         )
     return done.stdout
 
@@ -96,12 +104,6 @@ def _hint(said: bytes) -> str:
     return ""
 
 
-def source_of(repository: Path) -> str:
-    """What is cleaned: the remote's URL, or the repository itself where it has none."""
-    url = running.try_output("config", "--get", "remote.origin.url", cwd=str(repository), isolated=True)
-    return os.fsdecode(url).strip() if url and url.strip() else str(repository)
-
-
 def mirror(source: str, folder: Path, repository: Path) -> dict[str, str]:
     """Fetches every ref into a new bare repository. Returns the refs. The URL reaches git by the configuration file alone: it may hold a key."""
     shutil.rmtree(folder, ignore_errors=True)
@@ -116,13 +118,26 @@ def mirror(source: str, folder: Path, repository: Path) -> dict[str, str]:
         stream.write(
             f'[remote "origin"]\n\turl = {quoted(where)}\n\tfetch = +refs/*:refs/*\n\tmirror = true\n[gc]\n\tauto = 0\n'
         )
-    git(folder, "fetch", "--quiet", "--no-write-fetch-head", "--prune", "origin")
+    _fetch(folder)
     head = git(folder, "ls-remote", "--symref", "origin", "HEAD").split(b"\n")[0]
     if head.startswith(b"ref: "):
         (folder / "HEAD").write_bytes(
             head.split(b"\t")[0] + b"\n"
         )  # by no argument: the name may hold the key
     return refs(folder)
+
+
+def _fetch(folder: Path) -> None:
+    """Brings everything, and looks whether it did: somebody may push meanwhile, and not all that a remote has is always sent."""
+    for _ in range(3):
+        git(folder, "fetch", "--quiet", "--no-write-fetch-head", "--prune", "origin")
+        there = remote_refs(folder)
+        if refs(folder) == there:
+            return
+    raise FluxguardError(
+        "The mirror does not hold what the remote says it has: it changes all the time, or git did not bring all of it.",
+        "Nothing was proved. Resume when nobody pushes.",
+    )
 
 
 def _format(repository: Path) -> list[str]:
@@ -146,7 +161,10 @@ def refs(folder: Path) -> dict[str, str]:
 
 
 def remote_refs(folder: Path) -> dict[str, str]:
-    """Every ref that the remote has now."""
-    lines = git(folder, "ls-remote", "--refs", "origin").split(b"\n")
+    """Every ref that the remote has now. `--refs` would leave out refs/stash."""
+    lines = git(folder, "ls-remote", "origin").split(b"\n")
     pairs = [line.split(b"\t") for line in lines if line]
-    return {name.decode("utf-8", "surrogateescape"): id.decode() for id, name in pairs}
+    return {
+        name.decode("utf-8", "surrogateescape"): id.decode() for id, name in pairs
+        if name.startswith(b"refs/") and not name.endswith(b"^{}")
+    }  # fmt: skip

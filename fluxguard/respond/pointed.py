@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from fluxguard.model import Secret
 from fluxguard.respond import paths
-from fluxguard.respond.forms import NOTICE, forms, replaced
+from fluxguard.respond.cutting import Cleaner
 from fluxguard.respond.mirror import git
 
 
-def without_commit(folder: Path, secret: Secret, whole: Iterable[str], names: Mapping[bytes, bytes]) -> int:
+def without_commit(folder: Path, cleaner: Cleaner, names: Mapping[bytes, bytes]) -> int:
     """Cleans what they lead to. Returns how many changed."""
     lines = git(folder, "for-each-ref", "--format=%(objecttype) %(objectname) %(refname)").split(b"\n")
-    clean = _Objects(folder, secret, frozenset(whole), names)
+    clean = _Objects(folder, cleaner, names)
     moves = b""
     for kind, id, name in (line.split(b" ", 2) for line in lines if not line.startswith(b"commit ") and line):
         new = clean.by_kind(kind)(id)
@@ -28,11 +27,8 @@ def without_commit(folder: Path, secret: Secret, whole: Iterable[str], names: Ma
 class _Objects:
     """Files and folders without the key, written anew where they held it."""
 
-    def __init__(
-        self, folder: Path, secret: Secret, whole: frozenset[str], names: Mapping[bytes, bytes]
-    ) -> None:
-        self._folder, self._whole, self._names = folder, whole, names
-        self._forms = forms(secret.reveal())
+    def __init__(self, folder: Path, cleaner: Cleaner, names: Mapping[bytes, bytes]) -> None:
+        self._folder, self._cleaner, self._names = folder, cleaner, names
 
     def by_kind(self, kind: bytes) -> Callable[[bytes], bytes]:
         """How an object of a kind is cleaned; commits are the tool's work."""
@@ -46,12 +42,12 @@ class _Objects:
         new = self.by_kind(kind.removeprefix(b"type "))(child)
         if new == child:
             return id
-        cleaned = b"object %s\n%s\n%s" % (new, kind, replaced(rest, self._forms))
+        cleaned = b"object %s\n%s\n%s" % (new, kind, self._cleaner.text(rest))
         return git(self._folder, "hash-object", "-t", "tag", "-w", "--stdin", data=cleaned).strip()
 
     def blob(self, id: bytes) -> bytes:
         data = git(self._folder, "cat-file", "blob", id.decode())
-        cleaned = NOTICE if id.decode() in self._whole else replaced(data, self._forms)
+        cleaned = self._cleaner.blob(id.decode(), data)
         if cleaned == data:
             return id
         return git(self._folder, "hash-object", "-w", "--stdin", data=cleaned).strip()
@@ -64,7 +60,7 @@ class _Objects:
             mode, kind, child = what.split(b" ")
             new = self.by_kind(kind)(child)
             entries.append(
-                b"%s %s %s\t%s\0" % (mode, kind, new, paths.cleaned(path, self._names, self._forms))
+                b"%s %s %s\t%s\0" % (mode, kind, new, paths.cleaned(path, self._names, self._cleaner.forms))
             )
         if b"".join(entries) == listed:
             return id

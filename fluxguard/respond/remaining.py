@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from fluxguard import display
@@ -30,28 +32,30 @@ def places_of(findings: Iterable[Finding]) -> list[str]:
     return places
 
 
-def still_there(
-    source: str, folder: Path, repository: Path, secret: Secret
-) -> tuple[list[str], list[str], dict[str, str]]:
-    """A new mirror of the remote, audited: where the key still stands, what was not read, and the figures."""
-    mirror(source, folder, repository)
+@dataclass(frozen=True, slots=True)
+class Remote:
+    """A remote, looked at anew. left: where the key still stands, in words. by: the refs from which it is reached. refs: all, with their ids.
+    unread: what was not looked at. read: the audit's figures."""
+
+    left: tuple[str, ...]
+    by: frozenset[str]
+    refs: Mapping[str, str]
+    unread: tuple[str, ...]
+    read: Mapping[str, str]
+
+
+def looked_at(source: str, folder: Path, repository: Path, secret: Secret) -> Remote:
+    """A new mirror of the remote, audited."""
+    there = mirror(source, folder, repository)
     report = auditing.audit(str(folder), Config(), full=True)
     read = {
         one.store: f"{one.read} of {sum(one.objects.values())} objects read, {one.digest}"
         for one in report.certificates
     }
     found = [one for one in report.findings if one.secret == secret]
-    refs_of = sorted(
-        {
-            shown(ref, secret)
-            for one in found
-            for place in one.locations
-            if place.trace
-            for ref in place.trace.refs
-        }
-    )
-    return (
-        places_of(found) + [f"still reachable from {ref}" for ref in refs_of],
-        unread_of(report.skipped, secret),
-        read,
-    )
+    by = frozenset(
+        os.fsdecode(ref) for one in found for place in one.locations if place.trace for ref in place.trace.refs
+        if ref.startswith(b"refs/")
+    )  # fmt: skip
+    reached = [f"still reachable from {shown(ref, secret)}" for ref in sorted(by)]
+    return Remote((*places_of(found), *reached), by, there, tuple(unread_of(report.skipped, secret)), read)

@@ -1,8 +1,9 @@
 """Runs git-filter-repo over the repository it is started in, with the key on standard input: in no argument, file or environment.
 
 A process of its own, for git-filter-repo changes its own process: `python -m fluxguard.respond.rewriting`. Standard input: a JSON object with `key`
-(hex), `blobs` (ids of blobs to be replaced whole) and `names` (hex; what became of names in an earlier run). Standard output: a JSON object with
-`counts` (what was replaced, by kind) and `names`.
+(hex), `blobs` (ids of blobs to be replaced whole), `cuts` (ids of those whose key stands in pieces, with their paths in hex), `deep` (texts are looked
+through as those are) and `names` (hex; what became of names in an earlier run). Standard output: a JSON object with `counts` (what was replaced,
+by kind) and `names`.
 """
 
 from __future__ import annotations
@@ -18,33 +19,33 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from fluxguard.respond import paths
-from fluxguard.respond.forms import NOTICE, forms, renamed, replaced
+from fluxguard.respond.cutting import Cleaner
+from fluxguard.respond.forms import renamed
 
 
 class Rewriter:
     """The callbacks, and what they replaced. names: what becomes of files' and folders' names."""
 
     def __init__(
-        self, key: bytes, blobs: frozenset[bytes], refs: Iterable[bytes], names: Mapping[bytes, bytes]
+        self, cleaner: Cleaner, key: bytes, refs: Iterable[bytes], names: Mapping[bytes, bytes]
     ) -> None:
-        self._forms = forms(key)
+        self._cleaner = cleaner
         self._renamed = renamed(refs, key)
         self._names = names
-        self._blobs = blobs
         self.counts: Counter[str] = Counter()
 
     def _clean(self, data: bytes, kind: str) -> bytes:
-        cleaned = replaced(data, self._forms)
+        cleaned = self._cleaner.text(data)
         if cleaned != data:
             self.counts[kind] += 1
         return cleaned
 
     def blob(self, blob: Any, _metadata: Any) -> None:
-        if blob.original_id in self._blobs:
-            self.counts["blobs replaced whole"] += 1
-            blob.data = NOTICE
-            return
-        blob.data = self._clean(blob.data, "blobs")
+        id = blob.original_id.decode()
+        cleaned = self._cleaner.blob(id, blob.data)
+        if cleaned != blob.data:
+            self.counts["blobs replaced whole" if self._cleaner.is_whole(id) else "blobs"] += 1
+        blob.data = cleaned
 
     def message(self, message: bytes) -> bytes:
         return self._clean(message, "messages")
@@ -56,7 +57,7 @@ class Rewriter:
         return self._clean(email, "e-mail addresses")
 
     def path(self, path: bytes) -> bytes:
-        cleaned = paths.cleaned(path, self._names, self._forms)
+        cleaned = paths.cleaned(path, self._names, self._cleaner.forms)
         if cleaned != path:
             self.counts["paths"] += 1
         return cleaned
@@ -73,7 +74,7 @@ def main() -> int:
     key = bytes.fromhex(wish["key"])
     known = {bytes.fromhex(old): bytes.fromhex(new) for old, new in wish["names"].items()}
     names = paths.names(key, known)
-    rewriter = Rewriter(key, frozenset(one.encode() for one in wish["blobs"]), _refs(), names)
+    rewriter = Rewriter(Cleaner.of_wish(wish), key, _refs(), names)
     said = io.StringIO()
     with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
         # What it says could hold a ref's name, and so a key: none of it leaves this process.

@@ -83,7 +83,8 @@ class Story:
     def resume(self, *words: str, code: int | None = 0, **env: str) -> Outcome:
         return self.run("respond", "resume", *words, code=code, **env)
 
-    def clean(self, *words: str, code: int | None = 0, **env: str) -> Outcome:
+    def clean(self, *words: str, code: int | None = 1, **env: str) -> Outcome:
+        """All of it. It ends with 1: the pull request's ref, which only the host can clean, holds the key still."""
         return self.start("--clean-history", "--push", "--yes", *words, code=code, **env)
 
     def answers(self, key: str) -> int:

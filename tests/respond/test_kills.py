@@ -42,7 +42,7 @@ class Kill:
             input=self.story.key.encode() + b"\n", capture_output=True, cwd=PROJECT, env=self.story.environment, check=False,
             timeout=180,
         )  # fmt: skip
-        assert done.returncode == (-9 if number else 0), done.stderr.decode()
+        assert done.returncode == (-9 if number else self._code), done.stderr.decode()
         self.story.said.append((done.stdout + done.stderr).decode())
         lines = log.read_text().splitlines()
         return [": ".join(line.split("\t")[1:]) for line in lines]
@@ -79,11 +79,16 @@ class Kill:
         ):
             return "nothing: it was closed"
         if begun:
-            story.resume("--yes")
+            story.resume("--yes", code=self._code)
         else:
-            story.start("--yes", *self.words)
+            story.start("--yes", *self.words, code=self._code)
         steps = [one["step"] for one in story.records()[known:] if one["phase"] == "done"]
         return f"{'resumed' if begun else 'started anew'}: {', '.join(steps)}"
+
+    @property
+    def _code(self) -> int:
+        """1 where the remote was cleaned: the pull request's ref holds the key still."""
+        return int("--push" in self.words)
 
     def ends_well(self) -> None:
         story = self.story

@@ -126,7 +126,7 @@ def lived(story: Story) -> Lived:
     return live(story)
 
 
-def own(story: Story, *words: str, code: int | None = 0) -> str:
+def own(story: Story, *words: str, code: int | None = 1) -> str:
     return story.clean("--own-clone", "--strategy", "overlap", *words, code=code).text
 
 
@@ -183,7 +183,7 @@ def test_without_the_word_nothing_of_it_changes(lived: Lived) -> None:
     story = lived.story
     words = ("--clean-history", "--push", "--own-clone", "--strategy", "overlap")
     story.start(*words, code=3)
-    story.run("respond", "resume", "--yes", "--leave-clone")
+    story.run("respond", "resume", "--yes", "--leave-clone", code=1)
     before = lived.told()
     assert lived.all_objects() >= lived.objects
     assert lived.told() == before
@@ -281,7 +281,7 @@ def test_what_stands_in_the_way_is_told_and_waited_for(
     mend()
     if hinder is _merge:
         before = lived.told()
-    story.resume("--yes")
+    story.resume("--yes", code=1)
     arrived(lived, before)
 
 
@@ -296,7 +296,7 @@ def test_without_room_nothing_is_begun(story: Story, tmp_path: Path, monkeypatch
 def test_a_shallow_clone_is_left(story: Story) -> None:
     story.repo.git("fetch", "-q", "--depth=1", f"file://{story.remote}", "main")
     assert "it is shallow" in own(story, code=3)
-    story.run("respond", "resume", "--yes", "--leave-clone")
+    story.run("respond", "resume", "--yes", "--leave-clone", code=1)
 
 
 def test_a_repository_that_is_its_own_remote(story: Story) -> None:
@@ -336,7 +336,7 @@ def test_what_is_committed_meanwhile_is_carried_over(lived: Lived) -> None:
             or "another commit" in said.err
         )
         assert lived.told() == before
-    story.resume("--yes")
+    story.resume("--yes", code=1)
     arrived(lived, before)
     assert lived.git("show", "work:late-1.txt") == f"late, and {REMOVED}\n"
     assert len(list(story.incident.glob("backup-*"))) <= 2
@@ -398,7 +398,7 @@ def killed(story: Story, wanted: str, number: int = 0) -> list[str]:
         capture_output=True, cwd=PROJECT, env={**story.environment, "KILL_BEHIND": wanted}, check=False, timeout=300,
     )  # fmt: skip
     story.said.append((done.stdout + done.stderr).decode())
-    assert done.returncode == (-9 if wanted or number else 0), done.stderr.decode()
+    assert done.returncode == (-9 if wanted or number else 1), done.stderr.decode()
     return [line.partition("\t")[2] for line in log.read_text().splitlines()]
 
 
@@ -431,7 +431,7 @@ def test_killed_anywhere_in_it(lived: Lived) -> None:
             assert there >= lived.objects
             moved = lived.git("rev-parse", "origin/main") == lived.git("rev-parse", "main", cwd=story.remote)
             known = len(story.records())
-            story.resume("--yes")
+            story.resume("--yes", code=1)
             arrived(lived, before)
             backed_up(lived)
         except AssertionError as error:

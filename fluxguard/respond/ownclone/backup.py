@@ -18,6 +18,7 @@ from fluxguard.errors import FluxguardError
 from fluxguard.respond.ownclone.clone import Clone
 from fluxguard.writing import settle
 
+ORIGINALS = "originals"
 ASIDE = ("modules", "lfs")  # repositories and files of their own, in which nothing is changed
 
 
@@ -51,6 +52,12 @@ def make(clone: Clone, folder: Path) -> dict[str, Any]:
 def kept(incident: Path) -> list[Path]:
     """The backups in an incident's folder, the oldest first."""
     return sorted(incident.glob("backup-*"), key=lambda path: int(path.name.partition("-")[2]))
+
+
+def originals(incident: Path) -> list[Path]:
+    """The folder of files that were replaced whole on the remote, if there is one."""
+    folder = incident / ORIGINALS
+    return [folder] if folder.is_dir() else []
 
 
 def next_in(incident: Path) -> Path:

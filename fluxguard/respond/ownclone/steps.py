@@ -108,6 +108,7 @@ def rewrite(run: Run) -> Data:
         "changed": changed,
         "commits": len(moves.commits),
         "unread": list(done.unread),
+        "whole": list(done.whole),
     }
 
 

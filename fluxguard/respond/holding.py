@@ -1,0 +1,93 @@
+"""The files of a history that hold the key: which of them can be cleaned, which have to be replaced whole, and the originals of these."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+
+from fluxguard.model import Location, Report, Secret
+from fluxguard.respond.cutting import Cleaner, cut, plainly
+from fluxguard.respond.mirror import git
+from fluxguard.respond.veil import shown
+from fluxguard.writing import exactly
+
+_BATCH = 32  # files that are read at a time
+_TEXTS = ("commit-message", "commit-header", "tag-message")
+
+Blobs = dict[str, list[Location]]  # by id
+
+
+def places(report: Report, secret: Secret) -> list[Location]:
+    """Every place where the audit found the key."""
+    return [place for one in report.findings if one.secret == secret for place in one.locations]
+
+
+def blobs(found: Iterable[Location]) -> Blobs:
+    """The files among them."""
+    by_id: Blobs = {}
+    for place in found:
+        if place.kind == "blob" and place.object:
+            by_id.setdefault(place.object, []).append(place)
+    return by_id
+
+
+def cleaner(folder: Path, found: list[Location], secret: Secret) -> tuple[Cleaner, frozenset[str]]:
+    """How each file is cleaned; and the ids of those that can't be, but are replaced whole."""
+    key, whole, cuts, by_id = secret.reveal(), set(), {}, blobs(found)
+    for id, data in contents(folder, by_id):
+        for path in dict.fromkeys(place.path for place in by_id[id]):
+            cleaned = cut(data, key, path)
+            if cleaned is None or cleaned == data:
+                whole.add(id)
+            elif cleaned != plainly(data, key):
+                cuts[id] = path
+    deep = any(place.via for place in found if place.kind in _TEXTS)
+    return Cleaner(key, frozenset(whole), cuts, deep), frozenset(whole)
+
+
+def contents(folder: Path, ids: Iterable[str]) -> Iterator[tuple[str, bytes]]:
+    """Files by their ids; what is not there is left out."""
+    listed = sorted(ids)
+    for start in range(0, len(listed), _BATCH):
+        some = listed[start : start + _BATCH]
+        data = git(folder, "cat-file", "--batch", data="".join(f"{id}\n" for id in some).encode())
+        at = 0
+        for id in some:
+            end = data.index(b"\n", at)
+            if data[at:end].endswith(b" missing"):  # in another store than this one: a submodule's, say
+                at = end + 1
+                continue
+            size = int(data[at:end].split(b" ")[2])
+            yield id, data[end + 1 : end + 1 + size]
+            at = end + size + 2
+
+
+def named(ids: Iterable[str], by_id: Mapping[str, list[Location]], secret: Secret) -> tuple[str, ...]:
+    """Files that are replaced whole, in words: where they stand, who brought them, and in which tips they stand still."""
+    return tuple(
+        _named([one for one in by_id[id] if one.path == path], secret)
+        for id in sorted(ids) for path in dict.fromkeys(one.path for one in by_id[id])
+    )  # fmt: skip
+
+
+def _named(places: list[Location], secret: Secret) -> str:
+    """One file at one path, in which the key may stand several times."""
+    place, trace = places[0], places[0].trace
+    vias = ", ".join(dict.fromkeys(shown(" > ".join(one.via), secret) for one in places if one.via))
+    commit = f", from commit {trace.commit[:12]} on" if trace and trace.commit else ""
+    tips = ", ".join(shown(name, secret) for name in trace.tips[:_MOST]) if trace else ""
+    more = ", ..." if trace and len(trace.tips) > _MOST else ""
+    at = f", at the tip of {tips}{more}" if tips else ""
+    return f"{shown(place.path, secret)}{f' ({vias})' if vias else ''}{commit}{at}: blob {place.object}"
+
+
+_MOST = 3  # tips that are named
+
+
+def keep(folder: Path, ids: Iterable[str], where: Path) -> None:
+    """The originals, each under its id, for the user alone: the key stands in them."""
+    wanted = sorted(ids)
+    if wanted:
+        where.mkdir(mode=0o700, exist_ok=True)
+    for id, data in contents(folder, wanted):
+        exactly(where / id, data, 0o600)

@@ -1,0 +1,194 @@
+"""What a remote does to a clean-up: none, several, one that changes, refuses, keeps something, or does not show all that it has."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from fluxguard.errors import FluxguardError
+from fluxguard.respond import mirror
+from tests.respond.story import Story
+
+
+def _left(story: Story) -> list[str]:
+    found: list[str] = json.loads(story.run("respond", "report", "--format", "json").out)["left"]
+    return found
+
+
+def _refs(story: Story) -> bytes:
+    return story.repo.git("for-each-ref")
+
+
+def _hook(story: Story, name: str, script: str) -> Path:
+    path = story.remote / "hooks" / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(f"#!/bin/sh\n{script}\n")
+    path.chmod(0o755)
+    return path
+
+
+@pytest.mark.parametrize("how", ["none", "itself", "unknown", "several"])
+def test_without_a_remote_nothing_is_begun(story: Story, how: str) -> None:
+    git = story.repo.git
+    words: list[str] = []
+    git("remote", "remove", "origin")
+    if how == "itself":
+        git("remote", "add", "origin", str(story.repo.path))
+    elif how == "unknown":
+        words = ["--remote", "elsewhere"]
+    elif how == "several":
+        git("remote", "add", "one", str(story.remote))
+        git("remote", "add", "two", f"{story.remote}-2")
+    before = _refs(story)
+    for more in (["--plan"], []):
+        said = story.clean(*words, *more, code=2)
+        assert "remote" in said.err
+    assert _refs(story) == before
+    assert story.answers(story.key) == 200
+    assert not list((story.state / "incidents").glob("inc-*"))
+
+
+def test_a_remote_that_is_gone_meanwhile_is_not_taken_for_the_clone(story: Story) -> None:
+    story.start("--clean-history", "--push", code=3)
+    story.repo.git("remote", "remove", "origin")
+    before = _refs(story)
+    said = story.resume("--yes", code=3)
+    assert "no longer configured" in said.err
+    assert _refs(story) == before
+    story.repo.git("remote", "add", "origin", str(story.remote))
+    story.resume("--yes", code=1)
+    assert story.holding() == ["refs/pull/1/head"]
+
+
+def test_a_mirror_of_the_clone_is_never_pushed(story: Story) -> None:
+    """Made by an older fluxguard, say, while there was no remote."""
+    story.start("--clean-history", "--push", code=3)
+    git, mirrored = story.repo.git, story.incident / "mirror"
+    git("config", "remote.origin.url", str(story.repo.path), cwd=mirrored)
+    before = _refs(story)
+    assert "of your own clone" in story.resume("--yes", code=3).err
+    assert _refs(story) == before
+    story.resume("--yes", code=1)
+    assert story.holding() == ["refs/pull/1/head"]
+
+
+def test_another_remote_is_named_and_can_be_cleaned(story: Story) -> None:
+    git = story.repo.git
+    backup = story.folder / "backup.git"
+    git("init", "-q", "--bare", "-b", "main", str(backup))
+    git("remote", "add", "backup", str(backup))
+    git("-c", "core.hooksPath=/dev/null", "push", "-q", "backup", "main", "topic")
+    assert "remote backup" in story.clean("--plan", code=0).out
+    git("push", "-q", "origin", "--delete", "refs/pull/1/head", cwd=story.repo.path)
+    story.clean(code=3)  # not looked at is not clean
+    assert story.holding() == []
+    assert any("remote backup" in line and "neither cleaned" in line for line in _left(story))
+    assert story.holding(where=backup) == ["refs/heads/main", "refs/heads/topic"]
+
+
+def test_the_remote_can_be_chosen(story: Story) -> None:
+    git = story.repo.git
+    git("remote", "rename", "origin", "server")
+    git("init", "-q", "--bare", "-b", "main", str(story.folder / "other.git"))
+    git("remote", "add", "origin", str(story.folder / "other.git"))
+    story.clean("--remote", "server")
+    assert story.holding() == ["refs/pull/1/head"]
+    assert any("remote origin" in line for line in _left(story))
+
+
+def test_a_branch_that_comes_during_the_push_leaves_it_open(story: Story) -> None:
+    old = story.repo.git("rev-parse", "main~1").decode().strip()
+    _hook(story, "post-receive", f"[ -e once ] || {{ : >once; git update-ref refs/heads/brandnew {old}; }}")
+    said = story.clean(code=1)
+    assert "refs/heads/brandnew" in said.err
+    assert "Closed" not in said.out
+    assert (story.incident / "vault").exists()
+    story.resume("--yes", code=1)
+    assert story.holding() == ["refs/pull/1/head"]
+    assert not (story.incident / "vault").exists()
+
+
+def test_what_was_pushed_has_to_be_there_when_it_is_proved(story: Story) -> None:
+    once = '[ "$name" = refs/heads/topic ] && [ ! -e once ] && : >once && git update-ref -d "$name"'
+    _hook(story, "post-receive", f"while read old new name; do {once}; done; true")
+    said = story.clean(code=3)
+    assert "no longer has what was pushed: refs/heads/topic" in said.err
+    assert (story.incident / "vault").exists()
+    story.resume("--yes", code=1)
+    assert story.holding() == ["refs/pull/1/head"]
+
+
+def test_with_no_pull_request_it_ends_with_0(story: Story) -> None:
+    story.repo.git("push", "-q", "origin", ":refs/pull/1/head")
+    story.clean(code=0)
+    assert story.holding() == []
+
+
+def test_a_refusal_is_told_with_the_ref_and_the_remote_s_words(story: Story) -> None:
+    story.repo.git("branch", "b2", "main")
+    story.push("b2")
+    say = f"printf '\\n\\nGH006: \\033[31mProtected\\033[0m branch [bold]x[/bold] {story.key}\\n' >&2"
+    hook = _hook(story, "update", f'[ "$1" = refs/heads/main ] || exit 0\n{say}\nexit 1')
+    said = story.clean(code=3)
+    assert "refs/heads/main was not pushed" in said.err
+    assert "GH006" in said.err
+    assert "\x1b" not in said.err
+    assert "1 ref had been pushed before" in said.err
+    hook.unlink()
+    story.resume("--yes", code=1)
+    story.nowhere()
+
+
+def test_what_is_deleted_is_said_to_be(story: Story) -> None:
+    git = story.repo.git
+    git("branch", f"b-{story.key}", "main")
+    git("replace", git("rev-parse", "main~1").decode().strip(), git("rev-parse", "main").decode().strip())
+    story.push(f"b-{story.key}", "refs/replace/*:refs/replace/*")
+    said = story.clean().out
+    became = story.outcome("push")["refs"]
+    (replaced,) = (name for name in became if name.startswith("refs/replace/"))
+    assert became[replaced] == "deleted"
+    assert sum(what == "deleted" for what in became.values()) == 2
+    assert "2 refs deleted" in said
+    assert any(replaced in line and "deleted" in line for line in _left(story))
+    rewritten = story.outcome("rewrite")
+    assert rewritten["refs_changed"] <= rewritten["refs_before"]
+
+
+def test_tags_without_a_tagger_stay_so_and_lost_headers_are_told(story: Story) -> None:
+    git = story.repo.git
+    tree, parent = (git("rev-parse", one).decode().strip() for one in ("main^{tree}", "main"))
+    who = "A <a@example.org> 1700000000 +0000"
+    raw = f"tree {tree}\nparent {parent}\nauthor {who}\ncommitter {who}\nx-custom of its own\n\nodd\n"
+    commit = git("hash-object", "-t", "commit", "-w", "--stdin", stdin=raw.encode()).decode().strip()
+    git("update-ref", "refs/heads/odd", commit)
+    tag = f"object {commit}\ntype commit\ntag old\n\nfrom long ago\n"
+    inner = git("hash-object", "-t", "tag", "-w", "--stdin", stdin=tag.encode()).decode().strip()
+    git("update-ref", "refs/tags/old", inner)
+    git("tag", "-a", "-m", "around it", "around", "old")
+    story.push("odd", "old", "around")
+    story.clean()
+    there = git("cat-file", "tag", "old", cwd=story.remote).decode()
+    assert "tagger" not in there
+    assert there.endswith("\ntag old\n\nfrom long ago\n")
+    assert git("rev-parse", "old^{commit}", cwd=story.remote) == git("rev-parse", "odd", cwd=story.remote)
+    assert git("rev-parse", "around^{commit}", cwd=story.remote) == git("rev-parse", "odd", cwd=story.remote)
+    assert story.outcome("rewrite")["headers"] == {"x-custom": 1}
+    assert any("x-custom" in line for line in _left(story))
+    git("fsck", "--full", cwd=story.remote)
+
+
+def test_a_mirror_that_is_not_all_of_it_is_no_mirror(
+    story: Story, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A git whose fetch brings nothing, and says that all is well."""
+    fake = tmp_path / "bin" / "git"
+    fake.parent.mkdir()
+    real = Path(next(p for p in ("/usr/bin/git", "/usr/local/bin/git") if Path(p).exists()))
+    fake.write_text(f'#!/bin/sh\nfor one; do [ "$one" = fetch ] && exit 0; done\nexec {real} "$@"\n')
+    fake.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{fake.parent}:/usr/bin:/bin")
+    with pytest.raises(FluxguardError, match="does not hold what the remote says"):
+        mirror.mirror(str(story.remote), tmp_path / "mirror", story.repo.path)
