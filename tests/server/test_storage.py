@@ -251,7 +251,7 @@ def turn_read_only(house: House) -> None:
     engine = house.platform.store.engine
     if house.platform.settings.embedded:
         sa.event.listen(engine, "connect", lambda one, _: one.execute("PRAGMA query_only=ON"))
-        house.client.app.state.gate.book._counting.execute("PRAGMA query_only=ON")  # type: ignore[attr-defined]
+        house.client.app.state.gate.book._writing.execute("PRAGMA query_only=ON")  # type: ignore[attr-defined]
     else:
         with engine.connect() as connection:
             connection.exec_driver_sql(
@@ -297,10 +297,10 @@ def test_what_was_counted_meanwhile_is_not_lost(house: House) -> None:
         return
     made, gate = house.create(), house.client.app.state.gate  # type: ignore[attr-defined]
     house.use(made["key"])
-    gate.book._counting.execute("PRAGMA query_only=ON")
+    gate.book._writing.execute("PRAGMA query_only=ON")
     with pytest.raises(Exception, match="readonly"):
         gate.flush()
-    gate.book._counting.execute("PRAGMA query_only=OFF")
+    gate.book._writing.execute("PRAGMA query_only=OFF")
     gate.flush()
     assert house.call("GET", f"/api/v1/keys/{made['id']}/usage", status=200)["total"] == 1
 
