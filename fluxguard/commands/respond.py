@@ -534,8 +534,6 @@ def _abort(args: argparse.Namespace) -> int:
     journal = incidents.journal_of(incident)
     try:
         done = [one.step for one in journal.records if one.phase == "done"]
-        if not Screen(args).agree(f"Type abort to end {incident.id} as it is", "abort"):
-            raise UsageError("It was not agreed to: the incident stays open.", "Type abort, or add --yes.")
         vault = incidents.vault_of(incident)
         if steps.half_moved(_run(incident, journal, vault, None, lambda question, word: False)):
             raise UsageError("Your own clone is half moved.", f"fluxguard respond resume {incident.id}")
@@ -543,6 +541,8 @@ def _abort(args: argparse.Namespace) -> int:
         new_key = handover.before_abort(
             args, incident, journal, vault, lambda: _api(args, vault.secret("old"), vault.secret("new"))
         )
+        if not Screen(args).agree(f"Type abort to end {incident.id} as it is", "abort"):
+            raise UsageError("It was not agreed to: the incident stays open.", "Type abort, or add --yes.")
         journal.add("abort", "done", after=done[-1] if done else "", new_key=new_key)
         for name in WORKING:
             shutil.rmtree(incident.folder / name, ignore_errors=True)

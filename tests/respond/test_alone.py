@@ -57,7 +57,7 @@ def test_no_child_gets_a_key_in_its_environment(story: Story) -> None:
         input=story.key.encode() + b"\n", capture_output=True, cwd=story.repo.path, env=environment, check=False, timeout=300,
     )  # fmt: skip
     text = (done.stdout + done.stderr).decode()
-    assert done.returncode == 0, text
+    assert done.returncode == 1, text  # a pull request holds it still
     story.new_key(env_file, before)
     first, _, children = log.read_bytes().partition(b"\n")
     assert story.mint.leaked(first), "the command itself is given them"

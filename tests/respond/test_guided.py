@@ -116,7 +116,7 @@ def test_a_person_is_led_through_it(public: Story, vendor: Vendor, mint: Mint) -
     vendor.alive.add(new)
     public.repo.write(".env", f"# mine\nFLUXLOOP_API_KEY={new}\n")
     terminal.types("").reads("Type shop to go on").types("shop")
-    words = " ".join(terminal.ends(0).split())
+    words = " ".join(terminal.ends(1).split())
     for said in (
         f"1. Open {PAGE} 2. Create a new key with the same rights",
         f"3. Put it in the place of flux_prod_{public.key[10:14]}",

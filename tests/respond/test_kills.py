@@ -88,7 +88,7 @@ class Kill:
     @property
     def _code(self) -> int:
         """1 where the remote was cleaned: the pull request's ref holds the key still."""
-        return int("--push" in self.words)
+        return int("--push" in self.words and "--plan" not in self.words)
 
     def ends_well(self) -> None:
         story = self.story

@@ -351,7 +351,7 @@ def test_half_moved_there_is_only_the_way_forward(lived: Lived) -> None:
     assert "half moved" in story.run("respond", "abort", "--yes", code=2).err
     assert "half moved" in story.resume("--leave-clone", code=2).err
     assert "is open" in story.run("respond", "forget", story.incident.name, "--yes", code=2).err
-    story.resume("--yes")
+    story.resume("--yes", code=1)
     arrived(lived, before)
     backed_up(lived)
 
@@ -362,7 +362,7 @@ def test_given_up_in_time_it_is_as_it_was(lived: Lived) -> None:
     objects, refs = lived.all_objects(), lived.git("for-each-ref", "refs/heads", "refs/stash", "refs/tags")
     story.start("--clean-history", "--push", "--own-clone", "--strategy", "overlap", code=3)
     killed(story, "own-rewrite\tjournal: done")
-    story.resume("--yes", "--leave-clone")
+    story.resume("--yes", "--leave-clone", code=1)
     assert lived.git("for-each-ref", "refs/heads", "refs/stash", "refs/tags") == refs
     assert lived.all_objects() >= objects
     assert not list(story.incident.glob("backup-*"))
@@ -381,7 +381,7 @@ def test_a_bare_clone_and_its_other_remotes(story: Story) -> None:
     git("clone", "-q", "--mirror", str(story.remote), str(bare))
     git("symbolic-ref", "HEAD", f"refs/heads/b-{story.key}", cwd=bare)
     git("remote", "add", "fork", "https://example.org/fork.git", cwd=bare)
-    own(story, "--repo", str(bare))
+    own(story, "--repo", str(bare), "--no-new-key")
     assert git("symbolic-ref", "HEAD", cwd=bare) == f"refs/heads/b-{REMOVED}\n".encode()
     assert Lived(story).holding(bare) == []
     git("fsck", "--full", "--strict", cwd=bare)

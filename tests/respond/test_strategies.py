@@ -98,10 +98,12 @@ def test_a_dead_key_needs_no_successor(story: Story) -> None:
 def test_a_key_that_the_platform_does_not_know(untold: Story) -> None:
     untold.key = untold.mint.checked()
     untold.leak()
-    untold.clean()
+    said = untold.clean(code=3)
     assert untold.outcome("choose")["strategy"] == "guided"
-    assert "does not know this key" in untold.outcome("guided")["how"]
-    assert "--api-url" in untold.run("respond", "report").out.replace("\\", "")
+    assert "does not know this key" in said.out
+    assert "--api-url" in said.out
+    untold.resume("--yes", "--ended", code=1)
+    assert "by your word" in untold.outcome("guided")["how"]
     assert untold.holding() == ["refs/pull/1/head"]
 
 
@@ -167,7 +169,7 @@ def test_the_old_key_in_use_is_waited_for(story: Story) -> None:
 def test_where_the_platform_can_not_be_reached(story: Story) -> None:
     said = story.start("--yes", code=4, FLUXLOOP_API_URL="http://127.0.0.1:9")
     assert "can't be reached" in said.err
-    story.run("respond", "abort")
+    story.run("respond", "abort", "--yes")
     assert story.answers(story.key) == 200
 
 
