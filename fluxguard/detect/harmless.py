@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 LARGEST = 32 << 20  # bytes that are unpacked here
+MEMBERS = 1000  # of an archive: each takes a while in here
 _REACH = 4096 + 64  # bytes behind its first word, within which detection reads a key in pieces
 _QUOTES = (b'"', b"'", b"`")
 _CLOSING = b"\\\"'`"
@@ -75,7 +76,7 @@ def _tar(data: bytes) -> bool:
     But not at what a content begins or ends with, which says that it is packed itself. POSIX.1-2017, pax, "ustar Interchange Format".
     """
     at = 0
-    while True:
+    for _ in range(MEMBERS):
         header = data[at : at + _BLOCK]
         if not header.strip(b"\0"):
             return at > 0 and len(header) == _BLOCK and not data[at:].strip(b"\0")
@@ -89,6 +90,7 @@ def _tar(data: bytes) -> bool:
         elif header[156] not in b"0\x005" or (header[156] == 53 and size) or head(content):
             return False
         at += _BLOCK + -(-size // _BLOCK) * _BLOCK
+    return False
 
 
 def _tar_size(header: bytes) -> int:
@@ -111,6 +113,8 @@ def _zip(data: bytes, look: Callable[[bytes], int]) -> bool:
     count, size, start = _number(data, end + 10, 2), _number(data, end + 12, 4), _number(data, end + 16, 4)
     comment = _number(data, end + 20, 2)
     if start + size != end or _number(data, end + 8, 2) != count or end + 22 + comment != len(data):
+        return False
+    if count > MEMBERS or b"PK\3\4" in data[start:]:  # a member that the directory does not speak of
         return False
     at, entry, left = 0, start, LARGEST
     for _ in range(count):

@@ -102,6 +102,9 @@ def test_what_holds_something_is_not(wrap: object, inner: object) -> None:
     [
         zipped(PLAIN)[:-1],
         zipped(PLAIN) + b"x",
+        zipped(PLAIN, comment=zipped(PLAIN)[:80]),
+        zipped({str(number): b"" for number in range(1001)}),
+        tarred({str(number): b"" for number in range(1001)}),
         b"PK\3\4" + zipped(PLAIN),
         zipped(PLAIN).replace(b"PK\1\2", b"PK\1\3", 1),
         gzipped(bytes(300))[:-1],
@@ -170,7 +173,7 @@ _members = st.dictionaries(st.sampled_from(["a", "b/c", "d.txt", "ü", "fluxloop
 _packed = st.one_of(
     _text,
     _member.map(lambda data: gzipped(data)),
-    st.builds(zipped, _members, st.sampled_from([zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED]), st.sampled_from([b"", b"x"])),
+    st.builds(zipped, _members, st.sampled_from([zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED]), st.sampled_from([b"", b"x", b"PK\3\4" + bytes(40)])),
     st.builds(tarred, _members, st.sampled_from([tarfile.USTAR_FORMAT, tarfile.PAX_FORMAT, tarfile.GNU_FORMAT])),
 )  # fmt: skip
 
