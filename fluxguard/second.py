@@ -31,6 +31,32 @@ def pays() -> bool:
     return cores > 1
 
 
+def forked(life: Callable[[int], None]) -> tuple[int, int]:
+    """Starts a process with what is loaded: its number, and the end of a pipe to read from.
+
+    life: what it does, with the end to write into; never returns. Raises OSError where there can be no such process.
+    """
+    gc.freeze()  # or looking for garbage would copy all memory that the two share
+    reader, writer = os.pipe()
+    try:
+        pid = os.fork()
+    except OSError:
+        os.close(reader)
+        os.close(writer)
+        raise
+    if pid == 0:
+        life(writer)
+    os.close(writer)
+    return pid, reader
+
+
+def say(writer: int, words: bytes) -> None:
+    """Writes all of it."""
+    view = memoryview(words)
+    while view:
+        view = view[os.write(writer, view) :]
+
+
 class Portions:
     """The numbers below `count` in portions, each of which is taken once, by whichever process asks first."""
 
@@ -66,18 +92,8 @@ class Second:
 
         Raises OSError where there can be no second process.
         """
-        gc.freeze()  # or looking for garbage would copy all memory that the two share
         self._said = b""
-        self._reader, writer = os.pipe()
-        try:
-            self._pid = os.fork()
-        except OSError:
-            os.close(self._reader)
-            os.close(writer)
-            raise
-        if self._pid == 0:
-            _work(work, writer)
-        os.close(writer)
+        self._pid, self._reader = forked(lambda writer: _work(work, writer))
         os.set_blocking(self._reader, False)
 
     def has_told(self) -> bool:
@@ -114,14 +130,8 @@ class Second:
 def _work(work: Callable[[Tell], tuple[int, int]], writer: int) -> None:
     """The life of the second process; never returns."""
     try:
-        count, size = work(lambda number: _say(writer, b"%d " % number))
-        _say(writer, b"%d/%d" % (count, size) + _END)
+        count, size = work(lambda number: say(writer, b"%d " % number))
+        say(writer, b"%d/%d" % (count, size) + _END)
         os._exit(0)
     finally:
         os._exit(1)
-
-
-def _say(writer: int, words: bytes) -> None:
-    view = memoryview(words)
-    while view:
-        view = view[os.write(writer, view) :]

@@ -7,9 +7,8 @@ open to others, and lie in no working tree, where a repository could have put th
 from __future__ import annotations
 
 import os
-import stat
 
-from fluxguard import settings
+from fluxguard import private, settings
 
 _FOLDER = "compiled"
 _MOST = 4  # files: of so many versions of fluxguard side by side
@@ -22,20 +21,9 @@ def take(name: str) -> bytes:
     if folder is None:
         return b""
     try:
-        fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder)
-    except OSError:
-        return b""
+        return private.read(folder, name, _LARGEST) or b""
     finally:
         os.close(folder)
-    try:
-        seen = os.fstat(fd)
-        if not stat.S_ISREG(seen.st_mode) or not _private(seen):
-            return b""
-        return os.read(fd, _LARGEST)
-    except OSError:
-        return b""
-    finally:
-        os.close(fd)
 
 
 def put(name: str, data: bytes) -> None:
@@ -43,17 +31,9 @@ def put(name: str, data: bytes) -> None:
     folder = _folder(make=True) if len(data) < _LARGEST else None
     if folder is None:
         return
-    draft = f"{name}.{os.getpid()}.{os.urandom(6).hex()}.tmp"
     try:
         _clear(folder)
-        fd = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600, dir_fd=folder)
-        try:
-            with open(fd, "wb") as stream:
-                stream.write(data)
-            os.rename(draft, name, src_dir_fd=folder, dst_dir_fd=folder)
-        except BaseException:
-            os.unlink(draft, dir_fd=folder)
-            raise
+        private.write(folder, name, data)
     except OSError:
         pass
     finally:
@@ -69,13 +49,9 @@ def _folder(make: bool) -> int | None:
     try:
         if make:
             os.makedirs(path, 0o700, exist_ok=True)
-        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     except OSError:
         return None
-    if _private(os.fstat(fd)):
-        return fd
-    os.close(fd)
-    return None
+    return private.opened(path, 0o077)
 
 
 def _in_a_working_tree(folder: str) -> bool:
@@ -90,10 +66,6 @@ def _in_a_working_tree(folder: str) -> bool:
         real, below = os.path.dirname(real), real
         if real == below:
             return False
-
-
-def _private(seen: os.stat_result) -> bool:
-    return seen.st_uid == os.geteuid() and not seen.st_mode & 0o077
 
 
 def _clear(folder: int) -> None:

@@ -42,7 +42,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import fluxguard
-from fluxguard import settings
+from fluxguard import private, settings
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ class Cache:
         """The record of that name, if it is about what has this very identity."""
         if self._folder is None or self._fresh:
             return None
-        data = _read(self._folder, _file(name))
+        data = private.read(self._folder, _file(name), LARGEST, touch=True)  # it was of use: see _prune
         return _decoded(data, self._key(identity)) if data else None
 
     def write(self, name: str, identity: bytes, record: Record) -> None:
@@ -104,7 +104,7 @@ class Cache:
             return
         data = _encoded(record, self._key(identity))
         if len(data) <= LARGEST:
-            _write(self._folder, _file(name), data)
+            private.write(self._folder, _file(name), data)
             self._wrote = True
 
     def close(self) -> None:
@@ -225,53 +225,9 @@ def _opened_folder(path: str) -> int | None:
             os.mkdir(path, 0o700)
         except FileExistsError:
             pass
-        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     except OSError:
         return None
-    if not _ours(os.fstat(fd), 0o022):
-        os.close(fd)
-        return None
-    return fd
-
-
-def _ours(seen: os.stat_result, forbidden: int) -> bool:
-    return seen.st_uid == os.geteuid() and not seen.st_mode & forbidden
-
-
-def _read(folder: int, name: str) -> bytes | None:
-    try:
-        fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder)
-    except OSError:
-        return None
-    try:
-        seen = os.fstat(fd)
-        if not stat.S_ISREG(seen.st_mode) or not _ours(seen, 0o077) or seen.st_size > LARGEST:
-            return None
-        with open(fd, "rb", closefd=False) as stream:
-            data = stream.read(LARGEST + 1)
-        os.utime(fd)  # it was of use: see _prune
-    except OSError:
-        return None
-    finally:
-        os.close(fd)
-    return data
-
-
-def _write(folder: int, name: str, data: bytes) -> None:
-    draft = f"{name}.{os.getpid()}.{os.urandom(6).hex()}.tmp"
-    try:
-        fd = os.open(
-            draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=folder
-        )
-        try:
-            with open(fd, "wb") as stream:
-                stream.write(data)
-            os.rename(draft, name, src_dir_fd=folder, dst_dir_fd=folder)
-        except BaseException:
-            os.unlink(draft, dir_fd=folder)
-            raise
-    except OSError:
-        return
+    return private.opened(path, 0o022)
 
 
 def _prune(folder: int) -> None:

@@ -6,13 +6,12 @@ Forked, so that it starts with what is loaded. Its answer comes through an anony
 from __future__ import annotations
 
 import _signal  # type: ignore[import-not-found]  # `signal` would import enum
-import gc
 import marshal
 import os
 import sys
 
 from fluxguard.repo import run
-from fluxguard.second import pays
+from fluxguard.second import forked, pays, say
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,17 +29,10 @@ class Aside:
         self._pid = 0
         if not pays():
             return
-        gc.freeze()  # or looking for garbage would copy all memory that the two share
-        self._reader, writer = os.pipe()
         try:
-            self._pid = os.fork()
+            self._pid, self._reader = forked(lambda writer: _labour(work, writer))
         except OSError:
-            os.close(self._reader)
-            os.close(writer)
             return
-        if self._pid == 0:
-            _labour(work, writer)
-        os.close(writer)
         run.HELPERS.add(self._pid)
 
     def __enter__(self) -> Aside:
@@ -81,9 +73,7 @@ def _labour(work: Callable[[], Any], writer: int) -> None:
         _signal.signal(_signal.SIGTERM, lambda *_: sys.exit(1))
         run.STARTED.clear()  # those are not ours
         run.HELPERS.clear()
-        view = memoryview(marshal.dumps(work()))
-        while view:
-            view = view[os.write(writer, view) :]
+        say(writer, marshal.dumps(work()))
         os._exit(0)
     finally:
         run.stop_all()
