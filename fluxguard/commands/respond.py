@@ -9,6 +9,7 @@ import shlex
 import sys
 import time
 from collections.abc import Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -197,8 +198,8 @@ def _must_be_new(fingerprint: str) -> None:
     """One key, one incident: two would each make a new key."""
     from fluxguard.respond import incident as incidents
 
-    for one in incidents.every():
-        if one.fingerprint == fingerprint and _state(one) not in ("closed", "aborted"):
+    for one in filter(_is_open, incidents.every()):
+        if one.fingerprint == fingerprint:
             raise UsageError(
                 f"Incident {one.id} is about this key, and is open.",
                 f"Go on with it: fluxguard respond resume {one.id}   (or end it: fluxguard respond abort {one.id})",
@@ -262,7 +263,7 @@ def _chosen(args: argparse.Namespace) -> Any:
 
     if args.incident:
         return incidents.load(args.incident)
-    open_ = [one for one in incidents.every() if _state(one) not in ("closed", "aborted")]
+    open_ = [one for one in incidents.every() if _is_open(one)]
     if len(open_) == 1:
         return open_[0]
     if not open_:
@@ -294,12 +295,16 @@ def _state(incident: Any) -> str:
     return state_of(_records(incident))
 
 
+def _is_open(incident: Any) -> bool:
+    return _state(incident) not in ("closed", "aborted")
+
+
 def _resume(args: argparse.Namespace) -> int:
-    from fluxguard.respond.incident import vault_of
+    from fluxguard.respond.incident import journal_of, vault_of
 
     incident = _chosen(args)
     args.api_url = args.api_url or incident.url
-    if _state(incident) in ("closed", "aborted"):
+    if not _is_open(incident):
         raise UsageError(
             f"This incident is {_state(incident)}.", f"Its report: fluxguard respond report {incident.id}"
         )
@@ -309,19 +314,10 @@ def _resume(args: argparse.Namespace) -> int:
     if args.leave_clone:
         _leave_clone(incident)
     if args.ended:
-        _note(incident, "guided", ended=True)
+        with closing(journal_of(incident)) as journal:
+            journal.add("guided", "note", ended=True)
     handover.change(args, incident)
     return _go(args, incident, _api(args, vault.secret("old"), vault.secret("new")))
-
-
-def _note(incident: Any, step: str, **data: Any) -> None:
-    from fluxguard.respond import incident as incidents
-
-    journal = incidents.journal_of(incident)
-    try:
-        journal.add(step, "note", **data)
-    finally:
-        journal.close()
 
 
 def _leave_clone(incident: Any) -> None:
@@ -329,14 +325,11 @@ def _leave_clone(incident: Any) -> None:
     from fluxguard.respond import incident as incidents
     from fluxguard.respond.ownclone import steps
 
-    journal = incidents.journal_of(incident)
-    try:
+    with closing(incidents.journal_of(incident)) as journal:
         run = _run(incident, journal, incidents.vault_of(incident), None, lambda question, word: False)
         if steps.half_moved(run):
             raise UsageError("Your own clone is half moved.", f"fluxguard respond resume {incident.id}")
         journal.add("own-clone", "note", clone=steps.LEFT)
-    finally:
-        journal.close()
 
 
 def _go(args: argparse.Namespace, incident: Any, api: Any) -> int:
@@ -575,7 +568,7 @@ def _forget(args: argparse.Namespace) -> int:
     from fluxguard.respond.ownclone import backup
 
     incident = incidents.load(args.incident) if args.incident else _keeping()
-    if _state(incident) not in ("closed", "aborted"):
+    if _is_open(incident):
         raise UsageError(f"Incident {incident.id} is open.", f"fluxguard respond resume {incident.id}")
     kept = backup.kept(incident.folder)
     kept += backup.originals(incident.folder)

@@ -11,6 +11,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from fluxguard.display import safe
+from fluxguard.respond import pushing
+from fluxguard.respond.evidence import waits_for
+from fluxguard.words import count
 
 
 class Screen:
@@ -68,7 +71,7 @@ class Screen:
         if event.state == "done":
             self.lines(told(event.step, event.data))
         elif event.state == "waiting":
-            self.lines([f"waiting: {event.data['reason']} {event.data['until']}".rstrip()])
+            self.lines([f"waiting: {waits_for(event.data)}"])
             self.steps(event.data.get("todo", ()))
         elif not live:  # at a terminal it is said below, with what to do
             self.lines([f"failed: {event.data['what']}"])
@@ -169,27 +172,17 @@ def told(step: str, data: Mapping[str, Any]) -> list[str]:
     return [line for line in lines if line] or ["done"]
 
 
-def _words(outcome: str) -> str:
-    return "the host keeps it, and takes no push to it" if outcome == "foreign" else outcome
-
-
 _PLURAL = ("blobs", "messages", "names", "paths")
-
-
-def _count(number: int, noun: str) -> str:
-    from fluxguard.words import count
-
-    return count(number, noun)
 
 
 def _pushed(refs: Mapping[str, str]) -> list[str]:
     """What became of the remote's refs, in lines."""
     gone = [name for name, what in refs.items() if what == "deleted"]
-    told = f"{_count(sum(what in ('pushed', 'there') for what in refs.values()), 'ref')} pushed"
-    other = {name: what for name, what in refs.items() if what not in ("pushed", "there", "deleted")}
+    told = f"{count(sum(what in ('pushed', 'there') for what in refs.values()), 'ref')} pushed"
+    other = {name: what for name, what in refs.items() if what not in pushing.ARRIVED}
     return [
-        told + (f", {_count(len(gone), 'ref')} deleted: {', '.join(gone[:4])}" if gone else ""),
-        *(f"{name}: {_words(what)}" for name, what in other.items()),
+        told + (f", {count(len(gone), 'ref')} deleted: {', '.join(gone[:4])}" if gone else ""),
+        *(f"{name}: {pushing.in_words(what)}" for name, what in other.items()),
     ]
 
 
@@ -202,7 +195,7 @@ def _proved(data: Mapping[str, Any]) -> list[str]:
 
 _TOLD: Mapping[str, Any] = {
     "verify": lambda d: [f"{d['status']}" + (f": {d.get('name', d['key_id'])}; may {', '.join(d['permissions'])}; last used {d.get('last_used_at') or 'never'}" if d.get("key_id") else f": {d.get('how', '')}")],
-    "assess": lambda d: [f"in {_count(d['places'], 'place')} since {d['since']}" if d["places"] else "found nowhere in this repository",
+    "assess": lambda d: [f"in {count(d['places'], 'place')} since {d['since']}" if d["places"] else "found nowhere in this repository",
                          f"pushed: {', '.join(d['pushed'])}" if d["pushed"] else "no remote is known to have it",
                          f"use since then: {d['use']}" if d.get("use") else f"{d['foreign']} requests since then from where it was never used before"],
     "choose": lambda d: [f"{d['strategy']}: {d['reason']}"],
@@ -215,13 +208,13 @@ _TOLD: Mapping[str, Any] = {
     "revoke": lambda d: ["the old key is revoked"],
     "guided": lambda d: [f"the old key is dead; {d['how']}" if d["state"] == "dead" else d["how"], *(f"{one['place']}: {one['why']}" for one in d.get("places", ()))],
     "dead": lambda d: ["tried once more: the platform answers 401"],
-    "rewrite": lambda d: [f"replaced {', '.join(_count(n, what.removesuffix('s')) if what in _PLURAL else f'{n} {what}' for what, n in d['counts'].items()) or 'nothing'}; {d.get('refs_changed', len(d['changed']))} of {_count(d['refs_before'], 'ref')} changed",
+    "rewrite": lambda d: [f"replaced {', '.join(count(n, what.removesuffix('s')) if what in _PLURAL else f'{n} {what}' for what, n in d['counts'].items()) or 'nothing'}; {d.get('refs_changed', len(d['changed']))} of {count(d['refs_before'], 'ref')} changed",
                           *(f"replaced whole, for the key could not be cut out of it: {one}" for one in d.get("whole", ())), f"the originals are kept: {d['originals']}" if d.get("originals") else "",
-                          "proved: " + "; ".join(d["read"].values()) if not d["left"] else f"{_count(len(d['left']), 'place')} still hold it: {'; '.join(d['left'][:3])}"],
+                          "proved: " + "; ".join(d["read"].values()) if not d["left"] else f"{count(len(d['left']), 'place')} still hold it: {'; '.join(d['left'][:3])}"],
     "push": lambda d: _pushed(d["refs"]),
     "prove": _proved,
-    "own": lambda d: [f"{_count(len(d['places']), 'place')}: see the report" if d["places"] else "the key stands nowhere in it"],
-    "own-backup": lambda d: [f"{d['objects']:,} objects and {_count(d['refs'], 'ref')}, proved: {d['folder']}"],
+    "own": lambda d: [f"{count(len(d['places']), 'place')}: see the report" if d["places"] else "the key stands nowhere in it"],
+    "own-backup": lambda d: [f"{d['objects']:,} objects and {count(d['refs'], 'ref')}, proved: {d['folder']}"],
     "own-rewrite": lambda d: [f"{d['commits']:,} commits and {d['changed']} of {d['refs']} refs become others"],
     "own-move": lambda d: [f"{d['refs']} refs, {d['log_entries']} log entries, {d['files']} files; {d['objects']:,} old objects are gone"],
     "prevent": lambda d: [f"{name}: {what}" for name, what in d.items()],

@@ -22,7 +22,7 @@ from fluxguard.respond.forms import forms, renamed, replaced
 from fluxguard.respond.losing import Lost, tags_without_tagger
 from fluxguard.respond.mirror import LONGEST, environment, git, refs
 from fluxguard.respond.pointed import without_commit
-from fluxguard.respond.remaining import places_of, unread_of
+from fluxguard.respond.remaining import figures, places_of, unread_of
 from fluxguard.respond.veil import shown
 
 MOST_PASSES = 4
@@ -112,10 +112,6 @@ def rewrite(
             break
     git(folder, "fsck", "--full", "--no-dangling", "--no-progress")
     after = refs(folder)
-    read = {
-        one.store: f"{one.read} of {sum(one.objects.values())} objects read, {one.digest}"
-        for one in report.certificates
-    }
     now, signatures, headers = _tips(folder), *lost.since(folder)
     unexpected = _unexpected(trees, now, {one.path for one in found if one.path}, secret, known)
     still = [
@@ -123,7 +119,7 @@ def rewrite(
         *_closed(first, report, secret),
     ]
     return Rewrite(
-        before, after, counts, tuple(sorted(banned)), unexpected, tuple(still), read,
+        before, after, counts, tuple(sorted(banned)), unexpected, tuple(still), figures(report),
         signatures, (*unread_of(report.skipped, secret), *_beside(folder)), notes,
         tuple(sorted({shown(path, secret) for files in now.values() for path, what in files.items() if what.startswith(b"160000")})),
         known, commits, tuple(sorted(new for old, new in known.items() if new != replaced(old, forms(secret.reveal())))),

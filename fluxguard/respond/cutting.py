@@ -96,13 +96,9 @@ def _without(data: bytes, held: list[Match]) -> bytes:
 
 
 def _mark(data: bytes, name: str) -> int:
-    """The length of the byte-order mark."""
-    return int(name[4:6]) // 8 if _marked_as(data, name) else 0
-
-
-def _marked_as(data: bytes, name: str) -> bool:
-    """Whether the content begins with the mark of that encoding."""
-    return data.startswith("\ufeff".encode(name))
+    """The length of that encoding's byte-order mark, where the content begins with it."""
+    mark = "\ufeff".encode(name)
+    return len(mark) if data.startswith(mark) else 0
 
 
 def _applied(data: bytes, edits: list[Edit]) -> bytes:

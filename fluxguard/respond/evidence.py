@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from fluxguard import display
+from fluxguard.respond import pushing
 from fluxguard.respond.incident import Incident
 from fluxguard.respond.journal import Record
 from fluxguard.words import count
@@ -129,9 +130,9 @@ def left(done: Mapping[str, Mapping[str, Any]], incident: Incident) -> list[str]
     open_ += [f"In your own clone: {one}" for one in done.get("own", {}).get("places", ())]
     open_ += [f"In your own clone, not looked at: {one}" for one in done.get("own", {}).get("unread", ())]
     open_ += [
-        f"{name} was not rewritten: {'the host keeps it, and takes no push to it' if what == 'foreign' else what}"
+        f"{name} was not rewritten: {pushing.in_words(what)}"
         for name, what in done.get("push", {}).get("refs", {}).items()
-        if what not in ("pushed", "there", "deleted")
+        if what not in pushing.ARRIVED
     ]
     open_ += [
         f"In your own clone, replaced whole (its backup holds the original): {one}"
@@ -163,13 +164,18 @@ def _lost(rewrite: Mapping[str, Any], pushed: Mapping[str, Any]) -> list[str]:
     return found
 
 
+def _forgotten(records: Sequence[Record]) -> set[Any]:
+    """The folders that were kept and are gone, by the person's word."""
+    return {one.data.get("folder") for one in records if one.step == "forget"}
+
+
 def _originals(records: Sequence[Record]) -> list[str]:
     """Files that were replaced whole, and are kept: the key stands in them."""
     made = {
         str(one.data["originals"]) for one in records
         if one.step == "rewrite" and one.phase == "done" and one.data.get("originals")
     }  # fmt: skip
-    gone = {one.data.get("folder") for one in records if one.step == "forget"}
+    gone = _forgotten(records)
     return [
         f"The originals of files that were replaced whole, in which the key still stands: {one}. When you need them no more: fluxguard respond forget"
         for one in sorted(made - gone)
@@ -181,7 +187,7 @@ def _backups(records: Sequence[Record]) -> list[str]:
     made = [str(one.data["folder"]) for one in records if one.step == "own-backup" and one.phase == "done"]
     if not any(one.step == "own-move" for one in records):
         made = made[-1:]
-    gone = {one.data.get("folder") for one in records if one.step == "forget"}
+    gone = _forgotten(records)
     return [
         f"The backup of your own clone, in which the key still stands: {one}. When you need it no more: fluxguard respond forget"
         for one in made if one not in gone

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 from fluxguard.platform.errors import PAGE
-from fluxguard.repo import gitdir
-from fluxguard.respond import places, trying
+from fluxguard.respond import distributing, places, trying
 from fluxguard.respond.course import Data, Run, Waiting, run_safe
 
 
@@ -68,8 +66,7 @@ def _todo(run: Run) -> tuple[str, ...]:
 
 
 def _holding(run: Run) -> tuple[list[places.Place], list[str]]:
-    trees = [Path(one.tree) for one in gitdir.family(gitdir.locate(str(run.repository))) if one.tree]
-    return places.find(trees, run.old, run.home)
+    return places.find(distributing.trees_of(run), run.old, run.home)
 
 
 def _dead(run: Run) -> Data:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from fluxguard.model import Location, Report, Secret
 from fluxguard.respond.cutting import Cleaner, cut, plainly
-from fluxguard.respond.mirror import git
+from fluxguard.respond.mirror import contents
 from fluxguard.respond.veil import shown
 from fluxguard.writing import exactly
 
-_BATCH = 32  # files that are read at a time
 _TEXTS = ("commit-message", "commit-header", "tag-message")
 
 Blobs = dict[str, list[Location]]  # by id
@@ -34,7 +33,7 @@ def blobs(found: Iterable[Location]) -> Blobs:
 def cleaner(folder: Path, found: list[Location], secret: Secret) -> tuple[Cleaner, frozenset[str]]:
     """How each file is cleaned; and the ids of those that can't be, but are replaced whole."""
     key, whole, cuts, by_id = secret.reveal(), set(), {}, blobs(found)
-    for id, data in contents(folder, by_id):
+    for id, _, data in contents(folder, sorted(by_id)):
         for path in dict.fromkeys(place.path for place in by_id[id]):
             cleaned = cut(data, key, path)
             if cleaned is None or cleaned == data:
@@ -43,23 +42,6 @@ def cleaner(folder: Path, found: list[Location], secret: Secret) -> tuple[Cleane
                 cuts[id] = path
     deep = any(place.via for place in found if place.kind in _TEXTS)
     return Cleaner(key, frozenset(whole), cuts, deep), frozenset(whole)
-
-
-def contents(folder: Path, ids: Iterable[str]) -> Iterator[tuple[str, bytes]]:
-    """Files by their ids; what is not there is left out."""
-    listed = sorted(ids)
-    for start in range(0, len(listed), _BATCH):
-        some = listed[start : start + _BATCH]
-        data = git(folder, "cat-file", "--batch", data="".join(f"{id}\n" for id in some).encode())
-        at = 0
-        for id in some:
-            end = data.index(b"\n", at)
-            if data[at:end].endswith(b" missing"):  # in another store than this one: a submodule's, say
-                at = end + 1
-                continue
-            size = int(data[at:end].split(b" ")[2])
-            yield id, data[end + 1 : end + 1 + size]
-            at = end + size + 2
 
 
 def named(ids: Iterable[str], by_id: Mapping[str, list[Location]], secret: Secret) -> tuple[str, ...]:
@@ -89,5 +71,5 @@ def keep(folder: Path, ids: Iterable[str], where: Path) -> None:
     wanted = sorted(ids)
     if wanted:
         where.mkdir(mode=0o700, exist_ok=True)
-    for id, data in contents(folder, wanted):
+    for id, _, data in contents(folder, wanted):
         exactly(where / id, data, 0o600)

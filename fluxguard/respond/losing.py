@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from fluxguard.respond.mirror import git
+from fluxguard.respond.mirror import contents, git, pointed_anew
 
 # In a commit a header, in a tag a line of its message.
 _SIGNATURE = re.compile(
@@ -20,6 +20,9 @@ _HEADER = re.compile(rb"^([^ \n]+)", re.MULTILINE)
 _INVENTED = re.compile(
     rb"\Aobject \S+\ntype \S+\ntag [^\n]*\n(tagger Unspecified Tagger <[^>\n]*> 0 \+0000\n)"
 )
+
+
+_BATCH = 10_000  # commits and tags, which are small
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +38,7 @@ class Lost:
         signatures, headers = 0, Counter[bytes]()
         for kind, data in _commits_and_tags(folder):
             signatures += len(_SIGNATURE.findall(data))
-            if kind == b"commit":
+            if kind == "commit":
                 head = data.partition(b"\n\n")[0]
                 headers.update({name for name in _HEADER.findall(head) if name not in _KEPT})
         return cls(signatures, headers)
@@ -49,29 +52,15 @@ class Lost:
         }
 
 
-def _commits_and_tags(folder: Path) -> Iterator[tuple[bytes, bytes]]:
+def _commits_and_tags(folder: Path) -> Iterator[tuple[str, bytes]]:
     ids = git(folder, "cat-file", "--batch-all-objects", "--batch-check=%(objecttype) %(objectname)")
-    wanted = b"".join(
-        line.split(b" ")[1] + b"\n" for line in ids.split(b"\n") if line.startswith((b"commit", b"tag"))
-    )
-    data, at = git(folder, "cat-file", "--batch", data=wanted), 0
-    while at < len(data):
-        end = data.index(b"\n", at)
-        _, kind, size = data[at:end].split(b" ")
-        yield kind, data[end + 1 : end + 1 + int(size)]
-        at = end + int(size) + 2
+    wanted = [line.split(" ")[1] for line in ids.decode().splitlines() if line.startswith(("commit", "tag"))]
+    return ((kind, data) for _, kind, data in contents(folder, wanted, _BATCH))
 
 
 def tags_without_tagger(folder: Path) -> None:
     """Tags that had no tagger get rid of the one that git's export invented."""
-    lines = git(folder, "for-each-ref", "--format=%(objecttype) %(objectname) %(refname)").split(b"\n")
-    moves = b""
-    for _, id, name in (line.split(b" ", 2) for line in lines if line.startswith(b"tag ")):
-        new = _untagged(folder, id)
-        if new != id:
-            moves += b"update %s\0%s\0%s\0" % (name, new, id)
-    if moves:
-        git(folder, "update-ref", "-z", "--stdin", data=moves)
+    pointed_anew(folder, lambda kind, id: _untagged(folder, id) if kind == b"tag" else id)
 
 
 def _untagged(folder: Path, id: bytes) -> bytes:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
 from fluxguard.errors import FluxguardError
 from fluxguard.repo import run as running
 
 LONGEST = 6 * 3600  # seconds that one git may take
+_BATCH = 32  # files, of whatever size
 
 
 class GitFailed(FluxguardError):
@@ -158,6 +159,36 @@ def refs(folder: Path) -> dict[str, str]:
     lines = git(folder, "for-each-ref", "--format=%(refname)%00%(objectname)").split(b"\n")
     pairs = [line.split(b"\0") for line in lines if line]
     return {name.decode("utf-8", "surrogateescape"): id.decode() for name, id in pairs}
+
+
+def contents(folder: Path, ids: Iterable[str], batch: int = _BATCH) -> Iterator[tuple[str, str, bytes]]:
+    """Objects by their ids: id, kind and content; what is not there is left out. batch: how many are in memory at a time."""
+    listed = list(ids)
+    for start in range(0, len(listed), batch):
+        some = listed[start : start + batch]
+        data = git(folder, "cat-file", "--batch", data="".join(f"{id}\n" for id in some).encode())
+        at = 0
+        for id in some:
+            end = data.index(b"\n", at)
+            if data[at:end].endswith(b" missing"):  # in another store than this one: a submodule's, say
+                at = end + 1
+                continue
+            _, kind, size = data[at:end].split(b" ")
+            yield id, kind.decode(), data[end + 1 : end + 1 + int(size)]
+            at = end + int(size) + 2
+
+
+def pointed_anew(folder: Path, became: Callable[[bytes, bytes], bytes]) -> int:
+    """Refs that lead to no commit are given what became of the object, by its kind and id. Returns how many changed."""
+    lines = git(folder, "for-each-ref", "--format=%(objecttype) %(objectname) %(refname)").split(b"\n")
+    moves = b""
+    for kind, id, name in (line.split(b" ", 2) for line in lines if line and not line.startswith(b"commit ")):
+        new = became(kind, id)
+        if new != id:
+            moves += b"update %s\0%s\0%s\0" % (name, new, id)
+    if moves:
+        git(folder, "update-ref", "-z", "--stdin", data=moves)
+    return moves.count(b"update ")
 
 
 def remote_refs(folder: Path) -> dict[str, str]:

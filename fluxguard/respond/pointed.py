@@ -7,21 +7,13 @@ from pathlib import Path
 
 from fluxguard.respond import paths
 from fluxguard.respond.cutting import Cleaner
-from fluxguard.respond.mirror import git
+from fluxguard.respond.mirror import git, pointed_anew
 
 
 def without_commit(folder: Path, cleaner: Cleaner, names: Mapping[bytes, bytes]) -> int:
     """Cleans what they lead to. Returns how many changed."""
-    lines = git(folder, "for-each-ref", "--format=%(objecttype) %(objectname) %(refname)").split(b"\n")
     clean = _Objects(folder, cleaner, names)
-    moves = b""
-    for kind, id, name in (line.split(b" ", 2) for line in lines if not line.startswith(b"commit ") and line):
-        new = clean.by_kind(kind)(id)
-        if new != id:
-            moves += b"update %s\0%s\0%s\0" % (name, new, id)
-    if moves:
-        git(folder, "update-ref", "-z", "--stdin", data=moves)
-    return moves.count(b"update ")
+    return pointed_anew(folder, lambda kind, id: clean.by_kind(kind)(id))
 
 
 class _Objects:

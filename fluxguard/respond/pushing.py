@@ -17,6 +17,11 @@ FOREIGN = ("refs/pull/", "refs/merge-requests/", "refs/changes/", "refs/keep-aro
 ARRIVED = ("pushed", "deleted", "there")  # the remote has it now as it should be
 
 
+def in_words(outcome: str) -> str:
+    """What came of a ref, for people."""
+    return "the host keeps it, and takes no push to it" if outcome == "foreign" else outcome
+
+
 def push(
     folder: Path, rewritten: Mapping[str, tuple[str, str]], secret: Secret, say: Callable[[str], None]
 ) -> dict[str, str]:

@@ -10,13 +10,21 @@ from pathlib import Path
 from fluxguard import display
 from fluxguard.audit import run as auditing
 from fluxguard.config import Config
-from fluxguard.model import Finding, Secret, Unread
+from fluxguard.model import Finding, Report, Secret, Unread
 from fluxguard.respond.mirror import mirror
 from fluxguard.respond.veil import masks_of, shown
 
 
 def unread_of(skipped: Iterable[Unread], secret: Secret) -> list[str]:
     return [f"{shown(one.where, secret)}: {one.reason}" for one in skipped]
+
+
+def figures(report: Report) -> dict[str, str]:
+    """What was read, by store."""
+    return {
+        one.store: f"{one.read} of {sum(one.objects.values())} objects read, {one.digest}"
+        for one in report.certificates
+    }
 
 
 def places_of(findings: Iterable[Finding]) -> list[str]:
@@ -48,14 +56,12 @@ def looked_at(source: str, folder: Path, repository: Path, secret: Secret) -> Re
     """A new mirror of the remote, audited."""
     there = mirror(source, folder, repository)
     report = auditing.audit(str(folder), Config(), full=True)
-    read = {
-        one.store: f"{one.read} of {sum(one.objects.values())} objects read, {one.digest}"
-        for one in report.certificates
-    }
     found = [one for one in report.findings if one.secret == secret]
     by = frozenset(
         os.fsdecode(ref) for one in found for place in one.locations if place.trace for ref in place.trace.refs
         if ref.startswith(b"refs/")
     )  # fmt: skip
     reached = [f"still reachable from {shown(ref, secret)}" for ref in sorted(by)]
-    return Remote((*places_of(found), *reached), by, there, tuple(unread_of(report.skipped, secret)), read)
+    return Remote(
+        (*places_of(found), *reached), by, there, tuple(unread_of(report.skipped, secret)), figures(report)
+    )
