@@ -149,7 +149,14 @@ _SURE: tuple[tuple[int, Sequence[bytes]], ...] = (
 )
 # Short literals, one of which stands in all that the expressions below match, with the bits that it may lead to. An
 # escaped word has one of its first four letters escaped, or `flux` in clear; the digits are those of f, l, u and x.
-_HEXES = (b"66", b"6c", b"6C", b"75", b"78")
+_WRITTEN = {
+    b"f": (b"66", b"146", b"102"),
+    b"l": (b"6c", b"6C", b"154", b"108"),
+    b"u": (b"75", b"165", b"117"),
+    b"x": (b"78", b"170", b"120"),
+    b"_": (b"5f", b"5F", b"137"),
+}
+_HEXES = tuple(code for letter in (b"f", b"l", b"u", b"x") for code in _WRITTEN[letter] if len(code) == 2)
 _NUMBERS = (
     b"102",
     b"108",
@@ -175,29 +182,28 @@ HINTS: dict[bytes, int] = {
 # escaped letter the next one of the word, plain or escaped too.
 _BEHIND_FLUX = frozenset(b"_\"'`\\<%&=\x1b\xe2\xc2\xef")
 _HEX_DIGITS = frozenset(b"0123456789abcdefABCDEF")
-_NEXT = {b"66": b"l", b"6c": b"u", b"6C": b"u", b"75": b"x", b"78": b"_"}
-_NEXT_OCTAL = {b"146": b"l", b"154": b"u", b"165": b"x", b"170": b"_"}
-_CODES = {b"l": (b"6c", b"6C", b"154"), b"u": (b"75", b"165"), b"x": (b"78", b"170")}
+_FOLLOWING = {b"f": b"l", b"l": b"u", b"u": b"x", b"x": b"_"}
+_UNTOLD = b"\\u{0"  # how it goes on is not looked at
+# How a letter may begin that is written as an escape.
 _FORMS = {
-    letter: tuple(hint for hint in _ESCAPED if hint.endswith(codes)) for letter, codes in _CODES.items()
+    letter: (*(hint for hint in _ESCAPED if hint.endswith(_WRITTEN[letter])), _UNTOLD)
+    for letter in (b"l", b"u", b"x")
 }
 _FORMS[b"_"] = (
     *(hint[:-2] + code for hint in _FORMS[b"x"] if hint.endswith(b"78") for code in (b"5f", b"5F")),
-    *(b"\\_", b"\\137", b"\\0137"),
+    *(b"\\_", b"\\137", b"\\0137", _UNTOLD),
 )
-# What the letter before the escaped one ends with, by the one that follows: before `u` stands `l`, and `f` before that.
+# What the letter before the escaped one ends with, by the one that follows it.
 _ENDS = {
-    b"u": (b"f", b"66", b"146", b"102"),
-    b"x": (b"l", b"6c", b"6C", b"154", b"108"),
-    b"_": (b"u", b"75", b"165", b"117"),
+    _FOLLOWING[letter]: (before, *_WRITTEN[before]) for before, letter in _FOLLOWING.items() if letter != b"_"
 }
-_UNTOLD = b"\\u{0"  # how it goes on is not looked at
 
 
 def _follower(hint: bytes) -> bytes:
     """The letter that has to follow an escaped one; b"" where the hint does not say which it is, or has not ended."""
-    ended = not any(mark in hint for mark in (b"#", b"{"))
-    return (_NEXT.get(hint[-2:]) or _NEXT_OCTAL.get(hint[-3:], b"")) if ended else b""
+    if any(mark in hint for mark in (b"#", b"{")):
+        return b""
+    return next((after for letter, after in _FOLLOWING.items() if hint.endswith(_WRITTEN[letter])), b"")
 
 
 _FOLLOWERS = {hint: _follower(hint) for hint in _ESCAPED}
@@ -365,7 +371,7 @@ def _may_follow(data: bytes, at: int, letter: bytes) -> bool:
         return True
     if rest.startswith(b"\\"):
         rest = b"\\" + rest.lstrip(b"\\")
-    return rest.startswith((*_FORMS[letter], _UNTOLD))
+    return rest.startswith(_FORMS[letter])
 
 
 def _may_precede(data: bytes, at: int, follower: bytes) -> bool:
