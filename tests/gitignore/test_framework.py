@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-
 import pytest
 from conftest import Repo, Run
 from hook.conftest import Framework, framework
@@ -13,18 +10,8 @@ __all__ = ["framework"]
 pytestmark = pytest.mark.framework
 
 
-def configured(repo: Repo, framework: Framework) -> None:
-    """The framework's own hook, which calls this one alone."""
-    repo.env.update(framework.env)
-    source = [line for line in framework.configuration.splitlines() if "repo:" in line or "rev:" in line]
-    text = "\n".join(["repos:", *source, "    hooks:", "      - id: fluxguard-gitignore"]) + "\n"
-    repo.commit(".pre-commit-config.yaml", text, "configure")
-    install = [sys.executable, "-m", "pre_commit", "install", "-t", "pre-commit"]
-    subprocess.run(install, cwd=repo.path, env=repo.env, check=True, capture_output=True)
-
-
 def test_a_commit_and_a_run_over_all_files(repo: Repo, framework: Framework, run: Run) -> None:
-    configured(repo, framework)
+    framework.alone(repo, "fluxguard-gitignore", "pre-commit")
     repo.stage("app.py", "pass\n")
     before = repo.head
     refused = repo.try_git("commit", "-m", "while paths are open")
@@ -59,7 +46,7 @@ def test_a_change_of_gitignore_that_is_not_staged_does_not_count(
     repo: Repo, framework: Framework, run: Run
 ) -> None:
     """The framework puts away what is not staged: what would be committed is what is asked about."""
-    configured(repo, framework)
+    framework.alone(repo, "fluxguard-gitignore", "pre-commit")
     repo.stage(".gitignore", "# empty\n")
     assert run("gitignore", "--fix", cwd=repo.path).code == 0
     assert repo.try_git("commit", "-m", "the lines are not staged").returncode != 0

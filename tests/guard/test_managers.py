@@ -206,12 +206,7 @@ def test_the_hook_for_pushes_in_the_framework(
     tmp_path: Path,
 ) -> None:
     repo = bare_repo.repo
-    repo.env.update(framework.env)
-    source = [line for line in framework.configuration.splitlines() if "repo:" in line or "rev:" in line]
-    text = "\n".join(["repos:", *source, "    hooks:", "      - id: fluxguard-pre-push"]) + "\n"
-    repo.commit(".pre-commit-config.yaml", text, "configure")
-    install = [sys.executable, "-m", "pre_commit", "install", "-t", "pre-push"]
-    subprocess.run(install, cwd=repo.path, env=repo.env, check=True, capture_output=True)
+    framework.alone(repo, "fluxguard-pre-push", "pre-push")
     repo.git("init", "-q", "--bare", str(tmp_path / "remote.git"))
     repo.git("remote", "add", "origin", f"file://{tmp_path}/remote.git")
     if way != "first push of all":

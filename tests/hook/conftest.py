@@ -44,6 +44,15 @@ class Framework:
         for hook in self.hooks.iterdir():
             shutil.copy2(hook, repo.path / ".git" / "hooks" / hook.name)
 
+    def alone(self, repo: Repo, hook: str, stage: str) -> None:
+        """Gives a repository the framework's own hook for a stage, which calls one of ours and no other."""
+        repo.env.update(self.env)
+        source = [line for line in self.configuration.splitlines() if "repo:" in line or "rev:" in line]
+        text = "\n".join(["repos:", *source, "    hooks:", f"      - id: {hook}"]) + "\n"
+        repo.commit(".pre-commit-config.yaml", text, "configure")
+        install = [sys.executable, "-m", "pre_commit", "install", "-t", stage]
+        subprocess.run(install, cwd=repo.path, env=repo.env, check=True, capture_output=True)
+
     def run(self, repo: Repo, *arguments: str, **env: str) -> subprocess.CompletedProcess[bytes]:
         """`pre-commit run`."""
         return subprocess.run(

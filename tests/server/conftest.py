@@ -176,12 +176,8 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Server:
 @pytest.fixture
 def server(prepared: Server, tmp_path: Path) -> Iterator[Server]:
     """The real server on the embedded database, set up and started."""
-    made = Server(tmp_path / "platform", key=prepared.key)
-    shutil.copytree(prepared.folder, made.folder)
-    try:
-        yield made.start()
-    finally:
-        made.kill()
+    with prepared.copied(tmp_path / "platform") as made:
+        yield made
 
 
 @pytest.fixture(scope="session")

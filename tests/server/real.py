@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import signal
 import socket
 import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -38,6 +39,16 @@ class Server:
     port: int = field(default_factory=free_port)
     key: str = field(default="", repr=False)
     process: subprocess.Popen[bytes] | None = None
+
+    @contextlib.contextmanager
+    def copied(self, folder: Path) -> Iterator[Server]:
+        """The same platform in another folder, started there."""
+        made = Server(folder, key=self.key)
+        shutil.copytree(self.folder, folder)
+        try:
+            yield made.start()
+        finally:
+            made.kill()
 
     @property
     def url(self) -> str:

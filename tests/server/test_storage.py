@@ -92,13 +92,8 @@ def nothing_is_half_written(house_or_server: Any, said: set[str], known: int) ->
 
 @pytest.fixture
 def on_a_small_disk(prepared: Server, tmp_path: Path) -> Iterator[Server]:
-    with disk(tmp_path / "disk", "3m") as folder:
-        server = Server(folder / "platform", key=prepared.key)
-        shutil.copytree(prepared.folder, server.folder)
-        try:
-            yield server.start()
-        finally:
-            server.kill()
+    with disk(tmp_path / "disk", "3m") as folder, prepared.copied(folder / "platform") as server:
+        yield server
 
 
 def test_a_full_disk_refuses_in_words_and_goes_on_when_there_is_room(on_a_small_disk: Server) -> None:
