@@ -59,6 +59,10 @@ class Terminal:
         self._seen = self.text.index(words, self._seen) + len(words)
         return self
 
+    def asked(self) -> Terminal:
+        """Waits until it stands at its prompt: what is typed before that is echoed in the midst of what it says."""
+        return self.reads("go on later.").reads("> ")
+
     def types(self, words: str) -> Terminal:
         os.write(self._leader, words.encode() + b"\n")
         return self
@@ -109,13 +113,13 @@ def begin(story: Story, *words: str, **env: str) -> Terminal:
 
 
 def test_a_person_is_led_through_it(public: Story, vendor: Vendor, mint: Mint) -> None:
-    terminal = begin(public, "--clean-history", "--push").reads("go on later.").types("")
-    terminal.reads("Tried just now: the old key still opens the platform").reads("go on later.")
+    terminal = begin(public, "--clean-history", "--push").asked().types("")
+    terminal.reads("Tried just now: the old key still opens the platform").asked()
     vendor.alive.clear()
     new = mint.key("prod", 29)
     vendor.alive.add(new)
     public.repo.write(".env", f"# mine\nFLUXLOOP_API_KEY={new}\n")
-    terminal.types("").reads("Type shop to go on").types("shop")
+    terminal.types("").reads("Type shop to go on").reads("> ").types("shop")
     words = " ".join(terminal.ends(1).split())
     for said in (
         f"1. Open {PAGE} 2. Create a new key with the same rights",
@@ -137,7 +141,7 @@ def test_a_person_is_led_through_it(public: Story, vendor: Vendor, mint: Mint) -
 
 
 def test_it_may_be_left_and_gone_on_with(public: Story, vendor: Vendor) -> None:
-    said = begin(public).reads("go on later.").types("q").ends(3)
+    said = begin(public).asked().types("q").ends(3)
     assert "Not finished. Go on with:\n    fluxguard respond resume inc-" in said
     status = public.run("respond", "status").out
     assert f"1. Open {PAGE}" in status
@@ -165,7 +169,7 @@ def test_what_can_not_be_told_is_not_taken_for_an_answer(public: Story, vendor: 
 
 def test_a_key_that_may_nothing_is_alive(public: Story, vendor: Vendor) -> None:
     vendor.status = 403
-    begin(public).reads("The old key still opens the platform").reads("go on later.").types("q").ends(3)
+    begin(public).reads("The old key still opens the platform").asked().types("q").ends(3)
 
 
 def test_the_page_opens_where_there_are_windows(public: Story, vendor: Vendor) -> None:
@@ -173,7 +177,7 @@ def test_the_page_opens_where_there_are_windows(public: Story, vendor: Vendor) -
     browser.write_text(f'#!/bin/sh\necho "$1" >>{opened}\n')
     browser.chmod(0o755)
     how = {"DISPLAY": ":9", "BROWSER": f"{browser} %s"}
-    terminal = begin(public, **how).reads("go on later.").types("").reads("go on later.").types("q")
+    terminal = begin(public, **how).asked().types("").asked().types("q")
     terminal.ends(3)
     assert opened.read_text() == f"{PAGE}\n", "once"
 
@@ -182,7 +186,7 @@ def test_another_platform_that_offers_no_more(public: Story, vendor: Vendor) -> 
     """Not FluxLoop's own address, but the same calls: it is led through, too."""
     url = f"http://127.0.0.1:{vendor.server_address[1]}"
     env = {"FLUXLOOP_API_URL": url, "FLUXLOOP_API_KEY": public.key}
-    terminal = begin(public, **env).reads("go on later.")
+    terminal = begin(public, **env).asked()
     vendor.alive.clear()
     said = " ".join(terminal.types("").ends(0).split())
     assert f"1. Open the page for API keys of {url}" in said
