@@ -216,7 +216,7 @@ def _by_start() -> dict[bytes, list[bytes]]:
     return groups
 
 
-_HINTS_BY_START = _by_start()  # few enough to be looked for in everything
+_HINTS_BY_START = _by_start()  # few enough to be looked for in everything, one by one
 EXPRESSIONS: dict[int, bytes] = {
     PLAIN: _KEY,
     JOINED: _CUT_BEHIND + rb"|" + _CUT_INSIDE,
@@ -232,7 +232,8 @@ _PLAIN_EXPRESSIONS = (
 _WORD = b"".join(b"(?:%s)" % b"|".join((b"%c" % letter, *_ways_to_escape(letter))) for letter in b"flux_")
 _FEW = 64  # times that a hint is looked at more closely
 _MANY = 256  # stretches around hints in one content; beyond them the whole of it is looked at
-_WORTH = 1 << 20  # bytes, from which on hints are looked for with the fast engine, where that is in use
+_SMALL = 8 << 10  # bytes, below which hints are looked for one by one
+_WORTH = 4 << 20  # bytes looked at for one hint, after which the fast engine takes over, where that is in use
 _MOST_MADE = 64  # sets of hints that it is made ready for, at 2 ms each
 _SLOW = (
     4 << 20
@@ -314,24 +315,25 @@ class Triggers:
             from fluxguard.detect import bulk
         except ImportError:
             return
-        self._first = bulk.literals(self.literals, _HINTS_BY_START, self._shelf() if self._shelf else None)
+        self._first = bulk.literals(self.literals, HINTS, self._shelf() if self._shelf else None)
         _places.fast = bulk.places
 
     def find(self, data: bytes) -> int:
         """As `kinds`, for what stands anywhere in the content."""
-        bits, starts = self._first(data)
-        return bits | self._confirm(data, starts) if starts else bits
+        bits, hints = self._first(data)
+        return bits | self._confirm(data, hints) if hints else bits
 
     def _plain(self, data: bytes) -> tuple[int, list[bytes]]:
         bits = 0
         for literal, bit in self.literals.items():
             if literal in data:
                 bits |= bit
-        return bits, [start for start in _HINTS_BY_START if start in data]
+        starts = [start for start in _HINTS_BY_START if start in data]
+        return bits, [hint for start in starts for hint in _HINTS_BY_START[start] if hint in data]
 
-    def _confirm(self, data: bytes, starts: list[bytes]) -> int:
-        """The bits of the expressions that match; each lies within LONGEST bytes of a hint."""
-        hints = [hint for start in starts for hint in _HINTS_BY_START[start] if not _dismissed(data, hint)]
+    def _confirm(self, data: bytes, hints: list[bytes]) -> int:
+        """The bits of the expressions that match; each lies within LONGEST bytes of a hint. hints: those in `data`."""
+        hints = [hint for hint in hints if not _dismissed(data, hint)]
         if not hints:
             return 0
         wanted = 0
@@ -397,10 +399,14 @@ class _Places:
     def __init__(self) -> None:
         self.fast: Callable[[Iterable[bytes], int], Callable[[bytes], list[int] | None]] | None = None
         self._made: dict[tuple[bytes, ...], Callable[[bytes], list[int] | None]] = {}
+        self._sought = 0
 
     def of(self, data: bytes, hints: tuple[bytes, ...]) -> list[int] | None:
         """None where there are more than _MANY."""
-        if self.fast is None or len(data) < _WORTH:
+        if self.fast is None or len(data) < _SMALL:
+            return _found(data, hints)
+        self._sought += len(data) * len(hints)
+        if self._sought < _WORTH:
             return _found(data, hints)
         if hints not in self._made:
             if len(self._made) == _MOST_MADE:
