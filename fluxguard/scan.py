@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from fluxguard.detect.bulk import Shelf
     from fluxguard.detect.engine import Detector
     from fluxguard.findings import Collector
-    from fluxguard.second import Portions, Tell
+    from fluxguard.second import Portions, Tally, Tell
 
     Bases = Callable[[set[bytes]], Mapping[bytes, bytes]]
 
@@ -120,20 +120,24 @@ class Scan:
         paths: Sequence[bytes],
         read: Callable[[int], bytes | None],
         tell: Tell,
-    ) -> tuple[int, int]:
+    ) -> Tally:
         """The work of the second process. It looks into nothing: what that takes need not be loaded twice."""
         kinds = self._triggers.kinds
         count = size = 0
+        left = []
         for portion in portions:
             for number in portion:
                 data = read(number)
-                kind = -1 if data is None or is_fluxloop_path(paths[number]) else kinds(data)
-                if data is None or (kind and not self._is_harmless(data, kind)):
+                if data is None:
+                    left.append(number)
+                    continue
+                kind = -1 if is_fluxloop_path(paths[number]) else kinds(data)
+                if kind and not self._is_harmless(data, kind):
                     tell(number)
                 else:
                     count += 1
                     size += len(data)
-        return count, size
+        return count, size, left
 
     def _sift(self, numbers: range, paths: Sequence[bytes], read: Callable[[int], bytes | None]) -> list[int]:
         kinds = self._triggers.kinds

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     Tally = tuple[int, int, list[int]]  # contents that were clean, their bytes, the numbers of the others
     Tell = Callable[[int], None]
+    Work = Callable[[Tell], Tally]
 
 _END = b"."
 _PORTIONS = 512  # their tickets fit into any pipe
@@ -87,8 +88,9 @@ class Portions:
 class Second:
     """The process, from its start to `tally` or `stop`."""
 
-    def __init__(self, work: Callable[[Tell], tuple[int, int]]) -> None:
-        """Starts it. work: tells each number that it could not clear, and returns how many it could, and their bytes.
+    def __init__(self, work: Work) -> None:
+        """Starts it. work: tells each number that looks suspicious, and returns how many contents are clean, their bytes,
+        and the numbers that it left to others without a look.
 
         Raises OSError where there can be no second process.
         """
@@ -97,7 +99,7 @@ class Second:
         os.set_blocking(self._reader, False)
 
     def has_told(self) -> bool:
-        """Whether it has met something by now that it could not clear."""
+        """Whether it has met something suspicious by now."""
         if not self._said:
             try:
                 self._said = os.read(self._reader, 1 << 16)
@@ -115,8 +117,8 @@ class Second:
         if self.stop() != 0 or not said.endswith(_END):
             return None
         *numbers, sums = said[:-1].split(b" ")
-        count, _, size = sums.partition(b"/")
-        return int(count), int(size), list(map(int, numbers))
+        count, size, *left = sums.split(b"/")
+        return int(count), int(size), list(map(int, numbers + left))
 
     def stop(self) -> int:
         """Ends it, if it has not ended, and returns its exit code. May be called more than once."""
@@ -127,11 +129,11 @@ class Second:
         return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
-def _work(work: Callable[[Tell], tuple[int, int]], writer: int) -> None:
+def _work(work: Work, writer: int) -> None:
     """The life of the second process; never returns."""
     try:
-        count, size = work(lambda number: say(writer, b"%d " % number))
-        say(writer, b"%d/%d" % (count, size) + _END)
+        count, size, left = work(lambda number: say(writer, b"%d " % number))
+        say(writer, b"/".join(b"%d" % number for number in (count, size, *left)) + _END)
         os._exit(0)
     finally:
         os._exit(1)
