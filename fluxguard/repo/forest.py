@@ -25,7 +25,9 @@ _LEAST_MADE = (
 _PER_BYTE = 10_000  # ... and so many for each of theirs: a hundred times what histories of text come to
 IN_MEMORY = 32 << 20  # bytes; larger objects, and what is made from them, are left to be read in pieces
 TOO_LARGE = "it is too large to be held in memory"
-_RELEASE = 80 << 20  # bytes of the pack in memory, after which its pages are given back
+_RELEASE = (
+    40 << 20
+)  # bytes of the pack that may have come into memory, after which its pages are given back, if they are many
 _AROUND = (
     2 << 20
 )  # bytes that the system may bring in around each that is touched: Linux maps whole large folios

@@ -29,6 +29,7 @@ _LONGEST = 9  # bytes of a size or a distance; longer ones are lies
 _HEAD = 2 * _LONGEST + 2
 _TURN = 1 << 16  # entries
 _SMALLEST = 9  # bytes of an entry: its header, and a compressed nothing
+_FEW_PAGES = 64 << 20  # bytes
 
 Ints = npt.NDArray[np.int64]
 Bytes = npt.NDArray[np.uint8]
@@ -168,10 +169,24 @@ def _mapped(path: str) -> tuple[mmap.mmap, os.stat_result]:
 
 
 def release(map: mmap.mmap) -> None:
-    """Gives back the pages of a pack that were read, which would count as this process's memory."""
+    """Gives back the pages of a pack that were read, which count as this process's memory, unless they are few."""
     advise = getattr(map, "madvise", None)
-    if advise is not None:
+    if advise is not None and _of_files() > _FEW_PAGES:
         advise(mmap.MADV_DONTNEED)
+
+
+def _of_files() -> int:
+    """Bytes of files that are mapped and in memory, as Linux tells it (proc(5), statm); elsewhere as if they were many."""
+    try:
+        fd = os.open("/proc/self/statm", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return _FEW_PAGES + 1
+    try:
+        return int(os.read(fd, 256).split()[2]) * mmap.PAGESIZE
+    except (OSError, ValueError, IndexError):
+        return _FEW_PAGES + 1
+    finally:
+        os.close(fd)
 
 
 class _Reader:
