@@ -190,7 +190,7 @@ def _start(args: argparse.Namespace) -> int:
         return _plan(args, made, api, secret)
     with incidents.opening():
         _must_be_new(secret.fingerprint)
-        incidents.open_incident(made, secret.reveal())
+        incidents.open_incident(made, secret)
     return _go(args, made, api)
 
 
@@ -300,7 +300,7 @@ def _is_open(incident: Any) -> bool:
 
 
 def _resume(args: argparse.Namespace) -> int:
-    from fluxguard.respond.incident import journal_of, vault_of
+    from fluxguard.respond.incident import journal_of, unveiled, vault_of
 
     incident = _chosen(args)
     args.api_url = args.api_url or incident.url
@@ -309,6 +309,7 @@ def _resume(args: argparse.Namespace) -> int:
             f"This incident is {_state(incident)}.", f"Its report: fluxguard respond report {incident.id}"
         )
     vault = vault_of(incident)
+    incident = unveiled(incident, vault)
     if args.show_key:
         return handover.show(args, incident)
     if args.leave_clone:
@@ -344,7 +345,7 @@ def _go(args: argparse.Namespace, incident: Any, api: Any) -> int:
         run = _run(incident, journal, incidents.vault_of(incident), api, screen.agree)
         run.pause = screen.pause
         run.environment = args.environment
-        screen.heading(incident)
+        screen.heading(incidents.load(incident.id))
         state = runner.go_on(run, screen.show, incidents.now)
         screen.ending(incident, state)
         if state == "closed" and any(run.known(name).get("left") for name in ("rewrite", "prove")):
@@ -528,7 +529,8 @@ def _abort(args: argparse.Namespace) -> int:
     try:
         done = [one.step for one in journal.records if one.phase == "done"]
         vault = incidents.vault_of(incident)
-        if steps.half_moved(_run(incident, journal, vault, None, lambda question, word: False)):
+        whole = incidents.unveiled(incident, vault)
+        if steps.half_moved(_run(whole, journal, vault, None, lambda question, word: False)):
             raise UsageError("Your own clone is half moved.", f"fluxguard respond resume {incident.id}")
         args.api_url = args.api_url or incident.url
         new_key = handover.before_abort(

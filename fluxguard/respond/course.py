@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -80,6 +81,11 @@ class Run:
     @property
     def repository(self) -> Path:
         return Path(self.incident.repository)
+
+    @property
+    def word(self) -> str:
+        """What a person types before something is done that can't be taken back: the name of the repository's folder."""
+        return run_safe(self, os.fsencode(self.repository.name))
 
     def known(self, step: str) -> Data:
         """What a step that is done found out."""

@@ -21,6 +21,7 @@ from nacl.public import PublicKey, SealedBox
 from fluxguard.errors import FluxguardError, UsageError
 from fluxguard.model import Secret
 from fluxguard.platform.address import checked
+from fluxguard.secret import veiled
 
 KINDS = ("github", "gitlab", "circleci", "exec")
 TIMEOUT = httpx.Timeout(30.0)
@@ -40,6 +41,11 @@ class Target:
 
 def parse(text: str) -> Target:
     """`github:OWNER/REPO:NAME`, `gitlab:GROUP/PROJECT:NAME`, `circleci:gh/OWNER/REPO:NAME`, `exec:COMMAND`. Raises: UsageError."""
+    if veiled(text) != text:
+        raise UsageError(
+            "A key stands in a target, where everybody on this machine can read it.",
+            "Leave it out: the new key comes on the command's standard input.",
+        )
     kind, _, rest = text.partition(":")
     if kind == "exec" and rest.strip():
         return Target(kind, rest, "")

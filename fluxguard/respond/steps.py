@@ -21,6 +21,7 @@ from fluxguard.respond import (
     revoking,
 )
 from fluxguard.respond.course import Data, Run
+from fluxguard.respond.incident import load
 from fluxguard.respond.ownclone import steps as ownclone
 
 
@@ -44,7 +45,7 @@ def close(run: Run) -> Data:
     for name in WORKING:
         shutil.rmtree(run.incident.folder / name, ignore_errors=True)
     ownclone.give_up_backups(run)
-    paths = evidence.write_all(run.incident, run.journal.records)
+    paths = evidence.write_all(load(run.incident.id), run.journal.records)
     run.vault.burn()  # before it is said to be done: nothing burns it after
     return {"reports": [str(path) for path in paths]}
 
