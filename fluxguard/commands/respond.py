@@ -341,7 +341,7 @@ def _go(args: argparse.Namespace, incident: Any, api: Any) -> int:
     screen = Screen(args)
     try:
         if any(one.step == "abort" for one in journal.records):
-            raise UsageError("This incident was aborted.", "Open a new one: fluxguard respond start")
+            raise UsageError("This incident is being aborted.", f"fluxguard respond abort {incident.id}")
         run = _run(incident, journal, incidents.vault_of(incident), api, screen.agree)
         run.pause = screen.pause
         run.environment = args.environment
@@ -491,7 +491,8 @@ def _status(args: argparse.Namespace) -> int:
             screen.lines([f"{row['step']}: {row['waits_for']}"])
             screen.steps(row["todo"])
         if row["state"] not in ("closed", "aborted"):
-            screen.lines([f"fluxguard respond resume {row['incident']}"])
+            action = "abort" if row["state"] == "aborting" else "resume"
+            screen.lines([f"fluxguard respond {action} {row['incident']}"])
     return code
 
 
@@ -523,22 +524,29 @@ def _abort(args: argparse.Namespace) -> int:
     from fluxguard.respond.steps import WORKING
 
     incident = _chosen(args)
-    if _state(incident) == "closed":
-        raise UsageError("This incident is closed.", f"Its report: fluxguard respond report {incident.id}")
+    if not _is_open(incident):
+        raise UsageError(
+            f"This incident is {_state(incident)}.", f"Its report: fluxguard respond report {incident.id}"
+        )
     journal = incidents.journal_of(incident)
     try:
         done = [one.step for one in journal.records if one.phase == "done"]
+        begun = journal.last("abort")
         vault = incidents.vault_of(incident)
         whole = incidents.unveiled(incident, vault)
         if steps.half_moved(_run(whole, journal, vault, None, lambda question, word: False)):
             raise UsageError("Your own clone is half moved.", f"fluxguard respond resume {incident.id}")
         args.api_url = args.api_url or incident.url
-        new_key = handover.before_abort(
-            args, incident, journal, vault, lambda: _api(args, vault.secret("old"), vault.secret("new"))
+        new_key = (
+            str(begun.data["new_key"])
+            if begun
+            else handover.before_abort(
+                args, incident, journal, vault, lambda: _api(args, vault.secret("old"), vault.secret("new"))
+            )
         )
         if not Screen(args).agree(f"Type abort to end {incident.id} as it is", "abort"):
             raise UsageError("It was not agreed to: the incident stays open.", "Type abort, or add --yes.")
-        journal.add("abort", "done", after=done[-1] if done else "", new_key=new_key)
+        journal.add("abort", "intent", new_key=new_key)
         for name in WORKING:
             shutil.rmtree(incident.folder / name, ignore_errors=True)
         for one in backup.originals(incident.folder):
@@ -556,7 +564,8 @@ def _abort(args: argparse.Namespace) -> int:
                 )
             else:
                 backup.remove(one)
-        vault.burn()
+        vault.burn()  # before it is said to be done: nothing burns it after
+        journal.add("abort", "done", after=done[-1] if done else "", new_key=new_key)
     finally:
         journal.close()
     print(f"Aborted: {incident.id}. What was done stays done. {new_key}".rstrip())

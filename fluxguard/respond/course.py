@@ -106,9 +106,13 @@ class Run:
 
     @property
     def targets(self) -> tuple[str, ...]:
-        """Further places for the new key: those of start, and those that were named since."""
-        since = [target for one in self._wished for target in one.data.get("targets", ())]
-        return tuple(dict.fromkeys((*self.incident.wishes.targets, *since)))
+        """Further places for the new key: those of start, and those that were named since, but for those that were taken back."""
+        wanted = dict.fromkeys(self.incident.wishes.targets)
+        for one in self._wished:
+            for target in one.data.get("without", ()):
+                wanted.pop(target, None)
+            wanted.update(dict.fromkeys(one.data.get("targets", ())))
+        return tuple(wanted)
 
     @property
     def _wished(self) -> list[Record]:

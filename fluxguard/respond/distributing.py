@@ -6,9 +6,11 @@ Each place is in the journal before it gets the key, and after: wherever the run
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 
+from fluxguard.errors import FluxguardError
 from fluxguard.model import Secret
 from fluxguard.repo import gitdir
 from fluxguard.respond import places, remote
@@ -75,7 +77,14 @@ def _elsewhere(run: Run) -> list[Data]:
         def deliver(target: remote.Target = target) -> Data:
             return {"done": "delivered", "seen": remote.deliver(target, run.new, run.environment)}
 
-        rows.append(_noted(run, str(target), deliver))
+        try:
+            rows.append(_noted(run, str(target), deliver))
+        except FluxguardError as error:
+            again = f"fluxguard respond resume {run.incident.id}"
+            error.hint = (
+                f"{error.hint} Then: {again}   (or without it: {again} --without-target {shlex.quote(text)})"
+            )
+            raise
     for one in credentials.every(run.incident.url, None, {}):
         if one.secret == run.old:
             rows.append(_noted(run, one.place, lambda: _saved(run)))
@@ -95,7 +104,11 @@ def _noted(run: Run, place: str, work: Callable[[], Data]) -> Data:
     """Does it, with a line in the journal before and after."""
     key = str(run.known("reissue").get("key_id", ""))
     run.journal.add("distribute", "note", place=place, key_id=key)
-    row = {"place": place, **work()}
+    try:
+        row = {"place": place, **work()}
+    except remote.NotSent:
+        run.journal.add("distribute", "note", place=place, key_id=key, done="")
+        raise
     run.journal.add("distribute", "note", place=place, key_id=key, done=row["done"])
     return row
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from fluxguard import display
 from fluxguard.respond import pushing
+from fluxguard.respond.choose import RENEWING
 from fluxguard.respond.incident import Incident
 from fluxguard.respond.journal import Record
 from fluxguard.words import count
@@ -52,13 +53,16 @@ def document(incident: Incident, records: Sequence[Record], closing: bool = Fals
 
 
 def state_of(records: Sequence[Record], closing: bool = False) -> str:
-    """closing: what is being closed counts as closed."""
+    """`open`, `waiting`, `failed`, `closed`, `aborting` (that was killed: it is gone on with) or `aborted`.
+
+    closing: what is being closed counts as closed.
+    """
     if any(one.step == "close" and one.phase == "done" for one in records):
         return "closed"
     if closing and records and (records[-1].step, records[-1].phase) == ("close", "intent"):
         return "closed"
-    if any(one.step == "abort" for one in records):
-        return "aborted"
+    if ended := [one.phase for one in records if one.step == "abort"]:
+        return "aborted" if "done" in ended else "aborting"
     last = next((one for one in reversed(records) if one.phase != "note"), None)
     return last.phase if last is not None and last.phase in ("waiting", "failed") else "open"
 
@@ -107,6 +111,8 @@ def left(done: Mapping[str, Mapping[str, Any]], incident: Incident) -> list[str]
         f"On this machine: {one}"
         for step in ("distribute", "guided") for one in done.get(step, {}).get("unread", ())
     ]  # fmt: skip
+    if "choose" in done and done["choose"].get("strategy") not in RENEWING:
+        open_ += [f"{one}: no new key was made, so none was brought there" for one in incident.wishes.targets]
     if "rewrite" not in done:
         state = "which is dead" if is_dead(done) else "which may be alive"
         open_.append(

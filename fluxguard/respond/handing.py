@@ -48,7 +48,10 @@ def whereabouts(records: Sequence[Record]) -> list[str]:
     for one in records:
         if one.step == "distribute" and one.phase == "note" and one.data.get("key_id") == key:
             place = str(one.data["place"])
-            found[place] = place if "done" in one.data else found.get(place, f"{place} (perhaps)")
+            if one.data.get("done") == "":  # it was not sent after all
+                found.pop(place, None)
+            else:
+                found[place] = place if "done" in one.data else found.get(place, f"{place} (perhaps)")
         elif _is_showing(one, key):
             found["shown"] = f"shown to whoever asked for it, {one.time}"
     return list(found.values())

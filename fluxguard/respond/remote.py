@@ -27,6 +27,10 @@ KINDS = ("github", "gitlab", "circleci", "exec")
 TIMEOUT = httpx.Timeout(30.0)
 
 
+class NotSent(FluxguardError):
+    """The key did not leave: the place does not have it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Target:
     """kind: one of KINDS. where: OWNER/REPO, a project's path or id, a project slug, or a command. name: of the variable."""
@@ -75,7 +79,7 @@ def _token(environment: Mapping[str, str], *names: str) -> str:
     for name in names:
         if environment.get(name):
             return environment[name]
-    raise FluxguardError(
+    raise NotSent(
         f"{names[0]} is not set, so the new key can't be brought there.", f"Set {names[0]}, then resume."
     )
 
@@ -207,13 +211,15 @@ def _exec(
             timeout=300,
             env=quiet,
         )
-    except (OSError, ValueError, subprocess.TimeoutExpired):
+    except (OSError, ValueError):
+        raise NotSent("The command of a target could not be run.", f"Check it: {target.where}.") from None
+    except subprocess.TimeoutExpired:
         raise FluxguardError(
-            "The command of a target could not be run.", f"Check it: {target.where}"
+            "The command of a target did not end in 300 seconds.", f"Check it: {target.where}."
         ) from None
     if done.returncode:
         raise FluxguardError(
-            f"The command of a target ended with {done.returncode}.", f"Check it: {target.where}"
+            f"The command of a target ended with {done.returncode}.", f"Check it: {target.where}."
         )
     return "the command ended with 0"
 

@@ -20,6 +20,7 @@ from fluxguard.respond import (
     reissuing,
     revoking,
 )
+from fluxguard.respond.choose import RENEWING
 from fluxguard.respond.course import Data, Run
 from fluxguard.respond.incident import load
 from fluxguard.respond.ownclone import steps as ownclone
@@ -59,7 +60,7 @@ WORKING = (
 
 
 def _alive(run: Run) -> bool:
-    return run.strategy in ("overlap", "contain", "revoke-first")
+    return run.strategy in RENEWING
 
 
 def _renewed(run: Run) -> bool:

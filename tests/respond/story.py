@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import httpx
-from conftest import COMMAND, Mint, Outcome, Repo, call
+from conftest import COMMAND, PROJECT, Mint, Outcome, Repo, call
 
 from tests.server.real import Server
 
@@ -82,6 +83,18 @@ class Story:
 
     def resume(self, *words: str, code: int | None = 0, **env: str) -> Outcome:
         return self.run("respond", "resume", *words, code=code, **env)
+
+    def killed(self, behind: str, *words: str) -> None:
+        """`fluxguard respond` until it is killed behind a boundary: its step, a tab, what it is (tests/respond/killed.py)."""
+        log = self.folder / "boundaries.log"
+        log.unlink(missing_ok=True)
+        argv = [sys.executable, "-m", "tests.respond.killed", "0", str(log), "respond", *words]
+        where = {**self.environment, "KILL_BEHIND": behind, "PYTHONPATH": str(PROJECT)}
+        done = subprocess.run(
+            argv, stdin=subprocess.DEVNULL, capture_output=True, cwd=self.repo.path, env=where, check=False, timeout=180
+        )  # fmt: skip
+        self.said.append((done.stdout + done.stderr).decode())
+        assert done.returncode == -9, (log.read_text(), self.said[-1])
 
     def clean(self, *words: str, code: int | None = 1, **env: str) -> Outcome:
         """All of it. It ends with 1: the pull request's ref, which only the host can clean, holds the key still."""
