@@ -19,14 +19,15 @@ from fluxguard.words import count
 from fluxguard.writing import whole
 
 FORMATS = ("markdown", "html", "json")
+OTHERS = "Other clones"
 ELSEWHERE = (
-    ("Pull requests and their refs", "the host keeps refs/pull/* (GitHub) or refs/merge-requests/* (GitLab): ask its support to remove them, naming the first changed commits below"),
+    ("Pull requests and their refs", "the host keeps refs/pull/* (GitHub) or refs/merge-requests/* (GitLab): ask its support to remove them, naming the commits that brought the key"),
     ("The remote's own store", "it keeps the old commits, reachable by their ids, until it collects its garbage: on a server of your own, git gc --prune=now"),
     ("Forks", "each fork's owner has to clean or delete it"),
     ("Caches of the host", "pages of single commits stay reachable by id until its support clears them"),
     ("CI", "logs, artefacts, caches and container layers made from these commits"),
     ("Packages and releases", "archives that were built from these commits"),
-    ("Other clones", "see below: each has to be made anew, or cleaned"),
+    (OTHERS, "see below: each has to be made anew, or cleaned"),
 )  # fmt: skip
 
 
@@ -70,6 +71,26 @@ def state_of(records: Sequence[Record], closing: bool = False) -> str:
 def waits_for(data: Mapping[str, Any]) -> str:
     """What a step that waits or failed said, in a sentence."""
     return f"{data.get('reason', data.get('what', ''))} {data.get('until', '')}".rstrip()
+
+
+def replaced(counts: Mapping[str, int]) -> str:
+    """What a rewrite replaced, in words: `2 blobs, 1 name of a ref`."""
+    one = {
+        "names of refs": "name of a ref", "blobs replaced whole": "blob replaced whole",
+        "tags of files and folders": "tag of a file or a folder",
+    }  # fmt: skip
+    told = (
+        f"{number:,} {what if number != 1 else one.get(what, what.removesuffix('s'))}"
+        for what, number in counts.items()
+    )
+    return ", ".join(told) or "nothing"
+
+
+def moved(done: Mapping[str, int]) -> str:
+    """What moved with an own clone, up to the verb."""
+    logs = f"{done['log_entries']:,} log {'entry' if done['log_entries'] == 1 else 'entries'}"
+    old = f"{count(done['objects'], 'old object')} {'is' if done['objects'] == 1 else 'are'}"
+    return f"{count(done['refs'], 'ref')}, {logs}, {count(done['files'], 'working file')}; {old}"
 
 
 def is_dead(done: Mapping[str, Mapping[str, Any]]) -> bool:
@@ -119,6 +140,8 @@ def left(done: Mapping[str, Mapping[str, Any]], incident: Incident) -> list[str]
             f"The history still holds the key, {state}. To clean it: fluxguard respond start --repo "
             f"{shlex.quote(incident.repository)} --finding {incident.fingerprint} --clean-history --push"
         )
+    elif "prove" not in done and incident.wishes.remote and done["rewrite"].get("changed"):
+        open_.append(_not_proved(done, incident))
     open_ += [f"Still on the remote: {one}" for one in done.get("prove", {}).get("left", ())]
     unread = [one for step in ("rewrite", "prove") for one in done.get(step, {}).get("unread", ())]
     open_ += [f"Not looked at: {one}" for one in dict.fromkeys(unread)]
@@ -149,6 +172,17 @@ def left(done: Mapping[str, Mapping[str, Any]], incident: Incident) -> list[str]
         if str(done.get("prevent", {}).get(name, "")).startswith(("run:", "not done")):
             open_.append(f"{name}: {done['prevent'][name]}")
     return open_
+
+
+def _not_proved(done: Mapping[str, Mapping[str, Any]], incident: Incident) -> str:
+    """Of a history that was rewritten in the mirror, and is not proved clean on the remote."""
+    pushed = [name for name, what in done.get("push", {}).get("refs", {}).items() if what in pushing.ARRIVED]
+    if pushed:
+        return f"Remote {incident.wishes.remote} was not looked at since {count(len(pushed), 'ref')} arrived there: whether the key is gone is not proved."
+    again = f"fluxguard respond start --repo {shlex.quote(incident.repository)} --finding {incident.fingerprint} --clean-history --push"
+    if incident.wishes.push:
+        return f"The history on remote {incident.wishes.remote} still holds the key: the cleaned one was not pushed whole. Go on: fluxguard respond resume; or, once this incident is ended: {again}"
+    return f"The history on remote {incident.wishes.remote} still holds the key: it was cleaned in a private mirror, which is gone, to see that it can be. To clean the remote: {again}"
 
 
 def _lost(rewrite: Mapping[str, Any], pushed: Mapping[str, Any]) -> list[str]:
@@ -216,7 +250,7 @@ def _lines(data: Mapping[str, Any]) -> Iterator[str]:
     yield "## What was exposed"
     yield ""
     if assess.get("places"):
-        yield f"- The key stands in {assess['places']} places ({', '.join(assess['kinds'])})."
+        yield f"- The key stands in {count(assess['places'], 'place')} ({', '.join(assess['kinds'])})."
         yield f"- First: commit {_code(assess['commit'][:12])}, {_text(assess['author'])}, {assess['since']}, {_code(assess['path'])}."
         pushed = ", ".join(_code(name) for name in assess["pushed"])
         yield f"- Pushed: {pushed or 'no remote-tracking ref of this clone leads to it'}."
@@ -244,9 +278,10 @@ def _lines(data: Mapping[str, Any]) -> Iterator[str]:
     yield ""
     yield "Out of reach from here, and to be asked for:"
     yield ""
-    for title, words in ELSEWHERE:
-        yield f"- **{title}**: {words}."
     banned = steps.get("rewrite", {}).get("banned", ())
+    for title, words in ELSEWHERE:
+        if banned or title != OTHERS:  # the instructions below name the commits
+            yield f"- **{title}**: {words}."
     if banned:
         yield from _collaborators(banned)
 
@@ -257,7 +292,7 @@ def _history(steps: Mapping[str, Any]) -> Iterator[str]:
         return
     yield "## The history"
     yield ""
-    yield f"- Replaced: {', '.join(f'{count} {kind}' for kind, count in done['counts'].items()) or 'nothing'}."
+    yield f"- Replaced: {replaced(done['counts'])}."
     if done.get("notes"):
         yield f"- Notes moved to the new ids of their commits: {done['notes']}."
     if done.get("apart"):
@@ -278,10 +313,14 @@ def _own_clone(steps: Mapping[str, Any]) -> Iterator[str]:
         return
     yield "## Your own clone"
     yield ""
-    yield f"- Backed up first: {kept['objects']} objects, {kept['refs']} refs, {_code(kept['digest'])}, in {_code(kept['folder'])}."
-    yield f"- Moved: {done['refs']} refs, {done['log_entries']} entries of logs, {done['files']} working files. {done['objects']} old objects are gone from it."
+    yield f"- Backed up first: {count(kept['objects'], 'object')}, {count(kept['refs'], 'ref')}, {_code(kept['digest'])}, in {_code(kept['folder'])}."
+    yield f"- Moved: {moved(done)} gone from it."
     if look:
-        held = "the key stands nowhere" if not look["places"] else f"{len(look['places'])} places hold it"
+        held = (
+            "the key stands nowhere"
+            if not look["places"]
+            else f"{count(len(look['places']), 'place')} of it hold{'s' * (len(look['places']) == 1)} it"
+        )
         yield f"- Audited after that: {held}. git fsck finds it sound."
     yield ""
 

@@ -192,3 +192,20 @@ def test_a_mirror_that_is_not_all_of_it_is_no_mirror(
     monkeypatch.setenv("PATH", f"{fake.parent}:/usr/bin:/bin")
     with pytest.raises(FluxguardError, match="does not hold what the remote says"):
         mirror.mirror(str(story.remote), tmp_path / "mirror", story.repo.path)
+
+
+def test_a_history_that_is_not_pushed_is_said_to_be_there(story: Story) -> None:
+    """Cleaned in the mirror alone, not agreed to, or given up: the remote is as it was, and the report says so."""
+    story.start("--yes", "--clean-history")
+    assert any(
+        "origin still holds the key: it was cleaned in a private mirror" in one for one in _left(story)
+    )
+    story.start("--clean-history", "--push", code=3)
+    for aborted in (False, True):
+        if aborted:
+            story.run("respond", "abort", "--yes")
+        assert any(
+            "origin still holds the key: the cleaned one was not pushed" in one for one in _left(story)
+        )
+    story.clean()
+    assert not any("origin still holds the key" in one for one in _left(story))

@@ -157,6 +157,10 @@ def test_the_old_key_in_use_is_waited_for(story: Story) -> None:
     (row,) = json.loads(story.run("respond", "status", "--format", "json").out)
     assert row["state"] == "waiting"
     assert row["until"]
+    assert "just now" in row["waits_for"]
+    assert row["todo"] == [
+        f"To end it at once: fluxguard apikeys revoke --key-id {story.key_id}, then resume"
+    ]
     assert "respond resume" in story.run("respond", "status").out
     said = story.start("--yes", code=2)
     assert "is open" in said.err
@@ -164,6 +168,16 @@ def test_the_old_key_in_use_is_waited_for(story: Story) -> None:
     assert story.answers(story.key) == 200
     assert not (story.incident / "vault").exists()
     story.nowhere()
+
+
+def test_the_old_key_in_use_can_be_ended_at_once(story: Story) -> None:
+    path = story.repo.write(".env", f"K={story.key}\n")
+    assert story.use(story.key) == 200
+    before = path.read_bytes()
+    story.start("--yes", code=3)
+    story.run("apikeys", "revoke", "--key-id", story.key_id, "--yes")
+    story.resume("--yes")
+    assert (story.answers(story.key), story.answers(story.new_key(path, before))) == (401, 200)
 
 
 def test_where_the_platform_can_not_be_reached(story: Story) -> None:
