@@ -257,6 +257,18 @@ def _api(args: argparse.Namespace, leaked: Secret | None, successor: Secret | No
     return connect_beside(args.api_url, leaked, successor, args.environment)
 
 
+def _api_of(args: argparse.Namespace, incident: Any, records: Any, vault: Any) -> Any:
+    """The platform of an incident, which is that of start until another is given."""
+    from fluxguard.platform.address import Address
+    from fluxguard.respond.incident import platform_of
+
+    given, args.api_url = args.api_url, args.api_url or platform_of(incident, records)
+    api = _api(args, vault.secret("old"), vault.secret("new"))
+    if not given:
+        api.address = Address(api.address.url, "the incident; another one: --api-url")
+    return api
+
+
 def _chosen(args: argparse.Namespace) -> Any:
     """The incident that is named, or the one that is open."""
     from fluxguard.respond import incident as incidents
@@ -303,7 +315,6 @@ def _resume(args: argparse.Namespace) -> int:
     from fluxguard.respond.incident import journal_of, unveiled, vault_of
 
     incident = _chosen(args)
-    args.api_url = args.api_url or incident.url
     if not _is_open(incident):
         raise UsageError(
             f"This incident is {_state(incident)}.", f"Its report: fluxguard respond report {incident.id}"
@@ -318,7 +329,7 @@ def _resume(args: argparse.Namespace) -> int:
         with closing(journal_of(incident)) as journal:
             journal.add("guided", "note", ended=True)
     handover.change(args, incident)
-    return _go(args, incident, _api(args, vault.secret("old"), vault.secret("new")))
+    return _go(args, incident, _api_of(args, incident, _records(incident), vault))
 
 
 def _leave_clone(incident: Any) -> None:
@@ -345,6 +356,8 @@ def _go(args: argparse.Namespace, incident: Any, api: Any) -> int:
         run = _run(incident, journal, incidents.vault_of(incident), api, screen.agree)
         run.pause = screen.pause
         run.environment = args.environment
+        if api.address.url != incidents.platform_of(incident, journal.records):
+            journal.add("run", "note", url=api.address.url)
         screen.heading(incidents.load(incident.id))
         state = runner.go_on(run, screen.show, incidents.now)
         screen.ending(incident, state)
@@ -357,7 +370,10 @@ def _go(args: argparse.Namespace, incident: Any, api: Any) -> int:
             error.what = "There is no key to ask the platform with but the leaked one, which is not used."
             error.hint = "Log in with a key that may manage keys: fluxguard auth login. Then resume."
         if "resume" not in error.hint and not isinstance(error, UsageError):
-            error.hint = f"{error.hint} Then go on with: fluxguard respond resume {incident.id}".strip()
+            hint = error.hint
+            for again in (", then run the same command again", "   If it is, run the same command again."):
+                hint = hint.replace(again, "")  # it is not `start` that goes on
+            error.hint = f"{hint} Then go on with: fluxguard respond resume {incident.id}".strip()
         raise
     finally:
         screen.close()
@@ -536,12 +552,11 @@ def _abort(args: argparse.Namespace) -> int:
         whole = incidents.unveiled(incident, vault)
         if steps.half_moved(_run(whole, journal, vault, None, lambda question, word: False)):
             raise UsageError("Your own clone is half moved.", f"fluxguard respond resume {incident.id}")
-        args.api_url = args.api_url or incident.url
         new_key = (
             str(begun.data["new_key"])
             if begun
             else handover.before_abort(
-                args, incident, journal, vault, lambda: _api(args, vault.secret("old"), vault.secret("new"))
+                args, incident, journal, vault, lambda: _api_of(args, incident, journal.records, vault)
             )
         )
         if not Screen(args).agree(f"Type abort to end {incident.id} as it is", "abort"):

@@ -85,7 +85,7 @@ def _elsewhere(run: Run) -> list[Data]:
                 f"{error.hint} Then: {again}   (or without it: {again} --without-target {shlex.quote(text)})"
             )
             raise
-    for one in credentials.every(run.incident.url, None, {}):
+    for one in credentials.every(run.api.address.url, None, {}):
         if one.secret == run.old:
             rows.append(_noted(run, one.place, lambda: _saved(run)))
         elif one.secret == run.new:
@@ -96,7 +96,7 @@ def _elsewhere(run: Run) -> list[Data]:
 def _saved(run: Run) -> Data:
     from fluxguard.platform import credentials
 
-    credentials.save(run.incident.url, run.new)
+    credentials.save(run.api.address.url, run.new)
     return {"done": "written"}
 
 

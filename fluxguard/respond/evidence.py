@@ -13,7 +13,7 @@ from typing import Any
 from fluxguard import display
 from fluxguard.respond import pushing
 from fluxguard.respond.choose import RENEWING
-from fluxguard.respond.incident import Incident
+from fluxguard.respond.incident import Incident, platform_of
 from fluxguard.respond.journal import Record
 from fluxguard.words import count
 from fluxguard.writing import whole
@@ -41,7 +41,7 @@ def document(incident: Incident, records: Sequence[Record], closing: bool = Fals
             done.pop(one.step, None)
     return {
         "schema": "fluxguard.incident/1", "incident": incident.id, "opened_at": incident.opened_at,
-        "repository": incident.repository, "platform": incident.url,
+        "repository": incident.repository, "platform": platform_of(incident, records),
         "key": {"masked": incident.masked, "fingerprint": incident.fingerprint, "environment": incident.environment},
         "state": state_of(records, closing), "strategy": done.get("choose", {}), "steps": done,
         "timeline": [

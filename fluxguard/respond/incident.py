@@ -6,7 +6,7 @@ import fcntl
 import json
 import secrets
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
@@ -17,7 +17,7 @@ from fluxguard import secret as keys
 from fluxguard.errors import FluxguardError, UsageError
 from fluxguard.model import Secret
 from fluxguard.platform.address import state_folder
-from fluxguard.respond.journal import Journal, own_key
+from fluxguard.respond.journal import Journal, Record, own_key
 from fluxguard.respond.vault import Held, Vault
 from fluxguard.respond.veil import masks_of
 from fluxguard.writing import exactly
@@ -123,6 +123,12 @@ def opening() -> Iterator[None]:
         for half in folder.glob(".inc-*"):
             shutil.rmtree(half, ignore_errors=True)
         yield
+
+
+def platform_of(incident: Incident, records: Iterable[Record]) -> str:
+    """The platform's address: that of start, or the last that was given since."""
+    given = [str(one.data["url"]) for one in records if one.step == "run" and one.data.get("url")]
+    return given[-1] if given else incident.url
 
 
 def vault_of(incident: Incident) -> Vault:
