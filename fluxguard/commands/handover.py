@@ -72,10 +72,9 @@ def _held(incident: Any) -> Iterator[Run]:
     from fluxguard.respond.course import Run
 
     with closing(incidents.journal_of(incident)) as journal:
-        vault, nobody = incidents.vault_of(incident), None
-        yield Run(
-            incident, journal, vault, nobody, {}, print, lambda question, word: False, lambda time: None
-        )  # type: ignore[arg-type]
+        api: Any = None
+        vault = incidents.vault_of(incident)
+        yield Run(incident, journal, vault, api, {}, print, lambda question, word: False, lambda time: None)
 
 
 def change(args: argparse.Namespace, incident: Any) -> None:

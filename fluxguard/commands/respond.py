@@ -15,7 +15,7 @@ from typing import Any
 
 from fluxguard.commands import handover
 from fluxguard.commands.alone import alone, keep_back
-from fluxguard.commands.watching import Screen
+from fluxguard.commands.watching import Screen, said_as_asked
 from fluxguard.errors import ExitCode, FluxguardError, UsageError
 from fluxguard.model import Secret
 
@@ -118,7 +118,7 @@ def _common(parser: argparse.ArgumentParser, run: Any) -> None:
     )
     parser.add_argument("--format", choices=("text", "json"), default="text", help="json: one event a line")
     parser.add_argument("--no-color", action="store_true")
-    parser.set_defaults(run=alone(run))
+    parser.set_defaults(run=alone(said_as_asked(run)))
 
 
 def _seconds(text: str) -> int:
@@ -231,7 +231,7 @@ def _from_audit(repository: str, asked: str) -> Secret:
     from fluxguard.commands.audit import fingerprint
     from fluxguard.config import Config
 
-    wanted = fingerprint(asked)
+    wanted = fingerprint(asked, "--finding")
     report = audit(repository, Config())
     if report.interrupted:
         raise KeyboardInterrupt
@@ -536,7 +536,7 @@ def _abort(args: argparse.Namespace) -> int:
     import shutil
 
     from fluxguard.respond import incident as incidents
-    from fluxguard.respond.ownclone import backup, steps
+    from fluxguard.respond.ownclone import steps
     from fluxguard.respond.steps import WORKING
 
     incident = _chosen(args)
@@ -564,27 +564,35 @@ def _abort(args: argparse.Namespace) -> int:
         journal.add("abort", "intent", new_key=new_key)
         for name in WORKING:
             shutil.rmtree(incident.folder / name, ignore_errors=True)
-        for one in backup.originals(incident.folder):
-            if journal.last("push") is None:
-                backup.remove(one)
-            else:
-                print(
-                    f"The originals of files that were replaced whole are kept: {one}   (remove them: fluxguard respond forget {incident.id})"
-                )
-        moved = journal.last("own-move") is not None
-        for one in backup.kept(incident.folder):
-            if moved:
-                print(
-                    f"The backup of your clone is kept: {one}   (remove it: fluxguard respond forget {incident.id})"
-                )
-            else:
-                backup.remove(one)
+        kept = _kept_after(incident, journal)
         vault.burn()  # before it is said to be done: nothing burns it after
         journal.add("abort", "done", after=done[-1] if done else "", new_key=new_key)
     finally:
         journal.close()
-    print(f"Aborted: {incident.id}. What was done stays done. {new_key}".rstrip())
+    words = [f"Aborted: {incident.id}. What was done stays done. {new_key}".rstrip()]
+    words += [
+        f"Kept, with the key in it: {one}   (remove it: fluxguard respond forget {incident.id})"
+        for one in kept
+    ]
+    Screen(args).over(incident, "abort", words, new_key=new_key, kept=kept)
     return ExitCode.CLEAN
+
+
+def _kept_after(incident: Any, journal: Any) -> list[str]:
+    """What an incident that is aborted leaves for the person: of what was pushed or moved, the originals. All else that was kept goes."""
+    from fluxguard.respond.ownclone import backup
+
+    kept = []
+    for step, found in (
+        ("push", backup.originals(incident.folder)),
+        ("own-move", backup.kept(incident.folder)),
+    ):
+        for one in found:
+            if journal.last(step) is None:
+                backup.remove(one)
+            else:
+                kept.append(str(one))
+    return kept
 
 
 def _forget(args: argparse.Namespace) -> int:
@@ -613,7 +621,7 @@ def _forget(args: argparse.Namespace) -> int:
             evidence.write_all(incident, journal.records)
     finally:
         journal.close()
-    print("The backup is gone.")
+    Screen(args).over(incident, "forget", ["The backup is gone."], gone=[str(one) for one in kept])
     return ExitCode.CLEAN
 
 
@@ -624,6 +632,7 @@ def _keeping() -> Any:
 
     found = [one for one in incidents.every() if backup.kept(one.folder) + backup.originals(one.folder)]
     if len(found) != 1:
-        what = "No incident keeps a backup." if not found else "Several incidents keep a backup."
-        raise UsageError(what, "Name one: fluxguard respond status")
+        if not found:
+            raise UsageError("No incident keeps a backup: there is nothing to remove.")
+        raise UsageError("Several incidents keep a backup.", "Name one: fluxguard respond status")
     return found[0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import os
 import sys
@@ -10,7 +11,9 @@ import textwrap
 from collections.abc import Mapping
 from typing import Any
 
+from fluxguard.commands.alone import Action
 from fluxguard.display import safe
+from fluxguard.errors import FluxguardError
 from fluxguard.respond import pushing
 from fluxguard.respond.evidence import moved, replaced, waits_for
 from fluxguard.words import count
@@ -20,6 +23,7 @@ class Screen:
     """The one place that writes to the terminal while a run is on, and asks there."""
 
     def __init__(self, args: argparse.Namespace) -> None:
+        self._args = args
         self.json = args.format == "json"
         self._yes = args.yes
         self.console: Any = None
@@ -41,6 +45,7 @@ class Screen:
     def show(self, event: Any) -> None:
         if self.json:
             print(json.dumps(event.to_json(), sort_keys=True), flush=True)
+            self._args.told = event.state == "failed"
         elif event.state == "started":
             self._begin(event.title)
         elif event.state == "said":
@@ -147,11 +152,43 @@ class Screen:
             self.console.print("\nNot finished. Go on with:")
             self.lines([f"fluxguard respond resume {incident.id}"])
 
+    def over(self, incident: Any, step: str, words: list[str], **data: Any) -> None:
+        """What came of an action that is no run: in lines, or as one event."""
+        if not self.json:
+            self.lines(words, "")
+            return
+        from fluxguard.respond.incident import now
+        from fluxguard.respond.runner import Event
+
+        self.show(Event(incident.id, step, words[0], "done", now(), data))
+
     def close(self) -> None:
         """The cursor comes back, whatever happened."""
         if self._live is not None:
             self._live.stop()
             self._live = None
+
+
+def said_as_asked(run: Action) -> Action:
+    """The action, which says by an event, too, why it ended, where events were asked for: also before there is an incident."""
+
+    @functools.wraps(run)
+    def saying(args: argparse.Namespace) -> int:
+        try:
+            return run(args)
+        except FluxguardError as error:
+            if args.format == "json" and not getattr(args, "told", False):
+                from fluxguard.respond.incident import now
+                from fluxguard.respond.runner import Event
+
+                data = {"what": safe(error.what), "hint": safe(error.hint)}
+                event = Event(
+                    getattr(args, "incident", "") or "", run.__name__.strip("_"), "", "failed", now(), data
+                )
+                print(json.dumps(event.to_json(), sort_keys=True), flush=True)
+            raise
+
+    return saying
 
 
 def _has_windows() -> bool:

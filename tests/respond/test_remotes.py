@@ -209,3 +209,20 @@ def test_a_history_that_is_not_pushed_is_said_to_be_there(story: Story) -> None:
         )
     story.clean()
     assert not any("origin still holds the key" in one for one in _left(story))
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("/nowhere/remote.git", "There is no repository where the remote should be"),
+        ("ext::sh -c true", "does not allow this kind of address"),
+        ("http://127.0.0.1:9/remote.git", "The remote can't be reached"),
+        ("http://remote.invalid/remote.git", "The remote's host can't be found"),
+    ],
+)
+def test_a_remote_that_does_not_answer_is_told_apart(story: Story, url: str, words: str) -> None:
+    story.repo.git("remote", "set-url", "origin", url)
+    said = story.start("--yes", "--clean-history", "--push", code=3)
+    assert words in said.err
+    story.repo.git("remote", "set-url", "origin", str(story.remote))
+    story.resume("--yes", code=1)
