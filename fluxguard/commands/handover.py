@@ -43,7 +43,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def show(args: argparse.Namespace, incident: Any) -> int:
-    """The one display of the new key, which somebody asked for. It is noted once it has happened."""
+    """The one display of the new key, which somebody asked for. It is noted before: somebody may have it; and after: somebody has."""
     if args.without_target:
         raise UsageError("--show-key does nothing else.", "Leave out --without-target.")
     with _held(incident) as run:
@@ -55,6 +55,7 @@ def show(args: argparse.Namespace, incident: Any) -> int:
                 "The new key is given up, as it was asked for: nobody is to use it.",
                 f"Go on: fluxguard respond resume {incident.id}",
             )
+        run.journal.add("hand-over", "note", key_id=key_id.decode(), showing=new.masked)
         key = new.reveal().decode("ascii", "replace")
         print(json.dumps({"incident": incident.id, "key": key}) if args.format == "json" else key, flush=True)
         run.journal.add("hand-over", "note", key_id=key_id.decode(), shown=new.masked)

@@ -36,6 +36,11 @@ def hand_over(run: Run) -> Data:
 
 
 def _is_showing(one: Record, key_id: str) -> bool:
+    """Whether somebody saw the key, for certain."""
+    return _of_showing(one, key_id) and "shown" in one.data
+
+
+def _of_showing(one: Record, key_id: str) -> bool:
     return one.step == "hand-over" and one.phase == "note" and one.data.get("key_id") == key_id
 
 
@@ -54,4 +59,6 @@ def whereabouts(records: Sequence[Record]) -> list[str]:
                 found[place] = place if "done" in one.data else found.get(place, f"{place} (perhaps)")
         elif _is_showing(one, key):
             found["shown"] = f"shown to whoever asked for it, {one.time}"
+        elif _of_showing(one, key):
+            found.setdefault("shown", f"shown to whoever asked for it, {one.time} (perhaps)")
     return list(found.values())

@@ -165,6 +165,18 @@ def test_a_key_that_is_given_up_is_shown_to_nobody(nowhere: Story) -> None:
     assert nowhere.answers(nowhere.key) == 401
 
 
+def test_a_key_that_may_have_been_seen_is_not_revoked_unasked(nowhere: Story) -> None:
+    """Killed while it was shown: it is not known whether somebody has it, and the old key waits until somebody has."""
+    nowhere.start("--yes", code=3)
+    nowhere.killed("start\tjournal: note", "resume", "--show-key")
+    nowhere.resume("--yes", code=3)
+    assert nowhere.answers(nowhere.key) == 200
+    assert "(perhaps)" in nowhere.resume("--no-new-key", code=2).err
+    new = _shown(nowhere)
+    nowhere.resume("--yes")
+    assert (nowhere.answers(nowhere.key), nowhere.answers(new)) == (401, 200)
+
+
 @pytest.mark.parametrize("behind", ["abort\tjournal: intent", "abort\tjournal: done"])
 def test_an_abort_that_is_killed_is_gone_on_with(nowhere: Story, behind: str) -> None:
     nowhere.start("--yes", code=3)
