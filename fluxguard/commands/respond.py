@@ -607,6 +607,8 @@ def _forget(args: argparse.Namespace) -> int:
     kept = backup.kept(incident.folder)
     kept += backup.originals(incident.folder)
     if not kept:
+        if _state(incident) == "closed":  # one that was killed here removed it, and did not say so
+            evidence.write_all(incident, _records(incident))
         raise UsageError("This incident keeps no backup.", "See: fluxguard respond status")
     journal = incidents.journal_of(incident)
     try:

@@ -15,6 +15,7 @@ from fluxguard.respond import pushing
 from fluxguard.respond.choose import RENEWING
 from fluxguard.respond.incident import Incident, platform_of
 from fluxguard.respond.journal import Record
+from fluxguard.respond.places import IN_GIT
 from fluxguard.words import count
 from fluxguard.writing import whole
 
@@ -126,8 +127,7 @@ def _at_the_platform(done: Mapping[str, Mapping[str, Any]], aborted: bool) -> li
 
 def left(done: Mapping[str, Mapping[str, Any]], incident: Incident) -> list[str]:
     """What is still to be done, in words."""
-    places = [place for step in ("distribute", "guided") for place in done.get(step, {}).get("places", ())]
-    open_ = [f"{place['place']}: {place['why']}" for place in places if place.get("done") == "manual"]
+    open_ = _by_hand(done)
     open_ += [
         f"On this machine: {one}"
         for step in ("distribute", "guided") for one in done.get(step, {}).get("unread", ())
@@ -156,6 +156,10 @@ def left(done: Mapping[str, Mapping[str, Any]], incident: Incident) -> list[str]
         f"Remote {one} of your own clone was not cleaned: the next fetch from it brings the old commits back"
         for one in done.get("own", {}).get("remotes", ())
     ]
+    if "rewrite" in done and "own" not in done:
+        open_.append(
+            "Your own clone was not looked at since, and may hold the key still: fluxguard audit there"
+        )
     open_ += [f"In your own clone: {one}" for one in done.get("own", {}).get("places", ())]
     open_ += [f"In your own clone, not looked at: {one}" for one in done.get("own", {}).get("unread", ())]
     open_ += [
@@ -172,6 +176,18 @@ def left(done: Mapping[str, Mapping[str, Any]], incident: Incident) -> list[str]
         if str(done.get("prevent", {}).get(name, "")).startswith(("run:", "not done")):
             open_.append(f"{name}: {done['prevent'][name]}")
     return open_
+
+
+def _by_hand(done: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Places that a person has to mend; not files of git's that were cleaned with the clone since."""
+    rows = [one for step in ("distribute", "guided") for one in done.get(step, {}).get("places", ())]
+    own = done.get("own", {})
+    cleaned = "own-move" in done and bool(own) and not own.get("places") and not own.get("unread")
+    return [
+        f"{one['place']}: {one['why']}"
+        for one in rows
+        if one.get("done") == "manual" and not (cleaned and one["why"].startswith(IN_GIT))
+    ]
 
 
 def _not_proved(done: Mapping[str, Mapping[str, Any]], incident: Incident) -> str:
@@ -219,6 +235,7 @@ def _originals(records: Sequence[Record]) -> list[str]:
     return [
         f"The originals of files that were replaced whole, in which the key still stands: {one}. When you need them no more: fluxguard respond forget"
         for one in sorted(made - gone)
+        if Path(one).is_dir()
     ]
 
 
@@ -230,7 +247,7 @@ def _backups(records: Sequence[Record]) -> list[str]:
     gone = _forgotten(records)
     return [
         f"The backup of your own clone, in which the key still stands: {one}. When you need it no more: fluxguard respond forget"
-        for one in made if one not in gone
+        for one in made if one not in gone and Path(one).is_dir()
     ]  # fmt: skip
 
 
