@@ -436,6 +436,8 @@ def _plan(args: argparse.Namespace, incident: Any, api: Any, leaked: Secret) -> 
     screen.lines([f"not looked at: {one}" for one in unread], "  ")
     if "reissue" in [one["step"] for one in planned]:
         screen.lines(_nowhere(holding, args.target), "  ")
+    else:
+        screen.lines([f"no new key is made, so none goes to {one}" for one in args.target], "  ")
     screen.lines(_foreseen(cleaning), "  ")
     for number, step in enumerate(planned, 1):
         print(f"{number:2}. {step['title']}")
@@ -486,6 +488,7 @@ def _status(args: argparse.Namespace) -> int:
         rows.append({
             "incident": one.id, "state": _state(one), "masked": one.masked, "repository": one.repository,
             "opened_at": one.opened_at, "step": last.step if last else "", "phase": last.phase if last else "",
+            "hint": str(last.data.get("hint", "")) if last and last.phase == "failed" else "",
             "waits_for": waits_for(last.data) if last and last.phase in ("waiting", "failed") else "",
             "until": last.data.get("until", "") if last else "", "todo": last.data.get("todo", []) if last else [],
         })  # fmt: skip
@@ -505,6 +508,7 @@ def _status(args: argparse.Namespace) -> int:
         screen.lines([f"{row['incident']}  {row['state']:8} {row['masked']}  {row['repository']}"], "")
         if row["waits_for"]:
             screen.lines([f"{row['step']}: {row['waits_for']}"])
+            screen.lines([row["hint"]] if row["hint"] else [])
             screen.steps(row["todo"])
         if row["state"] not in ("closed", "aborted"):
             action = "abort" if row["state"] == "aborting" else "resume"

@@ -81,9 +81,7 @@ def _elsewhere(run: Run) -> list[Data]:
             rows.append(_noted(run, str(target), deliver))
         except FluxguardError as error:
             again = f"fluxguard respond resume {run.incident.id}"
-            error.hint = (
-                f"{error.hint} Then: {again}   (or without it: {again} --without-target {shlex.quote(text)})"
-            )
+            error.hint = f"{error.hint} Go on: {again}   (without this place: {again} --without-target {shlex.quote(text)})"
             raise
     for one in credentials.every(run.api.address.url, None, {}):
         if one.secret == run.old:

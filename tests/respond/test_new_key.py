@@ -198,6 +198,7 @@ def test_a_place_that_was_named_wrongly_can_be_taken_back(nowhere: Story, comman
     wrong, got = f"exec:{command}", nowhere.folder / "got"
     said = nowhere.start("--yes", "--target", wrong, code=3)
     assert f"--without-target {wrong}" in said.err
+    assert "--without-target" in nowhere.run("respond", "status").out
     assert "none of the places" in nowhere.resume("--without-target", "exec:true", code=2).err
     nowhere.resume("--show-key", "--without-target", wrong, code=2)
     nowhere.resume("--yes", "--without-target", wrong, "--target", f"exec:tee {got}")
@@ -217,6 +218,7 @@ def test_a_response_that_makes_no_key_takes_no_places(story: Story) -> None:
     assert story.use(story.key) == 200
     story.start("--yes", code=3)
     story.run("respond", "abort", "--yes")
+    assert "so none goes to exec:true" in story.start("--plan", "--target", "exec:true").out
     said = story.start("--yes", "--target", "exec:true", code=3).out
     assert "finish" in said
     for words in (("--target", "exec:false"), ("--no-new-key",)):
