@@ -93,7 +93,7 @@ def main(argv: list[str] | None = None, ready: bool = False) -> int:
         return ExitCode.INCOMPLETE
     except OSError as error:
         _discard()
-        _say(f"fluxguard: {error.strerror or 'the operating system refused'}: the run is not finished.")
+        _say(f"fluxguard: {_refused(error)}: the run is not finished.")
         return ExitCode.INCOMPLETE
     except (MemoryError, RecursionError):
         _say("fluxguard: this is too large for the memory at hand: the run is not finished.")
@@ -103,6 +103,22 @@ def main(argv: list[str] | None = None, ready: bool = False) -> int:
 
         _say(record())
         return ExitCode.DEFECT
+
+
+def _refused(error: OSError) -> str:
+    """What the operating system said, and of which file. No name is shown as it is: it may hold a key."""
+    words = error.strerror or "the operating system refused"
+    if error.filename is not None:
+        from fluxguard.display import path
+
+        return (
+            f"{words}: {path(os.fsencode(error.filename))}" if not isinstance(error.filename, int) else words
+        )
+    try:
+        os.getcwd()
+    except OSError:
+        return f"{words}: the folder that this runs in is gone"
+    return words
 
 
 def _open_streams() -> None:

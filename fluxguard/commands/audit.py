@@ -110,12 +110,12 @@ def _with_gaps(report: Report, answer: tuple[list[tuple[Any, ...]], list[str]]) 
     )
 
 
-def fingerprint(text: str) -> str:
+def fingerprint(text: str, flag: str = "--explain") -> str:
     """A fingerprint, or the beginning of one, as reports write it."""
     match = _PREFIX.match(text.strip().removesuffix("..."))
     if match is None:
         raise UsageError(
-            "--explain takes a fingerprint, or at least 8 hex digits of its beginning.",
+            f"{flag} takes a fingerprint, or at least 8 hex digits of its beginning.",
             "The report lists them: fluxguard audit",
         )
     return f"fg1:{match[1].lower()}"

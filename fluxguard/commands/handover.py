@@ -5,9 +5,14 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from typing import Any
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from typing import TYPE_CHECKING, Any
 
 from fluxguard.errors import ExitCode, UsageError
+
+if TYPE_CHECKING:
+    from fluxguard.respond.course import Run
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -25,26 +30,35 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         metavar="TARGET",
         help="a further place for the new key, as of start",
     )
+    parser.add_argument(
+        "--without-target",
+        action="append",
+        default=[],
+        metavar="TARGET",
+        help="a place that was named and is not wanted after all, word for word as it was given",
+    )
     how.add_argument(
         "--no-new-key", action="store_true", help="do without a new key: one that nobody has yet is revoked"
     )
 
 
 def show(args: argparse.Namespace, incident: Any) -> int:
-    """The one display of the new key, which somebody asked for. It is noted once it has happened."""
-    from fluxguard.respond import incident as incidents
-
-    journal = incidents.journal_of(incident)
-    try:
-        vault = incidents.vault_of(incident)
-        new, key_id = vault.secret("new"), vault.get("new_id")
+    """The one display of the new key, which somebody asked for. It is noted before: somebody may have it; and after: somebody has."""
+    if args.without_target:
+        raise UsageError("--show-key does nothing else.", "Leave out --without-target.")
+    with _held(incident) as run:
+        new, key_id = run.vault.secret("new"), run.vault.get("new_id")
         if new is None or key_id is None:
             raise UsageError("There is no new key to show.", f"See: fluxguard respond status {incident.id}")
+        if not run.renews:
+            raise UsageError(
+                "The new key is given up, as it was asked for: nobody is to use it.",
+                f"Go on: fluxguard respond resume {incident.id}",
+            )
+        run.journal.add("hand-over", "note", key_id=key_id.decode(), showing=new.masked)
         key = new.reveal().decode("ascii", "replace")
         print(json.dumps({"incident": incident.id, "key": key}) if args.format == "json" else key, flush=True)
-        journal.add("hand-over", "note", key_id=key_id.decode(), shown=new.masked)
-    finally:
-        journal.close()
+        run.journal.add("hand-over", "note", key_id=key_id.decode(), shown=new.masked)
     print(
         f"Put it where the old key is used. Then the old one can go: fluxguard respond resume {incident.id}",
         file=sys.stderr,
@@ -52,35 +66,73 @@ def show(args: argparse.Namespace, incident: Any) -> int:
     return ExitCode.CLEAN
 
 
-def change(args: argparse.Namespace, incident: Any) -> None:
-    """Notes further places, or that no new key is wanted after all."""
-    if not args.target and not args.no_new_key:
-        return
-    from fluxguard.respond import handing, remote
+@contextmanager
+def _held(incident: Any) -> Iterator[Run]:
+    """The incident as a run has it, with nobody to ask and nothing to do: for what is written down between two runs."""
     from fluxguard.respond import incident as incidents
+    from fluxguard.respond.course import Run
+
+    with closing(incidents.journal_of(incident)) as journal:
+        api: Any = None
+        vault = incidents.vault_of(incident)
+        yield Run(incident, journal, vault, api, {}, print, lambda question, word: False, lambda time: None)
+
+
+def change(args: argparse.Namespace, incident: Any) -> None:
+    """Notes further places, places that are taken back, or that no new key is wanted after all."""
+    if not args.target and not args.without_target and not args.no_new_key:
+        return
+    from fluxguard.respond import remote
 
     for text in args.target:
         remote.parse(text)
-    journal = incidents.journal_of(incident)
-    try:
-        has_new = incidents.vault_of(incident).get("new") is not None
-        if journal.outcome("confirm") is not None or (journal.outcome("reissue") is not None and not has_new):
-            raise UsageError("It is too late for that.", f"See: fluxguard respond status {incident.id}")
-        if args.target:
-            journal.add("wishes", "note", targets=list(args.target))
-            if journal.outcome("distribute") is not None:
-                journal.add("distribute", "stale", what="further places were named")
-            return
-        where = handing.whereabouts(journal.records)
-        if where:
-            raise UsageError(
-                f"The new key is in use, perhaps: {', '.join(where)}", "Go on without --no-new-key."
-            )
-        if journal.outcome("reissue") is None and incidents.vault_of(incident).get("private") is not None:
-            raise UsageError("A new key was asked for already.", "Resume without --no-new-key first.")
-        journal.add("wishes", "note", new_key=False)
-    finally:
-        journal.close()
+    with _held(incident) as run:
+        if args.no_new_key and not run.renews:
+            return  # it was said before
+        _must_be_in_time(run)
+        if args.no_new_key:
+            _without(run)
+        else:
+            _elsewhere(run, args.target, args.without_target)
+
+
+def _must_be_in_time(run: Run) -> None:
+    """Raises: UsageError where there is no new key that could go elsewhere, or nowhere."""
+    from fluxguard.respond.choose import RENEWING
+
+    id_, strategy = run.incident.id, run.strategy
+    if (strategy and strategy not in RENEWING) or not run.renews:
+        why = strategy if run.renews else "--no-new-key"
+        raise UsageError(
+            f"This response makes no new key ({why}), so there is none to bring anywhere or to do without.",
+            f"Go on: fluxguard respond resume {id_}",
+        )
+    made, kept = run.journal.outcome("reissue") is not None, run.vault.get("new") is not None
+    if run.journal.outcome("confirm") is not None or (made and not kept):
+        raise UsageError("It is too late for that.", f"See: fluxguard respond status {id_}")
+
+
+def _elsewhere(run: Run, targets: list[str], without: list[str]) -> None:
+    """Further places, and those that are taken back."""
+    if unknown := [text for text in without if text not in run.targets]:
+        raise UsageError(
+            f"{unknown[0]} is none of the places that were named.",
+            f"They are: {', '.join(run.targets) or 'none'}",
+        )
+    run.journal.add("wishes", "note", targets=list(targets), without=list(without))
+    if targets and run.journal.outcome("distribute") is not None:
+        run.journal.add("distribute", "stale", what="further places were named")
+
+
+def _without(run: Run) -> None:
+    """No new key after all: only where nobody can have it."""
+    from fluxguard.respond import handing
+
+    if where := handing.whereabouts(run.journal.records):
+        raise UsageError(f"The new key is in use, perhaps: {', '.join(where)}", "Go on without --no-new-key.")
+    if run.journal.outcome("reissue") is None and run.vault.get("private") is not None:
+        raise UsageError("A new key was asked for already.", "Resume without --no-new-key first.")
+    run.journal.add("wishes", "note", new_key=False)
 
 
 def before_abort(args: argparse.Namespace, incident: Any, journal: Any, vault: Any, api: Any) -> str:

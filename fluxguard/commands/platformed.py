@@ -66,21 +66,24 @@ def connect_beside(
     """The platform, asked with a key that has no part in an incident and may handle keys, where there is one.
 
     The leaked one asks only where it is the very key that the person gave fluxguard (not one that lies in the workspace for their programs), and
-    may handle keys: its last use is evidence. Once it is dead, its successor asks. Where there is none of these, it is asked as nobody.
+    may handle keys, which no other may: its last use is evidence. Once it is dead, its successor asks. Where there is none of these, it is
+    asked as nobody.
     """
     found = where(flag)
     known = credentials.every(found.url, workspace(), environment)
     others = [one.secret for one in known if one.secret not in (leaked, successor)]
     if len(others) > 1 and not found.public:
         others = sorted(others, key=lambda one: not _answers(found, one, "manage_keys"))
+    given = [one.secret for one in known if one.place not in credentials.WORKSPACE]
+    itself = leaked in given and not found.public
+    if others and not (itself and not _answers(found, others[0], "manage_keys")):
+        return Api(found, others[0])
+    for one in (leaked, successor):
+        if itself and one is not None and _answers(found, one, "manage_keys"):
+            return Api(found, one)
     if others:
         return Api(found, others[0])
-    given = [one.secret for one in known if one.place not in credentials.WORKSPACE]
-    if found.public or not given:
-        return Api(found, None)
-    if leaked in given and _answers(found, leaked, "manage_keys"):
-        return Api(found, leaked)
-    return Api(found, successor)
+    return Api(found, None if found.public or not given else successor)
 
 
 def _answers(found: Address, secret: Secret | None, permission: str = "") -> bool:

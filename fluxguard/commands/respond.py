@@ -15,7 +15,7 @@ from typing import Any
 
 from fluxguard.commands import handover
 from fluxguard.commands.alone import alone, keep_back
-from fluxguard.commands.watching import Screen
+from fluxguard.commands.watching import Screen, said_as_asked
 from fluxguard.errors import ExitCode, FluxguardError, UsageError
 from fluxguard.model import Secret
 
@@ -118,7 +118,7 @@ def _common(parser: argparse.ArgumentParser, run: Any) -> None:
     )
     parser.add_argument("--format", choices=("text", "json"), default="text", help="json: one event a line")
     parser.add_argument("--no-color", action="store_true")
-    parser.set_defaults(run=alone(run))
+    parser.set_defaults(run=alone(said_as_asked(run)))
 
 
 def _seconds(text: str) -> int:
@@ -190,7 +190,7 @@ def _start(args: argparse.Namespace) -> int:
         return _plan(args, made, api, secret)
     with incidents.opening():
         _must_be_new(secret.fingerprint)
-        incidents.open_incident(made, secret.reveal())
+        incidents.open_incident(made, secret)
     return _go(args, made, api)
 
 
@@ -231,7 +231,7 @@ def _from_audit(repository: str, asked: str) -> Secret:
     from fluxguard.commands.audit import fingerprint
     from fluxguard.config import Config
 
-    wanted = fingerprint(asked)
+    wanted = fingerprint(asked, "--finding")
     report = audit(repository, Config())
     if report.interrupted:
         raise KeyboardInterrupt
@@ -255,6 +255,18 @@ def _api(args: argparse.Namespace, leaked: Secret | None, successor: Secret | No
 
     keep_back(leaked, successor)
     return connect_beside(args.api_url, leaked, successor, args.environment)
+
+
+def _api_of(args: argparse.Namespace, incident: Any, records: Any, vault: Any) -> Any:
+    """The platform of an incident, which is that of start until another is given."""
+    from fluxguard.platform.address import Address
+    from fluxguard.respond.incident import platform_of
+
+    given, args.api_url = args.api_url, args.api_url or platform_of(incident, records)
+    api = _api(args, vault.secret("old"), vault.secret("new"))
+    if not given:
+        api.address = Address(api.address.url, "the incident; another one: --api-url")
+    return api
 
 
 def _chosen(args: argparse.Namespace) -> Any:
@@ -300,15 +312,15 @@ def _is_open(incident: Any) -> bool:
 
 
 def _resume(args: argparse.Namespace) -> int:
-    from fluxguard.respond.incident import journal_of, vault_of
+    from fluxguard.respond.incident import journal_of, unveiled, vault_of
 
     incident = _chosen(args)
-    args.api_url = args.api_url or incident.url
     if not _is_open(incident):
         raise UsageError(
             f"This incident is {_state(incident)}.", f"Its report: fluxguard respond report {incident.id}"
         )
     vault = vault_of(incident)
+    incident = unveiled(incident, vault)
     if args.show_key:
         return handover.show(args, incident)
     if args.leave_clone:
@@ -317,7 +329,7 @@ def _resume(args: argparse.Namespace) -> int:
         with closing(journal_of(incident)) as journal:
             journal.add("guided", "note", ended=True)
     handover.change(args, incident)
-    return _go(args, incident, _api(args, vault.secret("old"), vault.secret("new")))
+    return _go(args, incident, _api_of(args, incident, _records(incident), vault))
 
 
 def _leave_clone(incident: Any) -> None:
@@ -340,11 +352,13 @@ def _go(args: argparse.Namespace, incident: Any, api: Any) -> int:
     screen = Screen(args)
     try:
         if any(one.step == "abort" for one in journal.records):
-            raise UsageError("This incident was aborted.", "Open a new one: fluxguard respond start")
+            raise UsageError("This incident is being aborted.", f"fluxguard respond abort {incident.id}")
         run = _run(incident, journal, incidents.vault_of(incident), api, screen.agree)
         run.pause = screen.pause
         run.environment = args.environment
-        screen.heading(incident)
+        if api.address.url != incidents.platform_of(incident, journal.records):
+            journal.add("run", "note", url=api.address.url)
+        screen.heading(incidents.load(incident.id))
         state = runner.go_on(run, screen.show, incidents.now)
         screen.ending(incident, state)
         if state == "closed" and any(run.known(name).get("left") for name in ("rewrite", "prove")):
@@ -356,7 +370,10 @@ def _go(args: argparse.Namespace, incident: Any, api: Any) -> int:
             error.what = "There is no key to ask the platform with but the leaked one, which is not used."
             error.hint = "Log in with a key that may manage keys: fluxguard auth login. Then resume."
         if "resume" not in error.hint and not isinstance(error, UsageError):
-            error.hint = f"{error.hint} Then go on with: fluxguard respond resume {incident.id}".strip()
+            hint = error.hint
+            for again in (", then run the same command again", "   If it is, run the same command again."):
+                hint = hint.replace(again, "")  # it is not `start` that goes on
+            error.hint = f"{hint} Then go on with: fluxguard respond resume {incident.id}".strip()
         raise
     finally:
         screen.close()
@@ -419,6 +436,8 @@ def _plan(args: argparse.Namespace, incident: Any, api: Any, leaked: Secret) -> 
     screen.lines([f"not looked at: {one}" for one in unread], "  ")
     if "reissue" in [one["step"] for one in planned]:
         screen.lines(_nowhere(holding, args.target), "  ")
+    else:
+        screen.lines([f"no new key is made, so none goes to {one}" for one in args.target], "  ")
     screen.lines(_foreseen(cleaning), "  ")
     for number, step in enumerate(planned, 1):
         print(f"{number:2}. {step['title']}")
@@ -469,6 +488,7 @@ def _status(args: argparse.Namespace) -> int:
         rows.append({
             "incident": one.id, "state": _state(one), "masked": one.masked, "repository": one.repository,
             "opened_at": one.opened_at, "step": last.step if last else "", "phase": last.phase if last else "",
+            "hint": str(last.data.get("hint", "")) if last and last.phase == "failed" else "",
             "waits_for": waits_for(last.data) if last and last.phase in ("waiting", "failed") else "",
             "until": last.data.get("until", "") if last else "", "todo": last.data.get("todo", []) if last else [],
         })  # fmt: skip
@@ -488,9 +508,11 @@ def _status(args: argparse.Namespace) -> int:
         screen.lines([f"{row['incident']}  {row['state']:8} {row['masked']}  {row['repository']}"], "")
         if row["waits_for"]:
             screen.lines([f"{row['step']}: {row['waits_for']}"])
+            screen.lines([row["hint"]] if row["hint"] else [])
             screen.steps(row["todo"])
         if row["state"] not in ("closed", "aborted"):
-            screen.lines([f"fluxguard respond resume {row['incident']}"])
+            action = "abort" if row["state"] == "aborting" else "resume"
+            screen.lines([f"fluxguard respond {action} {row['incident']}"])
     return code
 
 
@@ -518,47 +540,63 @@ def _abort(args: argparse.Namespace) -> int:
     import shutil
 
     from fluxguard.respond import incident as incidents
-    from fluxguard.respond.ownclone import backup, steps
+    from fluxguard.respond.ownclone import steps
     from fluxguard.respond.steps import WORKING
 
     incident = _chosen(args)
-    if _state(incident) == "closed":
-        raise UsageError("This incident is closed.", f"Its report: fluxguard respond report {incident.id}")
+    if not _is_open(incident):
+        raise UsageError(
+            f"This incident is {_state(incident)}.", f"Its report: fluxguard respond report {incident.id}"
+        )
     journal = incidents.journal_of(incident)
     try:
         done = [one.step for one in journal.records if one.phase == "done"]
+        begun = journal.last("abort")
         vault = incidents.vault_of(incident)
-        if steps.half_moved(_run(incident, journal, vault, None, lambda question, word: False)):
+        whole = incidents.unveiled(incident, vault)
+        if steps.half_moved(_run(whole, journal, vault, None, lambda question, word: False)):
             raise UsageError("Your own clone is half moved.", f"fluxguard respond resume {incident.id}")
-        args.api_url = args.api_url or incident.url
-        new_key = handover.before_abort(
-            args, incident, journal, vault, lambda: _api(args, vault.secret("old"), vault.secret("new"))
+        new_key = (
+            str(begun.data["new_key"])
+            if begun
+            else handover.before_abort(
+                args, incident, journal, vault, lambda: _api_of(args, incident, journal.records, vault)
+            )
         )
         if not Screen(args).agree(f"Type abort to end {incident.id} as it is", "abort"):
             raise UsageError("It was not agreed to: the incident stays open.", "Type abort, or add --yes.")
-        journal.add("abort", "done", after=done[-1] if done else "", new_key=new_key)
+        journal.add("abort", "intent", new_key=new_key)
         for name in WORKING:
             shutil.rmtree(incident.folder / name, ignore_errors=True)
-        for one in backup.originals(incident.folder):
-            if journal.last("push") is None:
-                backup.remove(one)
-            else:
-                print(
-                    f"The originals of files that were replaced whole are kept: {one}   (remove them: fluxguard respond forget {incident.id})"
-                )
-        moved = journal.last("own-move") is not None
-        for one in backup.kept(incident.folder):
-            if moved:
-                print(
-                    f"The backup of your clone is kept: {one}   (remove it: fluxguard respond forget {incident.id})"
-                )
-            else:
-                backup.remove(one)
-        vault.burn()
+        kept = _kept_after(incident, journal)
+        vault.burn()  # before it is said to be done: nothing burns it after
+        journal.add("abort", "done", after=done[-1] if done else "", new_key=new_key)
     finally:
         journal.close()
-    print(f"Aborted: {incident.id}. What was done stays done. {new_key}".rstrip())
+    words = [f"Aborted: {incident.id}. What was done stays done. {new_key}".rstrip()]
+    words += [
+        f"Kept, with the key in it: {one}   (remove it: fluxguard respond forget {incident.id})"
+        for one in kept
+    ]
+    Screen(args).over(incident, "abort", words, new_key=new_key, kept=kept)
     return ExitCode.CLEAN
+
+
+def _kept_after(incident: Any, journal: Any) -> list[str]:
+    """What an incident that is aborted leaves for the person: of what was pushed or moved, the originals. All else that was kept goes."""
+    from fluxguard.respond.ownclone import backup
+
+    kept = []
+    for step, found in (
+        ("push", backup.originals(incident.folder)),
+        ("own-move", backup.kept(incident.folder)),
+    ):
+        for one in found:
+            if journal.last(step) is None:
+                backup.remove(one)
+            else:
+                kept.append(str(one))
+    return kept
 
 
 def _forget(args: argparse.Namespace) -> int:
@@ -573,6 +611,8 @@ def _forget(args: argparse.Namespace) -> int:
     kept = backup.kept(incident.folder)
     kept += backup.originals(incident.folder)
     if not kept:
+        if _state(incident) == "closed":  # one that was killed here removed it, and did not say so
+            evidence.write_all(incident, _records(incident))
         raise UsageError("This incident keeps no backup.", "See: fluxguard respond status")
     journal = incidents.journal_of(incident)
     try:
@@ -587,7 +627,7 @@ def _forget(args: argparse.Namespace) -> int:
             evidence.write_all(incident, journal.records)
     finally:
         journal.close()
-    print("The backup is gone.")
+    Screen(args).over(incident, "forget", ["The backup is gone."], gone=[str(one) for one in kept])
     return ExitCode.CLEAN
 
 
@@ -598,6 +638,7 @@ def _keeping() -> Any:
 
     found = [one for one in incidents.every() if backup.kept(one.folder) + backup.originals(one.folder)]
     if len(found) != 1:
-        what = "No incident keeps a backup." if not found else "Several incidents keep a backup."
-        raise UsageError(what, "Name one: fluxguard respond status")
+        if not found:
+            raise UsageError("No incident keeps a backup: there is nothing to remove.")
+        raise UsageError("Several incidents keep a backup.", "Name one: fluxguard respond status")
     return found[0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import os
 import sys
@@ -10,9 +11,11 @@ import textwrap
 from collections.abc import Mapping
 from typing import Any
 
+from fluxguard.commands.alone import Action
 from fluxguard.display import safe
+from fluxguard.errors import FluxguardError
 from fluxguard.respond import pushing
-from fluxguard.respond.evidence import waits_for
+from fluxguard.respond.evidence import moved, replaced, waits_for
 from fluxguard.words import count
 
 
@@ -20,6 +23,7 @@ class Screen:
     """The one place that writes to the terminal while a run is on, and asks there."""
 
     def __init__(self, args: argparse.Namespace) -> None:
+        self._args = args
         self.json = args.format == "json"
         self._yes = args.yes
         self.console: Any = None
@@ -41,6 +45,7 @@ class Screen:
     def show(self, event: Any) -> None:
         if self.json:
             print(json.dumps(event.to_json(), sort_keys=True), flush=True)
+            self._args.told = event.state == "failed"
         elif event.state == "started":
             self._begin(event.title)
         elif event.state == "said":
@@ -147,11 +152,43 @@ class Screen:
             self.console.print("\nNot finished. Go on with:")
             self.lines([f"fluxguard respond resume {incident.id}"])
 
+    def over(self, incident: Any, step: str, words: list[str], **data: Any) -> None:
+        """What came of an action that is no run: in lines, or as one event."""
+        if not self.json:
+            self.lines(words, "")
+            return
+        from fluxguard.respond.incident import now
+        from fluxguard.respond.runner import Event
+
+        self.show(Event(incident.id, step, words[0], "done", now(), data))
+
     def close(self) -> None:
         """The cursor comes back, whatever happened."""
         if self._live is not None:
             self._live.stop()
             self._live = None
+
+
+def said_as_asked(run: Action) -> Action:
+    """The action, which says by an event, too, why it ended, where events were asked for: also before there is an incident."""
+
+    @functools.wraps(run)
+    def saying(args: argparse.Namespace) -> int:
+        try:
+            return run(args)
+        except FluxguardError as error:
+            if args.format == "json" and not getattr(args, "told", False):
+                from fluxguard.respond.incident import now
+                from fluxguard.respond.runner import Event
+
+                data = {"what": safe(error.what), "hint": safe(error.hint)}
+                event = Event(
+                    getattr(args, "incident", "") or "", run.__name__.strip("_"), "", "failed", now(), data
+                )
+                print(json.dumps(event.to_json(), sort_keys=True), flush=True)
+            raise
+
+    return saying
 
 
 def _has_windows() -> bool:
@@ -170,9 +207,6 @@ def told(step: str, data: Mapping[str, Any]) -> list[str]:
         step, lambda data: [", ".join(f"{k} {v}" for k, v in data.items() if isinstance(v, str | int))]
     )(data)
     return [line for line in lines if line] or ["done"]
-
-
-_PLURAL = ("blobs", "messages", "names", "paths")
 
 
 def _pushed(refs: Mapping[str, str]) -> list[str]:
@@ -197,26 +231,28 @@ _TOLD: Mapping[str, Any] = {
     "verify": lambda d: [f"{d['status']}" + (f": {d.get('name', d['key_id'])}; may {', '.join(d['permissions'])}; last used {d.get('last_used_at') or 'never'}" if d.get("key_id") else f": {d.get('how', '')}")],
     "assess": lambda d: [f"in {count(d['places'], 'place')} since {d['since']}" if d["places"] else "found nowhere in this repository",
                          f"pushed: {', '.join(d['pushed'])}" if d["pushed"] else "no remote is known to have it",
-                         f"use since then: {d['use']}" if d.get("use") else f"{d['foreign']} requests since then from where it was never used before"],
+                         f"use since then: {d['use']}" if d.get("use") else f"{count(d['foreign'], 'request')} since then from where it was never used before"],
     "choose": lambda d: [f"{d['strategy']}: {d['reason']}"],
-    "contain": lambda d: [f"{d['known_clients']} known clients go on, everybody else is turned away"],
+    "contain": lambda d: [f"{count(d['known_clients'], 'known client')} may go on using it; everybody else is turned away"],
     "revoke-first": lambda d: ["the old key is revoked"],
     "reissue": lambda d: [f"{d['masked']}, sealed in the incident's vault"],
     "distribute": lambda d: [f"{one['place']}: {one['done']}" + (f" ({one.get('why') or one.get('seen')})" if one.get("why") or one.get("seen") else "") for one in d["places"]] or ["the old key stands in no file that may hold the new one"],
+    "give-up": lambda d: ["the new key, which nobody has, is revoked"],
+    "hand-over": lambda d: [f"the new key was {d['given']}, {d['at']}"],
     "confirm": lambda d: ["the new key is active; the old one has its deadline"],
     "drain": lambda d: [d["why"]],
     "revoke": lambda d: ["the old key is revoked"],
     "guided": lambda d: [f"the old key is dead; {d['how']}" if d["state"] == "dead" else d["how"], *(f"{one['place']}: {one['why']}" for one in d.get("places", ()))],
     "dead": lambda d: ["tried once more: the platform answers 401"],
-    "rewrite": lambda d: [f"replaced {', '.join(count(n, what.removesuffix('s')) if what in _PLURAL else f'{n} {what}' for what, n in d['counts'].items()) or 'nothing'}; {d.get('refs_changed', len(d['changed']))} of {count(d['refs_before'], 'ref')} changed",
+    "rewrite": lambda d: [f"replaced {replaced(d['counts'])}; {d.get('refs_changed', len(d['changed']))} of {count(d['refs_before'], 'ref')} changed",
                           *(f"replaced whole, for the key could not be cut out of it: {one}" for one in d.get("whole", ())), f"the originals are kept: {d['originals']}" if d.get("originals") else "",
                           "proved: " + "; ".join(d["read"].values()) if not d["left"] else f"{count(len(d['left']), 'place')} still hold it: {'; '.join(d['left'][:3])}"],
     "push": lambda d: _pushed(d["refs"]),
     "prove": _proved,
     "own": lambda d: [f"{count(len(d['places']), 'place')}: see the report" if d["places"] else "the key stands nowhere in it"],
-    "own-backup": lambda d: [f"{d['objects']:,} objects and {count(d['refs'], 'ref')}, proved: {d['folder']}"],
-    "own-rewrite": lambda d: [f"{d['commits']:,} commits and {d['changed']} of {d['refs']} refs become others"],
-    "own-move": lambda d: [f"{d['refs']} refs, {d['log_entries']} log entries, {d['files']} files; {d['objects']:,} old objects are gone"],
+    "own-backup": lambda d: [f"{count(d['objects'], 'object')} and {count(d['refs'], 'ref')}, proved: {d['folder']}"],
+    "own-rewrite": lambda d: [f"{count(d['commits'], 'commit')} and {d['changed']} of {count(d['refs'], 'ref')} become others"],
+    "own-move": lambda d: [f"{moved(d)} gone"],
     "prevent": lambda d: [f"{name}: {what}" for name, what in d.items()],
     "close": lambda d: ["the vault is burnt, the mirrors are gone"],
 }  # fmt: skip

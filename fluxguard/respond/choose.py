@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+RENEWING = ("overlap", "contain", "revoke-first")  # the strategies that make a new key
 DEAD = frozenset({"revoked", "regenerated", "expired", "lapsed", "deleted"})
 STRONG = frozenset({"manage_keys", "manage_projects", "delete_scenarios"})
 

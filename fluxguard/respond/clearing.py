@@ -61,8 +61,7 @@ def push(run: Run) -> Data:
             "The mirror was made of your own clone, not of the remote; nothing is pushed.",
             "Resume: it starts with the remote.", "rewrite",
         )  # fmt: skip
-    name = run.repository.name
-    if not run.agree(f"{_question(known)} Type {name} to go on", name):
+    if not run.agree(f"{_question(known)} Type {run.word} to go on", run.word):
         raise Waiting("the push was not agreed to; resume, and type the repository's name")
     changed = _changed_now(run, folder, known)
     try:
@@ -158,7 +157,7 @@ def foreseen(run: Run) -> Data:
     _, whole = holding.cleaner(run.repository, places, run.old)
     remote = run.incident.wishes.remote
     return {
-        "remote": remote,
+        "remote": shown(remote, run.old),
         "whole": list(holding.named(whole, holding.blobs(places), run.old)),
         "others": remotes.others(run.repository, remote, run.old),
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -81,6 +82,11 @@ class Run:
     def repository(self) -> Path:
         return Path(self.incident.repository)
 
+    @property
+    def word(self) -> str:
+        """What a person types before something is done that can't be taken back: the name of the repository's folder."""
+        return run_safe(self, os.fsencode(self.repository.name))
+
     def known(self, step: str) -> Data:
         """What a step that is done found out."""
         record = self.journal.outcome(step)
@@ -100,9 +106,13 @@ class Run:
 
     @property
     def targets(self) -> tuple[str, ...]:
-        """Further places for the new key: those of start, and those that were named since."""
-        since = [target for one in self._wished for target in one.data.get("targets", ())]
-        return tuple(dict.fromkeys((*self.incident.wishes.targets, *since)))
+        """Further places for the new key: those of start, and those that were named since, but for those that were taken back."""
+        wanted = dict.fromkeys(self.incident.wishes.targets)
+        for one in self._wished:
+            for target in one.data.get("without", ()):
+                wanted.pop(target, None)
+            wanted.update(dict.fromkeys(one.data.get("targets", ())))
+        return tuple(wanted)
 
     @property
     def _wished(self) -> list[Record]:

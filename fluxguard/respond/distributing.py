@@ -6,9 +6,11 @@ Each place is in the journal before it gets the key, and after: wherever the run
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 
+from fluxguard.errors import FluxguardError
 from fluxguard.model import Secret
 from fluxguard.repo import gitdir
 from fluxguard.respond import places, remote
@@ -75,8 +77,13 @@ def _elsewhere(run: Run) -> list[Data]:
         def deliver(target: remote.Target = target) -> Data:
             return {"done": "delivered", "seen": remote.deliver(target, run.new, run.environment)}
 
-        rows.append(_noted(run, str(target), deliver))
-    for one in credentials.every(run.incident.url, None, {}):
+        try:
+            rows.append(_noted(run, str(target), deliver))
+        except FluxguardError as error:
+            again = f"fluxguard respond resume {run.incident.id}"
+            error.hint = f"{error.hint} Go on: {again}   (without this place: {again} --without-target {shlex.quote(text)})"
+            raise
+    for one in credentials.every(run.api.address.url, None, {}):
         if one.secret == run.old:
             rows.append(_noted(run, one.place, lambda: _saved(run)))
         elif one.secret == run.new:
@@ -87,7 +94,7 @@ def _elsewhere(run: Run) -> list[Data]:
 def _saved(run: Run) -> Data:
     from fluxguard.platform import credentials
 
-    credentials.save(run.incident.url, run.new)
+    credentials.save(run.api.address.url, run.new)
     return {"done": "written"}
 
 
@@ -95,7 +102,11 @@ def _noted(run: Run, place: str, work: Callable[[], Data]) -> Data:
     """Does it, with a line in the journal before and after."""
     key = str(run.known("reissue").get("key_id", ""))
     run.journal.add("distribute", "note", place=place, key_id=key)
-    row = {"place": place, **work()}
+    try:
+        row = {"place": place, **work()}
+    except remote.NotSent:
+        run.journal.add("distribute", "note", place=place, key_id=key, done="")
+        raise
     run.journal.add("distribute", "note", place=place, key_id=key, done=row["done"])
     return row
 

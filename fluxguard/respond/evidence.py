@@ -12,20 +12,23 @@ from typing import Any
 
 from fluxguard import display
 from fluxguard.respond import pushing
-from fluxguard.respond.incident import Incident
+from fluxguard.respond.choose import RENEWING
+from fluxguard.respond.incident import Incident, platform_of
 from fluxguard.respond.journal import Record
+from fluxguard.respond.places import IN_GIT
 from fluxguard.words import count
 from fluxguard.writing import whole
 
 FORMATS = ("markdown", "html", "json")
+OTHERS = "Other clones"
 ELSEWHERE = (
-    ("Pull requests and their refs", "the host keeps refs/pull/* (GitHub) or refs/merge-requests/* (GitLab): ask its support to remove them, naming the first changed commits below"),
+    ("Pull requests and their refs", "the host keeps refs/pull/* (GitHub) or refs/merge-requests/* (GitLab): ask its support to remove them, naming the commits that brought the key"),
     ("The remote's own store", "it keeps the old commits, reachable by their ids, until it collects its garbage: on a server of your own, git gc --prune=now"),
     ("Forks", "each fork's owner has to clean or delete it"),
     ("Caches of the host", "pages of single commits stay reachable by id until its support clears them"),
     ("CI", "logs, artefacts, caches and container layers made from these commits"),
     ("Packages and releases", "archives that were built from these commits"),
-    ("Other clones", "see below: each has to be made anew, or cleaned"),
+    (OTHERS, "see below: each has to be made anew, or cleaned"),
 )  # fmt: skip
 
 
@@ -39,7 +42,7 @@ def document(incident: Incident, records: Sequence[Record], closing: bool = Fals
             done.pop(one.step, None)
     return {
         "schema": "fluxguard.incident/1", "incident": incident.id, "opened_at": incident.opened_at,
-        "repository": incident.repository, "platform": incident.url,
+        "repository": incident.repository, "platform": platform_of(incident, records),
         "key": {"masked": incident.masked, "fingerprint": incident.fingerprint, "environment": incident.environment},
         "state": state_of(records, closing), "strategy": done.get("choose", {}), "steps": done,
         "timeline": [
@@ -52,13 +55,16 @@ def document(incident: Incident, records: Sequence[Record], closing: bool = Fals
 
 
 def state_of(records: Sequence[Record], closing: bool = False) -> str:
-    """closing: what is being closed counts as closed."""
+    """`open`, `waiting`, `failed`, `closed`, `aborting` (that was killed: it is gone on with) or `aborted`.
+
+    closing: what is being closed counts as closed.
+    """
     if any(one.step == "close" and one.phase == "done" for one in records):
         return "closed"
     if closing and records and (records[-1].step, records[-1].phase) == ("close", "intent"):
         return "closed"
-    if any(one.step == "abort" for one in records):
-        return "aborted"
+    if ended := [one.phase for one in records if one.step == "abort"]:
+        return "aborted" if "done" in ended else "aborting"
     last = next((one for one in reversed(records) if one.phase != "note"), None)
     return last.phase if last is not None and last.phase in ("waiting", "failed") else "open"
 
@@ -66,6 +72,26 @@ def state_of(records: Sequence[Record], closing: bool = False) -> str:
 def waits_for(data: Mapping[str, Any]) -> str:
     """What a step that waits or failed said, in a sentence."""
     return f"{data.get('reason', data.get('what', ''))} {data.get('until', '')}".rstrip()
+
+
+def replaced(counts: Mapping[str, int]) -> str:
+    """What a rewrite replaced, in words: `2 blobs, 1 name of a ref`."""
+    one = {
+        "names of refs": "name of a ref", "blobs replaced whole": "blob replaced whole",
+        "tags of files and folders": "tag of a file or a folder",
+    }  # fmt: skip
+    told = (
+        f"{number:,} {what if number != 1 else one.get(what, what.removesuffix('s'))}"
+        for what, number in counts.items()
+    )
+    return ", ".join(told) or "nothing"
+
+
+def moved(done: Mapping[str, int]) -> str:
+    """What moved with an own clone, up to the verb."""
+    logs = f"{done['log_entries']:,} log {'entry' if done['log_entries'] == 1 else 'entries'}"
+    old = f"{count(done['objects'], 'old object')} {'is' if done['objects'] == 1 else 'are'}"
+    return f"{count(done['refs'], 'ref')}, {logs}, {count(done['files'], 'working file')}; {old}"
 
 
 def is_dead(done: Mapping[str, Mapping[str, Any]]) -> bool:
@@ -101,18 +127,21 @@ def _at_the_platform(done: Mapping[str, Mapping[str, Any]], aborted: bool) -> li
 
 def left(done: Mapping[str, Mapping[str, Any]], incident: Incident) -> list[str]:
     """What is still to be done, in words."""
-    places = [place for step in ("distribute", "guided") for place in done.get(step, {}).get("places", ())]
-    open_ = [f"{place['place']}: {place['why']}" for place in places if place.get("done") == "manual"]
+    open_ = _by_hand(done)
     open_ += [
         f"On this machine: {one}"
         for step in ("distribute", "guided") for one in done.get(step, {}).get("unread", ())
     ]  # fmt: skip
+    if "choose" in done and done["choose"].get("strategy") not in RENEWING:
+        open_ += [f"{one}: no new key was made, so none was brought there" for one in incident.wishes.targets]
     if "rewrite" not in done:
         state = "which is dead" if is_dead(done) else "which may be alive"
         open_.append(
             f"The history still holds the key, {state}. To clean it: fluxguard respond start --repo "
             f"{shlex.quote(incident.repository)} --finding {incident.fingerprint} --clean-history --push"
         )
+    elif "prove" not in done and incident.wishes.remote and done["rewrite"].get("changed"):
+        open_.append(_not_proved(done, incident))
     open_ += [f"Still on the remote: {one}" for one in done.get("prove", {}).get("left", ())]
     unread = [one for step in ("rewrite", "prove") for one in done.get(step, {}).get("unread", ())]
     open_ += [f"Not looked at: {one}" for one in dict.fromkeys(unread)]
@@ -127,6 +156,10 @@ def left(done: Mapping[str, Mapping[str, Any]], incident: Incident) -> list[str]
         f"Remote {one} of your own clone was not cleaned: the next fetch from it brings the old commits back"
         for one in done.get("own", {}).get("remotes", ())
     ]
+    if "rewrite" in done and "own" not in done:
+        open_.append(
+            "Your own clone was not looked at since, and may hold the key still: fluxguard audit there"
+        )
     open_ += [f"In your own clone: {one}" for one in done.get("own", {}).get("places", ())]
     open_ += [f"In your own clone, not looked at: {one}" for one in done.get("own", {}).get("unread", ())]
     open_ += [
@@ -143,6 +176,29 @@ def left(done: Mapping[str, Mapping[str, Any]], incident: Incident) -> list[str]
         if str(done.get("prevent", {}).get(name, "")).startswith(("run:", "not done")):
             open_.append(f"{name}: {done['prevent'][name]}")
     return open_
+
+
+def _by_hand(done: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Places that a person has to mend; not files of git's that were cleaned with the clone since."""
+    rows = [one for step in ("distribute", "guided") for one in done.get(step, {}).get("places", ())]
+    own = done.get("own", {})
+    cleaned = "own-move" in done and bool(own) and not own.get("places") and not own.get("unread")
+    return [
+        f"{one['place']}: {one['why']}"
+        for one in rows
+        if one.get("done") == "manual" and not (cleaned and one["why"].startswith(IN_GIT))
+    ]
+
+
+def _not_proved(done: Mapping[str, Mapping[str, Any]], incident: Incident) -> str:
+    """Of a history that was rewritten in the mirror, and is not proved clean on the remote."""
+    pushed = [name for name, what in done.get("push", {}).get("refs", {}).items() if what in pushing.ARRIVED]
+    if pushed:
+        return f"Remote {incident.wishes.remote} was not looked at since {count(len(pushed), 'ref')} arrived there: whether the key is gone is not proved."
+    again = f"fluxguard respond start --repo {shlex.quote(incident.repository)} --finding {incident.fingerprint} --clean-history --push"
+    if incident.wishes.push:
+        return f"The history on remote {incident.wishes.remote} still holds the key: the cleaned one was not pushed whole. Go on: fluxguard respond resume; or, once this incident is ended: {again}"
+    return f"The history on remote {incident.wishes.remote} still holds the key: it was cleaned in a private mirror, which is gone, to see that it can be. To clean the remote: {again}"
 
 
 def _lost(rewrite: Mapping[str, Any], pushed: Mapping[str, Any]) -> list[str]:
@@ -179,6 +235,7 @@ def _originals(records: Sequence[Record]) -> list[str]:
     return [
         f"The originals of files that were replaced whole, in which the key still stands: {one}. When you need them no more: fluxguard respond forget"
         for one in sorted(made - gone)
+        if Path(one).is_dir()
     ]
 
 
@@ -190,7 +247,7 @@ def _backups(records: Sequence[Record]) -> list[str]:
     gone = _forgotten(records)
     return [
         f"The backup of your own clone, in which the key still stands: {one}. When you need it no more: fluxguard respond forget"
-        for one in made if one not in gone
+        for one in made if one not in gone and Path(one).is_dir()
     ]  # fmt: skip
 
 
@@ -210,7 +267,7 @@ def _lines(data: Mapping[str, Any]) -> Iterator[str]:
     yield "## What was exposed"
     yield ""
     if assess.get("places"):
-        yield f"- The key stands in {assess['places']} places ({', '.join(assess['kinds'])})."
+        yield f"- The key stands in {count(assess['places'], 'place')} ({', '.join(assess['kinds'])})."
         yield f"- First: commit {_code(assess['commit'][:12])}, {_text(assess['author'])}, {assess['since']}, {_code(assess['path'])}."
         pushed = ", ".join(_code(name) for name in assess["pushed"])
         yield f"- Pushed: {pushed or 'no remote-tracking ref of this clone leads to it'}."
@@ -238,9 +295,10 @@ def _lines(data: Mapping[str, Any]) -> Iterator[str]:
     yield ""
     yield "Out of reach from here, and to be asked for:"
     yield ""
-    for title, words in ELSEWHERE:
-        yield f"- **{title}**: {words}."
     banned = steps.get("rewrite", {}).get("banned", ())
+    for title, words in ELSEWHERE:
+        if banned or title != OTHERS:  # the instructions below name the commits
+            yield f"- **{title}**: {words}."
     if banned:
         yield from _collaborators(banned)
 
@@ -251,7 +309,7 @@ def _history(steps: Mapping[str, Any]) -> Iterator[str]:
         return
     yield "## The history"
     yield ""
-    yield f"- Replaced: {', '.join(f'{count} {kind}' for kind, count in done['counts'].items()) or 'nothing'}."
+    yield f"- Replaced: {replaced(done['counts'])}."
     if done.get("notes"):
         yield f"- Notes moved to the new ids of their commits: {done['notes']}."
     if done.get("apart"):
@@ -272,10 +330,14 @@ def _own_clone(steps: Mapping[str, Any]) -> Iterator[str]:
         return
     yield "## Your own clone"
     yield ""
-    yield f"- Backed up first: {kept['objects']} objects, {kept['refs']} refs, {_code(kept['digest'])}, in {_code(kept['folder'])}."
-    yield f"- Moved: {done['refs']} refs, {done['log_entries']} entries of logs, {done['files']} working files. {done['objects']} old objects are gone from it."
+    yield f"- Backed up first: {count(kept['objects'], 'object')}, {count(kept['refs'], 'ref')}, {_code(kept['digest'])}, in {_code(kept['folder'])}."
+    yield f"- Moved: {moved(done)} gone from it."
     if look:
-        held = "the key stands nowhere" if not look["places"] else f"{len(look['places'])} places hold it"
+        held = (
+            "the key stands nowhere"
+            if not look["places"]
+            else f"{count(len(look['places']), 'place')} of it hold{'s' * (len(look['places']) == 1)} it"
+        )
         yield f"- Audited after that: {held}. git fsck finds it sound."
     yield ""
 

@@ -31,7 +31,7 @@ def _by_their_word(run: Run) -> Data:
     """Only who issued the key can tell whether it is alive; until somebody has seen to that, nothing is done that tells the world of it."""
     if not any(one.step == "guided" and one.data.get("ended") for one in run.journal.records):
         raise Waiting(
-            f"{run.incident.url} does not know this key, so its 401 proves nothing: whoever issued it may still let it in",
+            f"{run.api.address.url} does not know this key, so its 401 proves nothing: whoever issued it may still let it in",
             todo=(
                 "Find out which platform issued the key",
                 f"If fluxguard can ask that one: fluxguard respond abort {run.incident.id}, then start again with --api-url",
@@ -71,7 +71,7 @@ def _holding(run: Run) -> tuple[list[places.Place], list[str]]:
 
 def _dead(run: Run) -> Data:
     """It opens nothing. Where it still stands, it is named: what uses it is broken now."""
-    how = f"tried: {run.incident.url} answers 401"
+    how = f"tried: {run.api.address.url} answers 401"
     found, unread = _holding(run)
     rows = [
         {"place": run_safe(run, os.fsencode(one.path)), "done": "manual", "why": _why(one)} for one in found

@@ -36,6 +36,11 @@ def hand_over(run: Run) -> Data:
 
 
 def _is_showing(one: Record, key_id: str) -> bool:
+    """Whether somebody saw the key, for certain."""
+    return _of_showing(one, key_id) and "shown" in one.data
+
+
+def _of_showing(one: Record, key_id: str) -> bool:
     return one.step == "hand-over" and one.phase == "note" and one.data.get("key_id") == key_id
 
 
@@ -48,7 +53,12 @@ def whereabouts(records: Sequence[Record]) -> list[str]:
     for one in records:
         if one.step == "distribute" and one.phase == "note" and one.data.get("key_id") == key:
             place = str(one.data["place"])
-            found[place] = place if "done" in one.data else found.get(place, f"{place} (perhaps)")
+            if one.data.get("done") == "":  # it was not sent after all
+                found.pop(place, None)
+            else:
+                found[place] = place if "done" in one.data else found.get(place, f"{place} (perhaps)")
         elif _is_showing(one, key):
             found["shown"] = f"shown to whoever asked for it, {one.time}"
+        elif _of_showing(one, key):
+            found.setdefault("shown", f"shown to whoever asked for it, {one.time} (perhaps)")
     return list(found.values())

@@ -57,12 +57,14 @@ def _named(places: list[Location], secret: Secret) -> str:
     place, trace = places[0], places[0].trace
     vias = ", ".join(dict.fromkeys(shown(" > ".join(one.via), secret) for one in places if one.via))
     commit = f", from commit {trace.commit[:12]} on" if trace and trace.commit else ""
-    tips = ", ".join(shown(name, secret) for name in trace.tips[:_MOST]) if trace else ""
-    more = ", ..." if trace and len(trace.tips) > _MOST else ""
+    leading = [name for name in trace.tips if not name.startswith(OURS)] if trace else []
+    tips = ", ".join(shown(name, secret) for name in leading[:_MOST])
+    more = ", ..." if len(leading) > _MOST else ""
     at = f", at the tip of {tips}{more}" if tips else ""
     return f"{shown(place.path, secret)}{f' ({vias})' if vias else ''}{commit}{at}: blob {place.object}"
 
 
+OURS = b"refs/fluxguard/"  # of a copy of the own clone, which nobody else knows
 _MOST = 3  # tips that are named
 
 

@@ -6,17 +6,20 @@ import fcntl
 import json
 import secrets
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from fluxguard import secret as keys
 from fluxguard.errors import FluxguardError, UsageError
+from fluxguard.model import Secret
 from fluxguard.platform.address import state_folder
-from fluxguard.respond.journal import Journal, own_key
-from fluxguard.respond.vault import Vault
+from fluxguard.respond.journal import Journal, Record, own_key
+from fluxguard.respond.vault import Held, Vault
+from fluxguard.respond.veil import masks_of
 from fluxguard.writing import exactly
 
 STRATEGIES = ("auto", "overlap", "contain", "revoke-first")
@@ -77,12 +80,35 @@ def described(
     return Incident(name, repository, fingerprint, masked, environment, url, now(), wishes)
 
 
-def open_incident(incident: Incident, secret: bytes) -> None:
+def veiled(incident: Incident, secret: Secret) -> Incident:
+    """The incident as it may be read: a folder or a remote may be called after the key."""
+    masks = masks_of(secret)
+
+    def hide(value: Any) -> Any:
+        if isinstance(value, str):
+            return keys.veiled(masks.hide(value))
+        if isinstance(value, Mapping):
+            return {name: hide(one) for name, one in value.items()}
+        return [hide(one) for one in value] if isinstance(value, list | tuple) else value
+
+    return _parsed(hide(asdict(incident)))
+
+
+def unveiled(incident: Incident, vault: Held) -> Incident:
+    """The incident as it is, for a run."""
+    about = vault.get("about")
+    return incident if about is None else _parsed(json.loads(about))
+
+
+def open_incident(incident: Incident, secret: Secret) -> None:
     """Makes the folder, seals the old key, and writes down what it is about. Raises: OSError."""
+    readable, sealed = veiled(incident, secret), {"old": secret.reveal()}
+    if readable != incident:
+        sealed["about"] = json.dumps(asdict(incident)).encode()
     fresh = incident.folder.with_name(f".{incident.id}")  # whole, or not there at all
     fresh.mkdir(mode=0o700, parents=True)
-    Vault(fresh / "vault", own_key(state_folder() / "vault.key")).put(old=secret)
-    data = json.dumps(asdict(incident), indent=2, sort_keys=True) + "\n"
+    Vault(fresh / "vault", own_key(state_folder() / "vault.key")).put(**sealed)
+    data = json.dumps(asdict(readable), indent=2, sort_keys=True) + "\n"
     exactly(fresh / "incident.json", data.encode(), 0o600)
     fresh.rename(incident.folder)
 
@@ -97,6 +123,12 @@ def opening() -> Iterator[None]:
         for half in folder.glob(".inc-*"):
             shutil.rmtree(half, ignore_errors=True)
         yield
+
+
+def platform_of(incident: Incident, records: Iterable[Record]) -> str:
+    """The platform's address: that of start, or the last that was given since."""
+    given = [str(one.data["url"]) for one in records if one.step == "run" and one.data.get("url")]
+    return given[-1] if given else incident.url
 
 
 def vault_of(incident: Incident) -> Vault:

@@ -77,7 +77,7 @@ def _hint(said: bytes) -> str:
             "The remote wants other credentials; see whether `git fetch` works, then resume.",
         ),
         (
-            b"could not read",
+            b"could not read Username",
             "The remote wants credentials; see whether `git fetch` works without asking, then resume.",
         ),
         (b"stale info", "Somebody pushed meanwhile: resume, and it starts from what is there now."),
@@ -99,6 +99,32 @@ def _hint(said: bytes) -> str:
         ),
         (b"hook declined", "A hook of the remote refused it: lift that for the moment, then resume."),
         (b"No space left", "The disk is full: make room, then resume."),
+        (
+            b"does not appear to be a git repository",
+            "There is no repository where the remote should be: see `git remote -v`, then resume.",
+        ),
+        (
+            b"epository not found",
+            "The host knows no such repository, or not for these credentials: see whether `git fetch` works, then resume.",
+        ),
+        (
+            b"Could not resolve",
+            "The remote's host can't be found: see the network and `git remote -v`, then resume.",
+        ),
+        (b"onnect to", "The remote can't be reached: see the network and `git remote -v`, then resume."),
+        (b"Connection ", "The remote can't be reached: see the network and `git remote -v`, then resume."),
+        (
+            b"Permission denied",
+            "The remote wants other credentials; see whether `git fetch` works, then resume.",
+        ),
+        (
+            b"Host key verification failed",
+            "The host is not known here: `git fetch` once by hand, then resume.",
+        ),
+        (
+            b"' not allowed",
+            "git does not allow this kind of address: give the remote another one (git remote set-url), then resume.",
+        ),
     ):
         if sign in said:
             return words

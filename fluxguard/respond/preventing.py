@@ -14,6 +14,7 @@ from fluxguard.errors import FluxguardError
 from fluxguard.guard import managers, place, plan, script
 from fluxguard.repo import banned as bans
 from fluxguard.repo import gitdir, seen
+from fluxguard.words import count
 from fluxguard.writing import whole
 
 
@@ -27,7 +28,7 @@ def prevent(repository: Path, banned: tuple[str, ...]) -> dict[str, Any]:
         kept = sorted({*bans.listed(common), *banned})
         whole(str(path), lambda stream: stream.write(json.dumps(kept, indent=0) + "\n"))
         done["banned"] = (
-            f"{len(banned)} commits are kept from coming back; on a server, put the same list there: {path}"
+            f"{count(len(banned), 'commit')} {'is' if len(banned) == 1 else 'are'} kept from coming back; on a server, put the same list there: {path}"
         )
     for name, work in (("hooks", _hooks), ("gitignore", _gitignore)):
         try:
@@ -55,7 +56,9 @@ def _hooks(repository: Path) -> str:
         raise FluxguardError("The hooks are not what was just written.", "Run: fluxguard install")
     seen.begin(where.common, seen.tips(where.common))
     return (
-        f"{len(steps)} hooks installed" if any(step.how != plan.NONE for step in steps) else "there already"
+        f"{count(len(steps), 'hook')} installed"
+        if any(step.how != plan.NONE for step in steps)
+        else "there already"
     )
 
 
@@ -86,4 +89,4 @@ def _gitignore(repository: Path) -> str:
         return f"run: fluxguard gitignore ({open_} paths are still open, or tracked)"
     if not written:
         return "covers what has to be covered"
-    return f"{sum(len(lines.lines) for lines in written)} lines added; commit them"
+    return f"{count(sum(len(lines.lines) for lines in written), 'line')} added; commit them"

@@ -21,9 +21,14 @@ from nacl.public import PublicKey, SealedBox
 from fluxguard.errors import FluxguardError, UsageError
 from fluxguard.model import Secret
 from fluxguard.platform.address import checked
+from fluxguard.secret import veiled
 
 KINDS = ("github", "gitlab", "circleci", "exec")
 TIMEOUT = httpx.Timeout(30.0)
+
+
+class NotSent(FluxguardError):
+    """The key did not leave: the place does not have it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +45,11 @@ class Target:
 
 def parse(text: str) -> Target:
     """`github:OWNER/REPO:NAME`, `gitlab:GROUP/PROJECT:NAME`, `circleci:gh/OWNER/REPO:NAME`, `exec:COMMAND`. Raises: UsageError."""
+    if veiled(text) != text:
+        raise UsageError(
+            "A key stands in a target, where everybody on this machine can read it.",
+            "Leave it out: the new key comes on the command's standard input.",
+        )
     kind, _, rest = text.partition(":")
     if kind == "exec" and rest.strip():
         return Target(kind, rest, "")
@@ -69,7 +79,7 @@ def _token(environment: Mapping[str, str], *names: str) -> str:
     for name in names:
         if environment.get(name):
             return environment[name]
-    raise FluxguardError(
+    raise NotSent(
         f"{names[0]} is not set, so the new key can't be brought there.", f"Set {names[0]}, then resume."
     )
 
@@ -201,13 +211,15 @@ def _exec(
             timeout=300,
             env=quiet,
         )
-    except (OSError, ValueError, subprocess.TimeoutExpired):
+    except (OSError, ValueError):
+        raise NotSent("The command of a target could not be run.", f"Check it: {target.where}.") from None
+    except subprocess.TimeoutExpired:
         raise FluxguardError(
-            "The command of a target could not be run.", f"Check it: {target.where}"
+            "The command of a target did not end in 300 seconds.", f"Check it: {target.where}."
         ) from None
     if done.returncode:
         raise FluxguardError(
-            f"The command of a target ended with {done.returncode}.", f"Check it: {target.where}"
+            f"The command of a target ended with {done.returncode}.", f"Check it: {target.where}."
         )
     return "the command ended with 0"
 

@@ -8,6 +8,7 @@ from fluxguard.errors import FluxguardError
 from fluxguard.respond import trying
 from fluxguard.respond.course import ITSELF, Data, Run, Waiting
 from fluxguard.respond.incident import now
+from fluxguard.words import count
 
 LAG = 1.5  # seconds: the platform writes each second what keys were used for
 QUIET = 600_000  # milliseconds without a use after which the old key counts as silent
@@ -50,9 +51,15 @@ def drain(run: Run) -> Data:
             used = ", ".join(str(key.last_used.get(one, "")) for one in ("address", "user_agent"))
             until = wire.to_text(key.grace_until) or ""
             end = "it ends by itself at" if until else "it is revoked once nobody has used it for ten minutes"
-            raise Waiting(f"the old key was used {quiet // 60_000} minutes ago ({used}); {end}", until)
+            at_once = f"To end it at once: fluxguard apikeys revoke --key-id {key_id}, then resume"
+            raise Waiting(f"the old key was used {_ago(quiet)} ({used}); {end}", until, (at_once,))
         run.sleep(5)
         waited += 5
+
+
+def _ago(quiet: int) -> str:
+    minutes = quiet // 60_000
+    return f"{count(minutes, 'minute')} ago" if minutes > 0 else "just now"
 
 
 def _by_ourselves(run: Run, key: wire.Key) -> bool:

@@ -20,7 +20,9 @@ from fluxguard.respond import (
     reissuing,
     revoking,
 )
+from fluxguard.respond.choose import RENEWING
 from fluxguard.respond.course import Data, Run
+from fluxguard.respond.incident import load
 from fluxguard.respond.ownclone import steps as ownclone
 
 
@@ -44,7 +46,7 @@ def close(run: Run) -> Data:
     for name in WORKING:
         shutil.rmtree(run.incident.folder / name, ignore_errors=True)
     ownclone.give_up_backups(run)
-    paths = evidence.write_all(run.incident, run.journal.records)
+    paths = evidence.write_all(load(run.incident.id), run.journal.records)
     run.vault.burn()  # before it is said to be done: nothing burns it after
     return {"reports": [str(path) for path in paths]}
 
@@ -58,7 +60,7 @@ WORKING = (
 
 
 def _alive(run: Run) -> bool:
-    return run.strategy in ("overlap", "contain", "revoke-first")
+    return run.strategy in RENEWING
 
 
 def _renewed(run: Run) -> bool:

@@ -27,7 +27,7 @@ def test_a_push_that_would_bring_one_back_is_refused(guarded: Guarded, tmp_path:
     repo.git("remote", "add", "origin", str(tmp_path / "remote.git"))
     old, new = rewritten(repo)
     said = prevent(repo.path, (old,))
-    assert "1 commits are kept from coming back" in said["banned"]
+    assert "1 commit is kept from coming back" in said["banned"]
     assert json.loads((repo.path / ".git" / banned.NAME).read_text()) == [old]
     guarded.passes("push", "-q", "origin", "HEAD")
     text = guarded.refused("push", "origin", "stale")

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import httpx
-from conftest import COMMAND, Mint, Outcome, Repo, call
+from conftest import COMMAND, PROJECT, Mint, Outcome, Repo, call
 
 from tests.server.real import Server
 
@@ -82,6 +83,24 @@ class Story:
 
     def resume(self, *words: str, code: int | None = 0, **env: str) -> Outcome:
         return self.run("respond", "resume", *words, code=code, **env)
+
+    def boundaries(self, number: int, *words: str, behind: str = "") -> tuple[int, list[str]]:
+        """`fluxguard respond`, killed at the n-th boundary (at none: 0), or behind the one that is called so. Its code, and what it passed."""
+        log = self.folder / "boundaries.log"
+        log.unlink(missing_ok=True)
+        argv = [sys.executable, "-m", "tests.respond.killed", str(number), str(log), "respond", *words]
+        where = {**self.environment, "KILL_BEHIND": behind, "PYTHONPATH": str(PROJECT)}
+        done = subprocess.run(
+            argv, stdin=subprocess.DEVNULL, capture_output=True, cwd=self.repo.path, env=where, check=False, timeout=180
+        )  # fmt: skip
+        self.said.append((done.stdout + done.stderr).decode())
+        lines = log.read_text().splitlines() if log.exists() else []
+        return done.returncode, [": ".join(line.split("\t")[1:]) for line in lines]
+
+    def killed(self, behind: str, *words: str) -> None:
+        """`fluxguard respond` until it is killed behind a boundary: its step, a tab, what it is (tests/respond/killed.py)."""
+        code, passed = self.boundaries(0, *words, behind=behind)
+        assert code == -9, (passed, self.said[-1])
 
     def clean(self, *words: str, code: int | None = 1, **env: str) -> Outcome:
         """All of it. It ends with 1: the pull request's ref, which only the host can clean, holds the key still."""

@@ -152,3 +152,84 @@ def test_an_abort_says_where_the_new_key_was_written(story: Story) -> None:
     assert f"exec:{target} (perhaps)" in said
     assert story.use(new) == 200
     story.nowhere()
+
+
+def test_a_key_that_is_given_up_is_shown_to_nobody(nowhere: Story) -> None:
+    """Killed after it was said, and before it is revoked: whoever saw it now would put a dead key where it is needed."""
+    nowhere.start("--yes", code=3)
+    nowhere.killed("start\tjournal: note", "resume", "--no-new-key", "--yes")
+    assert nowhere.alive()
+    assert "given up" in nowhere.resume("--show-key", code=2).err
+    nowhere.resume("--no-new-key", "--yes")  # said twice, it is the same
+    assert not nowhere.alive()
+    assert nowhere.answers(nowhere.key) == 401
+
+
+def test_a_key_that_may_have_been_seen_is_not_revoked_unasked(nowhere: Story) -> None:
+    """Killed while it was shown: it is not known whether somebody has it, and the old key waits until somebody has."""
+    nowhere.start("--yes", code=3)
+    nowhere.killed("start\tjournal: note", "resume", "--show-key")
+    nowhere.resume("--yes", code=3)
+    assert nowhere.answers(nowhere.key) == 200
+    assert "(perhaps)" in nowhere.resume("--no-new-key", code=2).err
+    new = _shown(nowhere)
+    nowhere.resume("--yes")
+    assert (nowhere.answers(nowhere.key), nowhere.answers(new)) == (401, 200)
+
+
+@pytest.mark.parametrize("behind", ["abort\tjournal: intent", "abort\tjournal: done"])
+def test_an_abort_that_is_killed_is_gone_on_with(nowhere: Story, behind: str) -> None:
+    nowhere.start("--yes", code=3)
+    nowhere.killed(behind, "abort", "--yes")
+    if behind.endswith("intent"):
+        (row,) = json.loads(nowhere.run("respond", "status", "--format", "json").out)
+        assert row["state"] == "aborting"
+        assert f"respond abort {row['incident']}" in nowhere.run("respond", "status").out
+        assert "respond abort" in nowhere.resume(code=2).err
+        assert "is revoked" in nowhere.run("respond", "abort", "--yes").out
+    assert not (nowhere.incident / "vault").exists()
+    assert not nowhere.alive()
+    assert "aborted" in nowhere.run("respond", "abort", nowhere.incident.name, "--yes", code=2).err
+    nowhere.nowhere()
+
+
+@pytest.mark.parametrize("command", ["no-such-command", "false"])
+def test_a_place_that_was_named_wrongly_can_be_taken_back(nowhere: Story, command: str) -> None:
+    wrong, got = f"exec:{command}", nowhere.folder / "got"
+    said = nowhere.start("--yes", "--target", wrong, code=3)
+    assert f"--without-target {wrong}" in said.err
+    assert "--without-target" in nowhere.run("respond", "status").out
+    assert "none of the places" in nowhere.resume("--without-target", "exec:true", code=2).err
+    nowhere.resume("--show-key", "--without-target", wrong, code=2)
+    nowhere.resume("--yes", "--without-target", wrong, "--target", f"exec:tee {got}")
+    nowhere.mint.keys.append(got.read_text())
+    rows = [one["place"] for one in nowhere.outcome("distribute")["places"]]
+    assert rows == [f"exec:tee {got}"]
+    assert nowhere.answers(nowhere.key) == 401
+
+
+def test_a_command_that_never_ran_has_no_key(nowhere: Story) -> None:
+    nowhere.start("--yes", "--target", "exec:no-such-command", code=3)
+    nowhere.resume("--yes", "--no-new-key")
+    assert not nowhere.alive()
+
+
+def test_a_response_that_makes_no_key_takes_no_places(story: Story) -> None:
+    assert story.use(story.key) == 200
+    story.start("--yes", code=3)
+    story.run("respond", "abort", "--yes")
+    assert "so none goes to exec:true" in story.start("--plan", "--target", "exec:true").out
+    said = story.start("--yes", "--target", "exec:true", code=3).out
+    assert "finish" in said
+    for words in (("--target", "exec:false"), ("--no-new-key",)):
+        assert (
+            "makes no new key (finish)" in story.run("respond", "resume", open_one(story), *words, code=2).err
+        )
+    report = story.run("respond", "report", open_one(story), "--format", "json").out
+    assert any("exec:true" in line and "no new key" in line for line in json.loads(report)["left"])
+
+
+def open_one(story: Story) -> str:
+    rows = json.loads(story.run("respond", "status", "--format", "json").out)
+    (name,) = (one["incident"] for one in rows if one["state"] not in ("closed", "aborted"))
+    return str(name)

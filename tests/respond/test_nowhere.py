@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import COMMAND, forms
+from conftest import COMMAND, call, forms
 
 from tests.respond.story import Story
 
@@ -84,3 +84,26 @@ def test_the_demo_tells_the_story(story: Story, tmp_path: Path) -> None:
         assert whole == []
     finally:
         shutil.rmtree(folder)
+
+
+def test_a_folder_and_a_remote_called_after_the_key(story: Story) -> None:
+    """What is kept of the incident names neither in clear; killed or left, it is gone on with all the same."""
+    git = story.repo.git
+    folder = story.folder / f"of-{story.key}"
+    folder.mkdir()
+    remote = f"r-{story.key}"
+    git("remote", "rename", "origin", remote)
+    story.repo.path.rename(folder / "shop")
+    words = ("--repo", str(folder / "shop"), "--clean-history", "--push", "--remote", remote)
+    environment = story.environment
+    called = [str(COMMAND), "respond", "start", "--key-stdin", *words]
+    for more in ([], ["--plan", "--format", "json"]):
+        done = call([*called, *more], folder, environment, story.mint, f"{story.key}\n".encode(), 180)
+        story.said.append(done.text)
+    assert done.code == 0, done.text
+    for words, code in ((["resume", "--yes"], 1), (["status", "--format", "json"], 0), (["report"], 0)):
+        done = call([str(COMMAND), "respond", *words], folder, environment, story.mint, b"", 180)
+        story.said.append(done.text)
+        assert done.code == code, done.text
+    assert story.holding() == ["refs/pull/1/head"]
+    story.nowhere()

@@ -239,6 +239,21 @@ def _hidden(one: Lived) -> Callable[[], object]:
     return lambda: one.git("update-index", "--no-assume-unchanged", "more.txt")
 
 
+def _programs(one: Lived) -> Callable[[], object]:
+    """What a stranger wrote into the configuration of an unpacked folder; git would start it at the first look."""
+    started = one.story.folder / "started"
+    one.git("config", "filter.x.clean", f"touch {started}; cat")
+    one.git("config", "filter.lfs.process", "git-lfs filter-process")
+    (one.story.repo.path / ".git/info/attributes").write_text("* filter=x\n")
+    os.utime(one.story.repo.path / "more.txt")
+
+    def undo() -> None:
+        assert not started.exists()
+        one.git("config", "--remove-section", "filter.x")
+
+    return undo
+
+
 def _locked(one: Lived) -> Callable[[], object]:
     lock = one.story.repo.path / ".git/index.lock"
     lock.write_text("")
@@ -263,7 +278,7 @@ def _broken(one: Lived) -> Callable[[], object]:
     [
         (_merge, "a merge is under way"), (_dirty, "changes that are not committed"), (_kept, "marked to be kept"),
         (_away, "a linked working tree is not there"), (_hidden, "does not see their changes"), (_locked, "Another git is at work"),
-        (_replaced, "it has replacements"), (_broken, "git fsck finds fault"),
+        (_replaced, "it has replacements"), (_programs, "filter.x.clean"), (_broken, "git fsck finds fault"),
     ],
 )  # fmt: skip
 def test_what_stands_in_the_way_is_told_and_waited_for(

@@ -192,3 +192,40 @@ def test_a_mirror_that_is_not_all_of_it_is_no_mirror(
     monkeypatch.setenv("PATH", f"{fake.parent}:/usr/bin:/bin")
     with pytest.raises(FluxguardError, match="does not hold what the remote says"):
         mirror.mirror(str(story.remote), tmp_path / "mirror", story.repo.path)
+
+
+def test_a_history_that_is_not_pushed_is_said_to_be_there(story: Story) -> None:
+    """Cleaned in the mirror alone, not agreed to, or given up: the remote is as it was, and the report says so."""
+    there = "origin still holds the key: "
+
+    def says(words: str) -> bool:
+        return any(words in one for one in _left(story))
+
+    story.start("--yes", "--clean-history")
+    assert says(there + "it was cleaned in a private mirror")
+    story.start("--clean-history", "--push", code=3)
+    for aborted in (False, True):
+        if aborted:
+            story.run("respond", "abort", "--yes")
+        assert says(there + "the cleaned one was not pushed")
+        assert says("own clone was not looked at")
+    story.clean()
+    assert not says(there)
+    assert not says("own clone was not looked at")
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("/nowhere/remote.git", "There is no repository where the remote should be"),
+        ("ext::sh -c true", "does not allow this kind of address"),
+        ("http://127.0.0.1:9/remote.git", "The remote can't be reached"),
+        ("http://remote.invalid/remote.git", "The remote's host can't be found"),
+    ],
+)
+def test_a_remote_that_does_not_answer_is_told_apart(story: Story, url: str, words: str) -> None:
+    story.repo.git("remote", "set-url", "origin", url)
+    said = story.start("--yes", "--clean-history", "--push", code=3)
+    assert words in said.err
+    story.repo.git("remote", "set-url", "origin", str(story.remote))
+    story.resume("--yes", code=1)

@@ -157,6 +157,10 @@ def test_the_old_key_in_use_is_waited_for(story: Story) -> None:
     (row,) = json.loads(story.run("respond", "status", "--format", "json").out)
     assert row["state"] == "waiting"
     assert row["until"]
+    assert "just now" in row["waits_for"]
+    assert row["todo"] == [
+        f"To end it at once: fluxguard apikeys revoke --key-id {story.key_id}, then resume"
+    ]
     assert "respond resume" in story.run("respond", "status").out
     said = story.start("--yes", code=2)
     assert "is open" in said.err
@@ -166,11 +170,46 @@ def test_the_old_key_in_use_is_waited_for(story: Story) -> None:
     story.nowhere()
 
 
+def test_the_old_key_in_use_can_be_ended_at_once(story: Story) -> None:
+    path = story.repo.write(".env", f"K={story.key}\n")
+    assert story.use(story.key) == 200
+    before = path.read_bytes()
+    story.start("--yes", code=3)
+    story.run("apikeys", "revoke", "--key-id", story.key_id, "--yes")
+    story.resume("--yes")
+    assert (story.answers(story.key), story.answers(story.new_key(path, before))) == (401, 200)
+
+
 def test_where_the_platform_can_not_be_reached(story: Story) -> None:
+    (story.repo.path / ".env").unlink()  # so it waits, and stays open
     said = story.start("--yes", code=4, FLUXLOOP_API_URL="http://127.0.0.1:9")
     assert "can't be reached" in said.err
+    assert "same command again" not in said.err
+    said = story.resume(code=4)
+    assert "from the incident; another one: --api-url" in said.err
+    story.resume("--api-url", story.server.url, code=3)
+    assert story.outcome("verify")["status"] == "active"
+    story.resume(code=3)  # it is kept
+    report = json.loads(story.run("respond", "report", "--format", "json").out)
+    assert report["platform"] == story.server.url
     story.run("respond", "abort", "--yes")
     assert story.answers(story.key) == 200
+
+
+def test_another_key_of_the_workspace_that_may_less_does_not_ask(untold: Story) -> None:
+    """The leaked key is what fluxguard was given, and may handle keys; what lies in .fluxloop may not."""
+    untold.create("dev", permissions=["read_scenarios"])
+    other, other_id = untold.key, untold.key_id
+    untold.create("dev", permissions=["read_scenarios", "manage_keys"])
+    untold.leak()
+    before = untold.repo.write(".env", f"K={untold.key}\n").read_bytes()
+    untold.repo.write(".fluxloop/.env", f"FLUXLOOP_API_KEY={other}\n")
+    untold.start("--yes", FLUXLOOP_API_KEY=untold.key)
+    new = untold.new_key(untold.repo.path / ".env", before)
+    assert (untold.answers(untold.key), untold.answers(new)) == (401, 200)
+    found = untold.server.ask("GET", f"/api/v1/keys/{other_id}", 200)
+    assert isinstance(found, dict)
+    assert found["last_used_at"] is None
 
 
 @pytest.mark.parametrize("strategy", ["overlap", "contain", "revoke-first"])

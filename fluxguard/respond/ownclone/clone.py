@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from fluxguard import display
 from fluxguard.repo import gitdir
 from fluxguard.respond.mirror import git
 
@@ -93,6 +95,8 @@ def _tree(folder: Path, private: Path) -> Tree:
 
 def hindrances(clone: Clone) -> list[str]:
     """Why it can't be cleaned as it stands, each with what to do."""
+    if programs := list(_programs(clone)):
+        return programs  # asked further, git would start them
     found = list(_of_the_store(clone))
     for name in sorted(_names(clone.common / "worktrees")):
         private = clone.common / "worktrees" / name
@@ -101,6 +105,25 @@ def hindrances(clone: Clone) -> list[str]:
     for tree in clone.trees:
         found += [f"{tree.folder.name}: {one}" for one in _of_a_tree(tree)]
     return found
+
+
+def _programs(clone: Clone) -> Iterator[str]:
+    """Programs through which git passes files, which the repository itself names: they are not the user's word. git-lfs is."""
+    wanted = ("config", "--show-scope", "-z", "--get-regexp", r"^filter\..*\.(clean|smudge|process)$")
+    for place in (clone.common, *(tree.folder for tree in clone.trees)):
+        parts = git(place, *STILL, *wanted, good=(0, 1)).split(b"\0")
+        for scope, entry in zip(parts[::2], parts[1::2], strict=False):
+            name, _, command = entry.partition(b"\n")
+            if scope in (b"local", b"worktree") and not _LFS.fullmatch(command):
+                section = display.path(name.rpartition(b".")[0])
+                yield (
+                    f"its own configuration names a program through which git passes files ({display.path(name)}): if it is yours, "
+                    f"put it into ~/.gitconfig; git config --remove-section {section}"
+                )
+                return
+
+
+_LFS = re.compile(rb"git-lfs (?:clean|smudge)(?: --skip)? -- %f|git-lfs filter-process(?: --skip)?")
 
 
 def _of_the_store(clone: Clone) -> Iterator[str]:

@@ -13,6 +13,7 @@ from fluxguard.respond import remaining
 from fluxguard.respond.course import Data, Overtaken, Run, Waiting, run_safe
 from fluxguard.respond.mirror import Moved
 from fluxguard.respond.ownclone import backup, carrying, clone, moving
+from fluxguard.words import count
 
 LEFT = "left as it is"
 OR_LEAVE = "or leave it as it is: fluxguard respond resume --leave-clone"
@@ -33,11 +34,10 @@ def back_up(run: Run) -> Data:
         raise Waiting(
             f"your own clone can't be cleaned as it stands: {'; '.join(found)}. Then resume, {OR_LEAVE}"
         )
-    name = run.repository.name
     if not run.agree(
-        f"This rewrites your own clone, {run.repository}: {len(own.refs())} refs, logs, stashes, {len(own.trees)} working trees.\n"
-        f"A backup of all of it is made first. Type {name} to go on",
-        name,
+        f"This rewrites your own clone, {run_safe(run, os.fsencode(run.repository))}: {count(len(own.refs()), 'ref')}, logs, stashes, "
+        f"{count(len(own.trees), 'working tree')}.\nA backup of all of it is made first. Type {run.word} to go on",
+        run.word,
     ):
         raise Waiting(
             f"cleaning your own clone was not agreed to; resume, and type the repository's name, {OR_LEAVE}"
