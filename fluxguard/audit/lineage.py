@@ -125,10 +125,13 @@ class Lineage:
         self._collect(packs, frozenset().union(*asked.values()))
         for opened in packs:
             found: list[Named] = []
-            for entry, entries in self._edges[opened.path].naming(asked[opened.path]):
-                self._in_time()
-                found.append((_id(opened, entry), entries))
-                yield found[-1]
+            try:
+                for entry, entries in self._edges[opened.path].naming(asked[opened.path]):
+                    self._in_time()
+                    found.append((_id(opened, entry), entries))
+                    yield found[-1]
+            except edges.TooMuch:
+                self.unread = True
             if not self.unread:
                 kept = self._kept[opened.path]
                 kept.add(asked[opened.path], found)
@@ -152,11 +155,20 @@ class Lineage:
         look = self._filter
         lacking = [opened for opened in packs if opened.path not in self._edges]
         parts: dict[str, list[tuple[bytes, bytes]]] = {opened.path: [] for opened in lacking}
+        most = {opened.path: edges.most_names(opened.forest) for opened in lacking}
         whole = self._each(
-            lacking, TREE, _roots, lambda opened, roots: [edges.collected(opened.forest, roots, look)]
+            lacking,
+            TREE,
+            _roots,
+            lambda opened, roots: [edges.collected(opened.forest, roots, look, most[opened.path])],
         )
         for opened, part in whole:
-            parts[opened.path].append(part)
+            if part is not None:
+                most[opened.path] -= len(part[0]) // edges.WORD
+            if part is None or most[opened.path] < 0:
+                self.unread = True
+            else:
+                parts[opened.path].append(part)
         for opened in lacking:
             self._edges[opened.path] = edges.Edges(opened.forest, parts[opened.path])
 
