@@ -41,7 +41,7 @@ class Lineage:
     """The commits and trees of all stores. loose: the kind of each loose object, per store. clear: whether a text holds no key.
 
     unread: whether some of the work could not be done. until: by `time.monotonic`, after which TooLong is raised: what
-    is traced by part of the history may be wrong.
+    is traced by part of the history may be wrong. tick: told that it goes on.
     """
 
     def __init__(
@@ -51,8 +51,10 @@ class Lineage:
         known: Known,
         clear: Clear,
         until: float = float("inf"),
+        tick: Callable[[], None] = lambda: None,
     ) -> None:
         self._until = until
+        self._tick = tick
         self._depots = depots
         self._loose = loose
         self._known = known
@@ -212,6 +214,7 @@ class Lineage:
                     continue
 
     def _in_time(self) -> None:
+        self._tick()
         if time.monotonic() > self._until:
             raise TooLong
 
