@@ -12,7 +12,7 @@ import sys
 
 _PROGRAM = os.path.basename(sys.argv[0] if sys.argv else "") in ("fluxguard", "__main__.py")
 if _PROGRAM and _signal.getsignal(_signal.SIGINT) is _signal.default_int_handler:
-    # Until `main` can say so in words, Ctrl-C ends the program at once, and without a traceback.
+    # As in fluxguard/__init__.py, and for `python -m fluxguard`.
     _signal.signal(_signal.SIGINT, _signal.SIG_DFL)
 
 from fluxguard.errors import ExitCode, FluxguardError  # noqa: E402

@@ -16,7 +16,13 @@ from fluxguard.repo import delta as deltas
 from fluxguard.repo.forest import Forest
 from fluxguard.repo.inflate import Damaged
 from fluxguard.repo.links import SEAM, Prefixes
+from fluxguard.repo.pack import TREE
 from fluxguard.repo.trace import naming
+
+
+class TooMuch(Exception):
+    """More is made of a pack's deltas than can be read in reasonable time."""
+
 
 Wanted = npt.NDArray[np.bool_]
 Owners = npt.NDArray[np.uint32]
@@ -25,12 +31,15 @@ _SHIFT = np.uint64(64 - _BITS)
 _WORTH = 20  # as in audit.sift: where the result is so many times longer, a delta is taken apart
 _CONTEXT = 64  # bytes around what a delta inserts; an id and the NUL before it have 33
 _FLUSH = 1 << 20
-_WORD = 8
+WORD = 8
+_STEP = 600  # bytes; what it costs to make a content, beside its size
+_LEAST_NAMES = 8 << 20
+_FEW = 8  # ids, up to which each is looked for by itself
 
 
 def prefixes(ids: Iterable[bytes]) -> Prefixes:
     """The first eight bytes of ids, as numbers."""
-    return np.frombuffer(b"".join(id[:_WORD] for id in ids), dtype=">u8").astype(np.uint64)
+    return np.frombuffer(b"".join(id[:WORD] for id in ids), dtype=">u8").astype(np.uint64)
 
 
 class Filter:
@@ -49,25 +58,36 @@ class Filter:
         return found
 
 
-def collected(forest: Forest, roots: list[int], wanted: Filter) -> tuple[bytes, bytes]:
-    """What the trees below some roots insert of what may be asked for: ids by their first bytes, and who inserts each."""
+def most_names(forest: Forest) -> int:
+    """How many ids the trees of a pack may insert, before that counts as meant to exhaust us: an id takes 20 bytes, packed too."""
+    return _LEAST_NAMES + forest.packed((TREE,))
+
+
+def collected(
+    forest: Forest, roots: list[int], wanted: Filter, most: int = _LEAST_NAMES
+) -> tuple[bytes, bytes] | None:
+    """What the trees below some roots insert of what may be asked for: ids by their first bytes, and who inserts each.
+
+    None where they are more than `most`.
+    """
     names: list[Prefixes] = []
     owners: list[Owners] = []
     parts: list[bytes] = []
     entries: list[int] = []
-    size = 0
+    size = count = 0
 
-    def flush() -> None:
-        joined = SEAM.join([*parts, b""]) + bytes(_WORD)
+    def flush() -> int:
+        joined = SEAM.join([*parts, b""]) + bytes(WORD)
         buffer = np.frombuffer(joined, np.uint8)
-        at = np.flatnonzero(buffer[:-_WORD] == 0) + 1
+        at = np.flatnonzero(buffer[:-WORD] == 0) + 1
         words = np.lib.stride_tricks.as_strided(
-            buffer[:_WORD].view(">u8"), shape=(len(buffer) - _WORD + 1,), strides=(1,)
+            buffer[:WORD].view(">u8"), shape=(len(buffer) - WORD + 1,), strides=(1,)
         )[at].astype(np.uint64)
         good = np.flatnonzero(wanted.passes(words))
         starts = np.cumsum([0, *(len(part) + len(SEAM) for part in parts)])
         names.append(words[good])
         owners.append(np.array(entries, np.uint32)[np.searchsorted(starts, at[good], side="right") - 1])
+        return len(good)
 
     for entry, data, delta in forest.walk(roots):
         part = data
@@ -77,8 +97,10 @@ def collected(forest: Forest, roots: list[int], wanted: Filter) -> tuple[bytes, 
         entries.append(entry)
         size += len(part)
         if size > _FLUSH:
-            flush()
+            count += flush()
             parts, entries, size = [], [], 0
+            if count > most:
+                return None
     if parts:
         flush()
     return b"".join(one.tobytes() for one in names), b"".join(one.tobytes() for one in owners)
@@ -92,11 +114,15 @@ class Edges:
         names = np.frombuffer(b"".join(one for one, _ in listed), np.uint64)
         order = np.argsort(names, kind="stable")
         self._forest = forest
+        self._left = forest.allowed((TREE,))
         self._names = names[order]
         self._owners = np.frombuffer(b"".join(one for _, one in listed), np.uint32)[order]
 
     def naming(self, wanted: frozenset[bytes]) -> Iterator[tuple[int, list[tuple[bytes, bytes]]]]:
-        """The trees that name any of the wanted ids, as entries of the pack, each with its entries that do."""
+        """The trees that name any of the wanted ids, as entries of the pack, each with its entries that do.
+
+        Raises TooMuch where a pack, by what its deltas make of few bytes, is meant to exhaust us.
+        """
         beginning: dict[int, set[bytes]] = {}
         ids = sorted(wanted)
         names = prefixes(ids)
@@ -106,9 +132,23 @@ class Edges:
                 beginning.setdefault(owner, set()).add(ids[number])
         done: set[int] = set()
         # What a tree has from its base shows on the way down from there: so the upper ones come first.
-        for entry in sorted(beginning, key=self._forest.depth):
+        for entry in self._by_depth(beginning):
             if entry not in done:
                 yield from self._down_from(entry, beginning, done)
+
+    def _by_depth(self, entries: Iterable[int]) -> list[int]:
+        """Entries, those first that fewer deltas lie above. A chain is gone up once, however many of its entries are asked for."""
+        bases = self._forest.bases
+        depths: dict[int, int] = {}
+        for entry in entries:
+            chain = []
+            while entry >= 0 and entry not in depths:
+                chain.append(entry)
+                entry = int(bases[entry])
+            depth = depths[entry] if entry >= 0 else -1
+            for number, each in enumerate(reversed(chain), 1):
+                depths[each] = depth + number
+        return sorted(entries, key=depths.__getitem__)
 
     def _down_from(
         self, top: int, beginning: dict[int, set[bytes]], done: set[int]
@@ -120,13 +160,35 @@ class Edges:
             here, base, inherited = pending.pop()
             done.add(here)
             try:
-                data = forest.content(here) if base is None else forest.made(here, base)
+                data = forest.content(here, self._pay) if base is None else forest.made(here, base)
             except Damaged:
                 continue
+            self._pay(len(data))
             asked = inherited | beginning.get(here, nothing)
-            held = frozenset(id for id in asked if id in data)
+            held = _held(data, asked)
             if held:
+                # What has most below it comes last, when nothing else needs this content any longer.
                 pending += [(child, data, held) for child in forest.made_from(here)]
                 found = list(naming(data, held))
                 if found:
                     yield here, found
+
+    def _pay(self, size: int) -> None:
+        """So many bytes were made of what the pack holds."""
+        self._left -= size + _STEP
+        if self._left < 0:
+            raise TooMuch
+
+
+def _held(data: bytes, asked: frozenset[bytes] | set[bytes]) -> frozenset[bytes]:
+    """Which of the ids stand behind a NUL, as they do in an entry, in one pass where they are many; it may be too many."""
+    if len(asked) <= _FEW:
+        return frozenset(id for id in asked if id in data)
+    buffer = np.frombuffer(data + bytes(WORD), np.uint8)
+    at = np.flatnonzero(buffer[:-WORD] == 0) + 1
+    words = np.lib.stride_tricks.as_strided(
+        buffer[:WORD].view(">u8"), shape=(len(buffer) - WORD + 1,), strides=(1,)
+    )[at].astype(np.uint64)
+    ids = list(asked)
+    there = np.isin(prefixes(ids), words)
+    return frozenset(ids[number] for number in np.flatnonzero(there).tolist())

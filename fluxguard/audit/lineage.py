@@ -41,7 +41,7 @@ class Lineage:
     """The commits and trees of all stores. loose: the kind of each loose object, per store. clear: whether a text holds no key.
 
     unread: whether some of the work could not be done. until: by `time.monotonic`, after which TooLong is raised: what
-    is traced by part of the history may be wrong.
+    is traced by part of the history may be wrong. tick: told that it goes on.
     """
 
     def __init__(
@@ -51,8 +51,10 @@ class Lineage:
         known: Known,
         clear: Clear,
         until: float = float("inf"),
+        tick: Callable[[], None] = lambda: None,
     ) -> None:
         self._until = until
+        self._tick = tick
         self._depots = depots
         self._loose = loose
         self._known = known
@@ -125,10 +127,13 @@ class Lineage:
         self._collect(packs, frozenset().union(*asked.values()))
         for opened in packs:
             found: list[Named] = []
-            for entry, entries in self._edges[opened.path].naming(asked[opened.path]):
-                self._in_time()
-                found.append((_id(opened, entry), entries))
-                yield found[-1]
+            try:
+                for entry, entries in self._edges[opened.path].naming(asked[opened.path]):
+                    self._in_time()
+                    found.append((_id(opened, entry), entries))
+                    yield found[-1]
+            except edges.TooMuch:
+                self.unread = True
             if not self.unread:
                 kept = self._kept[opened.path]
                 kept.add(asked[opened.path], found)
@@ -152,11 +157,20 @@ class Lineage:
         look = self._filter
         lacking = [opened for opened in packs if opened.path not in self._edges]
         parts: dict[str, list[tuple[bytes, bytes]]] = {opened.path: [] for opened in lacking}
+        most = {opened.path: edges.most_names(opened.forest) for opened in lacking}
         whole = self._each(
-            lacking, TREE, _roots, lambda opened, roots: [edges.collected(opened.forest, roots, look)]
+            lacking,
+            TREE,
+            _roots,
+            lambda opened, roots: [edges.collected(opened.forest, roots, look, most[opened.path])],
         )
         for opened, part in whole:
-            parts[opened.path].append(part)
+            if part is not None:
+                most[opened.path] -= len(part[0]) // edges.WORD
+            if part is None or most[opened.path] < 0:
+                self.unread = True
+            else:
+                parts[opened.path].append(part)
         for opened in lacking:
             self._edges[opened.path] = edges.Edges(opened.forest, parts[opened.path])
 
@@ -200,6 +214,7 @@ class Lineage:
                     continue
 
     def _in_time(self) -> None:
+        self._tick()
         if time.monotonic() > self._until:
             raise TooLong
 

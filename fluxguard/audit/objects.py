@@ -49,6 +49,7 @@ class Objects:
         self, stores: Sequence[Store], memory: Cache | None, config: Config, triggers: Triggers
     ) -> None:
         """memory: what earlier audits know of them."""
+        self._tick: Callable[[], None] = lambda: None
         self._packs = Known(memory)
         self._depots = Depots(stores, self._packs.kinds)
         self._sifting = Sifting(self._depots, config, triggers, self._packs)
@@ -92,6 +93,8 @@ class Objects:
     def finish(self, watch: Callable[[int, int], None]) -> None:
         """Waits for them. watch: told, now and then, how many objects were read and how many keys seen."""
         self._sifting.finish(watch)
+        keys = len({one.fingerprint for one in self._found.sightings})
+        self._tick = lambda: watch(self.total, keys)
 
     def stop(self) -> None:
         """Ends them."""
@@ -314,7 +317,9 @@ class Objects:
 
     def _found_places(self, until: float = float("inf")) -> list[Placed]:
         before = len(self.skipped)
-        lineage = Lineage(self._depots, self._found.loose, self._packs, self._sifting.is_clear, until)
+        lineage = Lineage(
+            self._depots, self._found.loose, self._packs, self._sifting.is_clear, until, self._tick
+        )
         history = self._history = History(self._depots, lineage, self._refs())
         found = [*self._in_paths(history), *self._in_words(history)]
         if lineage.unread:

@@ -7,6 +7,7 @@ every content whole would name, which a property test holds.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
@@ -22,6 +23,9 @@ _WORTH = 60
 # So much is looked at together, so that most objects cost no call of their own.
 _BATCH = 64  # objects
 _HELD = 1 << 20  # bytes of their contents
+
+PULSE = -1  # instead of an entry: nothing was found for a while, but it goes on
+_PULSE_EVERY = 0.5  # seconds
 
 Look = Callable[[bytes], int]
 
@@ -43,7 +47,7 @@ class Sieve:
     """Goes through the objects of a forest.
 
     look: 0 where nothing stands in the bytes. overlap: one less than the longest that it looks for. whole: a further look,
-    at a blob's start and end. links: takes in what the objects name, where that is wanted.
+    at a blob's start and end. links: takes in what the objects name, where that is wanted. pulse: whether somebody watches.
     """
 
     def __init__(
@@ -54,6 +58,7 @@ class Sieve:
         overlap: int,
         whole: Look | None = None,
         links: Names | None = None,
+        pulse: bool = False,
     ) -> None:
         self._forest = forest
         self._base = pack.base.data
@@ -63,11 +68,15 @@ class Sieve:
         self._whole = whole
         self._links = links
         self._suspects: set[int] = set()
+        self._due = time.monotonic() + _PULSE_EVERY if pulse else float("inf")
         self.objects = 0
         self.bytes = 0
 
     def suspects(self, roots: Sequence[int]) -> Iterator[tuple[int, bytes]]:
-        """The suspects below the given roots: (entry, content). Whole trees of deltas only: a base comes before its deltas."""
+        """The suspects below the given roots: (entry, content). Whole trees of deltas only: a base comes before its deltas.
+
+        Where somebody watches, also PULSE now and then.
+        """
         kinds, whole, overlap, links = self._kind, self._whole, self._overlap, self._links
         join, novel = SEAM.join, deltas.novel
         batch = _Batch()
@@ -99,6 +108,9 @@ class Sieve:
                 yield from self._settle(batch, held)
                 batch.clear()
                 held = 0
+                if time.monotonic() > self._due:
+                    self._due = time.monotonic() + _PULSE_EVERY
+                    yield PULSE, b""
         yield from self._settle(batch, held)
 
     def _settle(self, batch: _Batch, size: int) -> Iterator[tuple[int, bytes]]:

@@ -13,7 +13,7 @@ from fluxguard.audit.crew import DONE, Crew, Died, hands
 from fluxguard.audit.depot import Depots, Opened
 from fluxguard.audit.examine import Sighting, examine, homes
 from fluxguard.audit.known import Content, Home, Known
-from fluxguard.audit.sift import Sieve
+from fluxguard.audit.sift import PULSE, Sieve
 from fluxguard.audit.whole import Whole
 from fluxguard.config import Config
 from fluxguard.detect.engine import Detector
@@ -182,8 +182,11 @@ class Sifting:
         pack, forest = opened.pack, opened.forest
         width = self._depots.each[task.depot].store.width
         named = links.Links(self.present, width, task.group)
-        sieve = Sieve(pack, forest, self._triggers.find, self._triggers.longest - 1, head, named)
+        sieve = Sieve(pack, forest, self._triggers.find, self._triggers.longest - 1, head, named, pulse=True)
         for entry, data in sieve.suspects(task.roots):
+            if entry == PULSE:
+                yield "at", sieve.objects
+                continue
             yield from self._suspect(pack.id(entry), KINDS[int(pack.kind[entry])], data, width)
         named.flush()
         lost = list(links.lost(named.missing, lambda entry: _content(opened, entry), width))
@@ -258,6 +261,7 @@ class Sifting:
         assert self._crew is not None
         self._take_known()
         found = self.found
+        seen = _Seen(found)
         for number, value in self._crew.answers():
             task = self.tasks[number]
             share = self._shares[task.depot, task.pack.path if task.pack else ""]
@@ -266,9 +270,15 @@ class Sifting:
                 self._died(task, found)
             elif value is DONE:
                 share.left -= 1
+                seen.under_way.pop(number, None)
+            elif value[0] == "at":
+                seen.under_way[number] = value[1]
+                watch(*seen.counts())
             else:
+                if value[0] == "end":
+                    seen.under_way.pop(number, None)
                 _take(task, value, found, share)
-                watch(found.objects, len({sighting.fingerprint for sighting in found.sightings}))
+                watch(*seen.counts())
         _sort(found)
         return found
 
@@ -342,6 +352,23 @@ class Sifting:
         else:
             ids = task.loose
         found.dead[task.depot] += ids
+
+
+class _Seen:
+    """What is told of the pass while it goes on. under_way: how many objects were read of tasks that have not ended."""
+
+    def __init__(self, found: Found) -> None:
+        self._found = found
+        self._keys: set[str] = set()
+        self._counted = 0
+        self.under_way: dict[int, int] = {}
+
+    def counts(self) -> tuple[int, int]:
+        """How many objects were read, and how many keys seen."""
+        new = self._found.sightings[self._counted :]
+        self._keys.update(sighting.fingerprint for sighting in new)
+        self._counted += len(new)
+        return self._found.objects + sum(self.under_way.values()), len(self._keys)
 
 
 def _content(opened: Opened, entry: int) -> tuple[str, bytes]:

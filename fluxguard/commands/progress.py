@@ -29,6 +29,7 @@ class Progress:
         self._no_color = no_color or "NO_COLOR" in os.environ
         self._begun = time.monotonic()
         self._drawn = 0.0
+        self._over = 0.0  # when the last object was read
         self._bar: Any = None
         self._task: Any = None
 
@@ -47,13 +48,13 @@ class Progress:
 
         def watch(done: int, total: int, keys: int) -> None:
             now = time.monotonic()
-            if (
-                self._wanted
-                and now - self._begun > PATIENCE
-                and (now - self._drawn > _EVERY or done >= total)
-            ):
+            over = done >= total
+            if not self._wanted or now - self._begun <= PATIENCE:
+                return
+            if now - self._drawn > _EVERY or (over and not self._over):
+                self._over = self._over or now if over else 0.0
                 self._drawn = now
-                self._draw(what if done < total else "tracing", done, total, keys)
+                self._draw(f"tracing {now - self._over:.0f} s" if over else what, done, total, keys)
 
         return watch
 

@@ -108,6 +108,8 @@ def unpack(data: bytes, budget: Budget) -> Iterator[Opened | Closed]:
         yield from _tar(data, budget)
     elif data.startswith((b"PK\3\4", b"PK\5\6")) or data[-22:-18] == b"PK\5\6":
         yield from _zip(data, budget)
+    else:
+        yield from _embedded(data, budget)
 
 
 def _too_large(via: str) -> Closed:
@@ -140,6 +142,41 @@ def _gzip(data: bytes, budget: Budget) -> Iterator[Opened | Closed]:
         yield Opened("gzip", b"".join(parts))
     if reason:
         yield Closed("gzip", reason)
+
+
+def _embedded(data: bytes, budget: Budget) -> Iterator[Opened | Closed]:
+    """gzip streams in the midst of something else, such as a program with what it needs in it.
+
+    Four bytes are no proof that one begins: what unpacks to nothing much is none. Every attempt is paid for, with what it
+    reads as well, for a file may be made of beginnings alone.
+    """
+    behind = 0
+    while mark := _GZIPPED.search(data, behind):
+        parts: list[bytes] = []
+        inflater = zlib.decompressobj(wbits=31)
+        place, step, size = mark.start(), _FIRST_STEP, 0
+        try:
+            while not inflater.eof and (piece := data[place : place + step]):
+                parts.append(inflater.decompress(piece, PIECE))
+                read = len(piece) - len(inflater.unconsumed_tail) - len(inflater.unused_data)
+                place += read
+                step = min(2 * step, _LAST_STEP)
+                size += len(parts[-1])
+                if not budget.take(_FIRST_STEP + read + len(parts[-1])) or size > budget.largest:
+                    yield _too_large("gzip")
+                    return
+        except zlib.error:
+            if not budget.take(_FIRST_STEP + len(piece)):
+                yield _too_large("gzip")
+                return
+        if size and (inflater.eof or size >= _ENOUGH):
+            yield Opened("gzip", b"".join(parts))
+        if size >= _ENOUGH and not inflater.eof:
+            yield Closed("gzip", "gzip data in the midst of it that are damaged or end early")
+        behind = place if inflater.eof else mark.end()
+
+
+_GZIPPED = re.compile(rb"\x1f\x8b\x08[\0\x08]")  # as in triggers.GZIPPED
 
 
 def _stream(

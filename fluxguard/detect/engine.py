@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from fluxguard.detect import layers, triggers
+from fluxguard.detect import layers, numbers, triggers
 from fluxguard.detect.containers import Budget, Closed, unpack
 from fluxguard.detect.layers import Layer, Text
 from fluxguard.detect.ruleset import PATIENCE, Rule, TooSlow
@@ -214,10 +214,13 @@ class _Visit:
             yield from layers.joined(layer, early=bool(kinds & triggers.JOINED))
         if kinds & triggers.JOINED and (not layer.via or layer.via[-1] != "concat"):
             yield from layers.assembled(layer)
+        if kinds & (triggers.JOINED | triggers.PLAIN) and "folded" not in layer.via:
+            yield from layers.folded(layer)
         if kinds & triggers.BASE64:
             yield from layers.base64(layer, _base64_hits())
         if kinds & triggers.HEX:
             yield from layers.hexadecimal(layer)
+            yield from numbers.decoded(layer)
         if kinds & triggers.WIDE:
             yield from layers.wide(layer)
 

@@ -154,11 +154,11 @@ def _by_looks(body: bytes, left: bool, clean: bool) -> str:
     if clean:
         if grade.may_be_random(body):
             return "medium"
-        # Words of one case, perhaps with a number behind them, are a name. With a digit among them or a second case it
-        # may still be a key, unless it is clearly written.
+        # Words of one case, perhaps with a number behind them, are a name, and so are words in camel case. With a digit among
+        # them or any other change of case it may still be a key, unless it is clearly written.
         words = body.rstrip(b"0123456789")
         plain = words.isalpha() and (words.islower() or words.isupper())
-        written = grade.is_name(body) if plain else grade.is_written(body)
+        written = grade.is_name(body) if plain else grade.is_written(body) or grade.is_camel(body)
         return "" if written else "low"
     if grade.looks_random(body):
         return "medium"

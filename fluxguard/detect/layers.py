@@ -456,6 +456,31 @@ def assembled(layer: Layer) -> Iterator[Layer]:
         yield _spliced(layer, splice, "concat")
 
 
+# Formats in which a line that is too long goes on behind a line end and one blank: RFC 5545 and 6350, 2849, a jar's manifest.
+_FOLDING = re.compile(
+    rb"^(?:BEGIN:V(?:CALENDAR|CARD)\b|dn::? |version: 1[ \t]*\r?$|Manifest-Version: )", re.MULTILINE
+)
+_FOLDING_WORDS = (b"BEGIN:V", b"dn:", b"version: 1", b"Manifest-Version: ")
+_FOLD = re.compile(rb"\r?\n[ \t]")
+_CUT_BY_FOLD = re.compile(
+    rb"fl(?:ux(?:_[a-z0-9]{0,12}(?:_[A-Za-z0-9]*)?)?|(?:x|_sk)_[A-Za-z0-9_]{0,40})\r?\n[ \t]|\n[ \t](?:lu|u)?x_(?:dev|stg|prod|ci)_"
+)
+
+
+def folded(layer: Layer) -> Iterator[Layer]:
+    """The folded lines of calendars, address books, directories and manifests. Elsewhere a blank at a line's begin ends a word."""
+    if not any(word in layer.data for word in _FOLDING_WORDS) or not _FOLDING.search(layer.data):
+        return
+    for start, end in _windows(layer, _CUT_BY_FOLD, _SEAMS):
+        splice = Splice()
+        at = start
+        for fold in _FOLD.finditer(layer.data, start, end):
+            splice.copy(layer.data, at, fold.start())
+            at = fold.end()
+        splice.copy(layer.data, at, end)
+        yield _spliced(layer, splice, "folded")
+
+
 # --- base64 --------------------------------------------------------------------------------------------------------
 
 _B64 = rb"A-Za-z0-9+/_\-"

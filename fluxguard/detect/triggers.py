@@ -39,7 +39,7 @@ _GLUE = rb"[\"'`\\+.&<\s]"
 _KEY = rb"flux_[a-z0-9]{1,12}_[A-Za-z0-9]"
 # The prefix is whole, or a template for it, and the body is put in behind it; or the first word is whole, and a quote or
 # line end cuts what follows; or it is cut itself.
-_CUT_BEHIND = rb"flux(?:_(?:(?:dev|stg|prod|ci)_[^A-Za-z0-9_]|[%{$])|(?:_[a-z0-9]{0,12}_?)?[\"'`\\<])"
+_CUT_BEHIND = rb"flux(?:_(?:(?:dev|stg|prod|ci)_[^A-Za-z0-9_]|[%{$])|(?:_[a-z0-9]{0,12}_?)?(?:[\"'`\\<]|\r?\n[ \t][_a-z0-9]))"
 _CUT_INSIDE = rb"[\"'`>\s](?:lu|u)?x_(?:dev|stg|prod|ci)_"
 
 # The text beside the digits in a hex dump. A row may end within the first word: the second is whole then, in the next.
@@ -111,7 +111,7 @@ SDRzS VUVzRE
 # `flux_` at each of the three alignments.
 _FLUX = (b"Zmx1eF", b"ZsdXhf", b"mbHV4X")
 
-HEX_WORDS = (
+_HEX_FIRST = (
     b"666c75785f",
     b"666C75785F",
     b"66 6c 75 78",
@@ -125,27 +125,81 @@ HEX_WORDS = (
     b"66-6C-75-78",
     b"66,6c,75,78",
     b"66,00,6c,00",  # UTF-16, as the registry editor of Windows writes it
-    # A line end may cut the first word; the second is whole then.
+)
+# A line end may cut the first word; the second is whole then.
+_HEX_SECOND = (
     *((b"_" + name + b"_").hex().encode() for name in ENVIRONMENTS),
-    *((b"_" + name + b"_").hex().upper().encode() for name in ENVIRONMENTS),
     *((b"_" + name + b"_").hex(" ").encode() for name in ENVIRONMENTS),
     *(b", ".join(b"0x%02x" % byte for byte in b"_" + name + b"_") for name in ENVIRONMENTS),
-    # base64 of `flux_` within hex
-    *(form.hex().encode() for form in _FLUX),
-    *(form.hex().upper().encode() for form in _FLUX),
 )
+_HEX_SECOND_UPPER = tuple((b"_" + name + b"_").hex().upper().encode() for name in ENVIRONMENTS)
+# base64 of `flux_` within hex
+_HEX_BASE64 = (*(form.hex().encode() for form in _FLUX), *(form.hex().upper().encode() for form in _FLUX))
+HEX_WORDS = (*_HEX_FIRST, *_HEX_SECOND, *_HEX_SECOND_UPPER, *_HEX_BASE64)
 # Each character in a column of its own, as `od -c` and `hexdump -c` write it.
 SPREAD = tuple(
     b"   ".join(b"%c" % letter for letter in word)
     for word in (b"flux", *(b"_" + name + b"_" for name in ENVIRONMENTS))
 )
+# The codes of the characters as decimal numbers, as programs print and source code lists them. One on each line where
+# JSON is printed for people; a line end elsewhere may cut the first word, and the second is whole then.
+_SECOND = tuple(b"_" + name + b"_" for name in ENVIRONMENTS)
+_LISTED = (b", ", b",", b" ")
+_INDENTED = tuple(b"102,\n%b108,\n%b117" % (indent, indent) for indent in (
+    b" ", b"  ", b"    ", b"      ", b"        ", b"            ", b"\t", b"\t\t", b"\t\t\t"
+))  # fmt: skip
+_YAML = tuple(b"- 102\n%b- 108\n%b- 117" % (indent, indent) for indent in (b"", b"  ", b"    "))
+_DECIMAL_FIRST = (
+    *(between.join((b"102", b"108", b"117", b"120")) for between in _LISTED),
+    *_INDENTED,
+    *_YAML,
+)
+_DECIMAL_SECOND = (
+    *(between.join(b"%d" % byte for byte in word) for between in _LISTED for word in _SECOND),
+    *(b"95" + b"".join(b"%4d" % byte for byte in word[1:]) for word in _SECOND),  # as `od -tu1` has it
+)
+DECIMALS = (*_DECIMAL_FIRST, *_DECIMAL_SECOND)
+# Dumps: bytes in octal (`od -b`), words of two bytes or four, the lower first (`hexdump`, `od`, `od -x`, `xxd -e`), bits
+# (`xxd -b`). A row ends between two numbers; the first word of a key, or the second, is whole on one side of it.
+_OCTAL_SECOND = tuple(b" ".join(b"%03o" % byte for byte in word) for word in _SECOND)
+OCTALS = (b"146 154 165 170", *_OCTAL_SECOND)
+_EVEN = tuple(word[:4] for word in _SECOND)
+_ODD = (b"lux_", *(b"x_" + name[:2] for name in ENVIRONMENTS))
+_WORDS_FIRST = (b"6c66 7875", b"6c66    7875", b"066146 074165")
+_WORDS_SECOND = tuple(
+    b"%02x%02x%b%02x%02x" % (word[1], word[0], between, word[3], word[2])
+    for between in (b" ", b"    ")
+    for word in (*_EVEN, *_ODD)
+)
+_OCTAL_EVEN = tuple(b"%06o %06o" % (word[0] | word[1] << 8, word[2] | word[3] << 8) for word in _EVEN)
+_OCTAL_ODD = tuple(b"%06o %06o" % (word[0] | word[1] << 8, word[2] | word[3] << 8) for word in _ODD)
+WORDS = (*_WORDS_FIRST, *_WORDS_SECOND, *_OCTAL_EVEN, *_OCTAL_ODD)
+_LONG_SECOND = tuple(
+    word[::-1].hex().encode() for word in (*_ODD, *(b"ux_" + name[:1] for name in ENVIRONMENTS))
+)
+LONG_WORDS = (b"78756c66", *_LONG_SECOND)
+BITS = (b"01100110 01101100", b"01110101 01111000")
+# gzip with nothing told, and with a name. In the midst of something else, where `head` does not look.
+GZIPPED = (b"\x1f\x8b\x08\0", b"\x1f\x8b\x08\x08")
+
 _SURE: tuple[tuple[int, Sequence[bytes]], ...] = (
     (PLAIN, (b"fluxloop", b"FLUXLOOP", b"FluxLoop", b"Fluxloop", b"fluxLoop", b"flx_", b"fl_sk_")),
     (BASE64, _BASE64),
-    (HEX, HEX_WORDS),
-    (HEX, SPREAD),
+    (HEX, (*_HEX_BASE64, *SPREAD, OCTALS[0], *_WORDS_FIRST, LONG_WORDS[0], *BITS)),
     (WIDE, (b"f\0l\0u\0x", b"f\0\0\0l\0\0\0u")),
     (MARKER, MARKER_WORDS[:1]),
+)
+# The same, behind something short that stands in each of them but in few texts: where that is missing, so are they all.
+_GATED: tuple[tuple[int, bytes, Sequence[bytes]], ...] = (
+    (HEX, b"66", _HEX_FIRST),
+    (HEX, b"5f", (*_HEX_SECOND, *_WORDS_SECOND, *_LONG_SECOND)),
+    (HEX, b"5F", _HEX_SECOND_UPPER),
+    (HEX, b"108", _DECIMAL_FIRST),
+    (HEX, b"95", _DECIMAL_SECOND),
+    (HEX, b"37 1", _OCTAL_SECOND),
+    (HEX, b"37 0", _OCTAL_EVEN),
+    (HEX, b"057570", _OCTAL_ODD),
+    (PACKED, GZIPPED[0][:3], GZIPPED),
 )
 # Short literals, one of which stands in all that the expressions below match, with the bits that it may lead to. An
 # escaped word has one of its first four letters escaped, or `flux` in clear; the digits are those of f, l, u and x.
@@ -157,7 +211,7 @@ _WRITTEN = {
     b"_": (b"5f", b"5F", b"137"),
 }
 _HEXES = tuple(code for letter in (b"f", b"l", b"u", b"x") for code in _WRITTEN[letter] if len(code) == 2)
-_NUMBERS = (
+_CODES = (
     b"102",
     b"108",
     b"117",
@@ -171,7 +225,7 @@ _ESCAPED = (
     *(start + pair for start in (b"\\u00", b"\\U000000", b"\\u{", b"\\x", b"\\x{", b"\\'") for pair in _HEXES), b"\\u{0",
     b"\\146", b"\\154", b"\\165", b"\\170", b"\\0146", b"\\0154", b"\\0165", b"\\0170",
     b"=66", b"=6C", b"=75", b"=78",
-    *(start + digits for start in (b"&#", b"amp;#") for digits in _NUMBERS),
+    *(start + digits for start in (b"&#", b"amp;#") for digits in _CODES),
 )  # fmt: skip
 HINTS: dict[bytes, int] = {
     b"flux": PLAIN | JOINED | ESCAPE | HEX,
@@ -180,7 +234,7 @@ HINTS: dict[bytes, int] = {
 }
 # What has to follow, where that can be told: `_`, a quote, an escape or something invisible behind `flux`; behind an
 # escaped letter the next one of the word, plain or escaped too.
-_BEHIND_FLUX = frozenset(b"_\"'`\\<%&=\x1b\xe2\xc2\xef")
+_BEHIND_FLUX = frozenset(b"_\"'`\\<%&=\r\n\x1b\xe2\xc2\xef")
 _HEX_DIGITS = frozenset(b"0123456789abcdefABCDEF")
 _FOLLOWING = {b"f": b"l", b"l": b"u", b"u": b"x", b"x": b"_"}
 _UNTOLD = b"\\u{0"  # how it goes on is not looked at
@@ -287,6 +341,10 @@ class Triggers:
         for bit, literals in (*_SURE, (PLAIN, tuple(extra))):
             for literal in literals:
                 self.literals[literal] = self.literals.get(literal, 0) | bit
+        self._alone = tuple(self.literals.items())
+        for bit, _, literals in _GATED:
+            for literal in literals:
+                self.literals[literal] = self.literals.get(literal, 0) | bit
         self.longest = max(LONGEST, *map(len, self.literals))
         self._seen = 0
         self._confirmed = 0
@@ -324,12 +382,16 @@ class Triggers:
         return bits | self._confirm(data, hints) if hints else bits
 
     def _plain(self, data: bytes) -> tuple[int, list[bytes]]:
+        find = data.find  # a third of what `in` takes, which tries whether it is asked for a number first
         bits = 0
-        for literal, bit in self.literals.items():
-            if literal in data:
+        for literal, bit in self._alone:
+            if find(literal) >= 0:
                 bits |= bit
-        starts = [start for start in _HINTS_BY_START if start in data]
-        return bits, [hint for start in starts for hint in _HINTS_BY_START[start] if hint in data]
+        for bit, gate, literals in _GATED:
+            if find(gate) >= 0 and not bits & bit and any(find(literal) >= 0 for literal in literals):
+                bits |= bit
+        starts = [start for start in _HINTS_BY_START if find(start) >= 0]
+        return bits, [hint for start in starts for hint in _HINTS_BY_START[start] if find(hint) >= 0]
 
     def _confirm(self, data: bytes, hints: list[bytes]) -> int:
         """The bits of the expressions that match; each lies within LONGEST bytes of a hint. hints: those in `data`."""

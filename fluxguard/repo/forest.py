@@ -6,7 +6,7 @@ and then nothing needs the entry any longer: so at most log2(entries) contents a
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
@@ -255,8 +255,11 @@ class Forest:
             found += self._children[self._first[each] : self._last[each]].tolist()
         return found
 
-    def content(self, entry: int) -> bytes:
-        """The content of one entry, whatever its kind. Raises Damaged, also where it is too large for the memory."""
+    def content(self, entry: int, pay: Callable[[int], None] | None = None) -> bytes:
+        """The content of one entry, whatever its kind. Raises Damaged, also where it is too large for the memory.
+
+        pay: told how many bytes each of the contents has that it is made from.
+        """
         if entry in self._pack.broken:
             raise Damaged(self._pack.broken[entry])
         chain = [entry]
@@ -274,12 +277,29 @@ class Forest:
                 raise Damaged(TOO_LARGE)
             else:
                 data = deltas.apply(data, made)
+            if pay is not None and step != entry:
+                pay(len(data))
         return data
 
+    def allowed(self, kinds: Sequence[int]) -> int:
+        """How many bytes may be made of all the entries of certain kinds."""
+        return allowed(self.packed(kinds))
+
+    def packed(self, kinds: Sequence[int]) -> int:
+        """How many bytes all the entries of certain kinds take in the pack."""
+        of_kind = np.isin(self._pack.kind, kinds)
+        return int((self._pack.end - self._pack.begin)[of_kind].sum())
+
+    @property
+    def bases(self) -> Ints:
+        """Of each entry, which one it is made from; below 0 for what is whole."""
+        return self._pack.base
+
     def made_from(self, entry: int) -> list[int]:
-        """The entries that are deltas of an entry."""
-        children: list[int] = self._children[self._first[entry] : self._last[entry]].tolist()
-        return children
+        """The entries that are deltas of an entry; what has most below it comes first."""
+        children = self._children[self._first[entry] : self._last[entry]]
+        ordered: list[int] = children[np.argsort(-self._weights[children], kind="stable")].tolist()
+        return ordered
 
     def made(self, entry: int, base: bytes) -> bytes:
         """The content of an entry that is a delta. base: that of what it is made from. Raises Damaged."""
@@ -296,10 +316,3 @@ class Forest:
         if deltas.result_size(made) > IN_MEMORY:
             raise Damaged(TOO_LARGE)
         return deltas.apply(base, made)
-
-    def depth(self, entry: int) -> int:
-        """How many deltas an entry is away from the one that is whole."""
-        depth = 0
-        while (entry := int(self._pack.base[entry])) >= 0:
-            depth += 1
-        return depth

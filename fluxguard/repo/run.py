@@ -178,12 +178,12 @@ class Running:
             parts.append(data)
         return b"".join(parts)
 
-    def finish(self) -> tuple[int, str]:
-        """Waits for the end: (exit code, what it wrote to standard error, shortened)."""
+    def finish(self, most: int = 4096) -> tuple[int, str]:
+        """Waits for the end: (exit code, what it wrote to standard error, of which so many bytes at the most)."""
         os.close(self._stdout)
         code = os.waitstatus_to_exitcode(self._wait())
         os.lseek(self._stderr, 0, os.SEEK_SET)
-        text = os.read(self._stderr, 4096).decode("utf-8", "replace").strip()
+        text = os.read(self._stderr, most).decode("utf-8", "replace").strip()
         os.close(self._stderr)
         return code, text
 

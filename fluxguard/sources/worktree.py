@@ -181,7 +181,7 @@ class _Asked:
         """
         tracked = self.tracked()
         top, others = _answer(self._top), self._others.readall()
-        code, complaints = self._others.finish()
+        code, complaints = self._others.finish(_COMPLAINTS)
         if code:
             return None
         if top is None or self._entries is None:
@@ -189,6 +189,8 @@ class _Asked:
         root = os.path.realpath(top.rstrip(b"\n"))
         if self._here != root and (self._nested or not self._here.startswith(root.rstrip(b"/") + b"/")):
             return None
+        if len(complaints) >= _COMPLAINTS // 4:  # of so many, not all may have been read
+            skipped.append(Skipped(self._folder, "git could not open all of its folders"))
         for locked in filter(None, map(_named_as_locked, complaints.splitlines())):
             real = os.path.join(root, os.fsencode(locked))
             shown = os.path.normpath(os.path.join(self._folder, os.path.relpath(real, self._here)))
@@ -206,6 +208,7 @@ class _Asked:
 
 
 _SUBMODULE = b"160000 "
+_COMPLAINTS = 4 << 20  # bytes
 _LOCKED = "warning: could not open directory '"
 
 

@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 from packing import BLOB, COMMIT, TREE, Copy, Insert, Instruction, Item
 
-from fluxguard.audit import sift
+from fluxguard.audit import run, sift
 from fluxguard.audit.depot import ALL, Depots
 from fluxguard.audit.sift import Sieve
 from fluxguard.audit.sifting import Sifting
@@ -42,6 +42,10 @@ MARKS = [
     KEY.decode().encode("utf-16-be"),
     b'flux"\n + "_prod_' + BODY,
     b'fl" +\n "ux_prod_' + BODY,
+    b", ".join(b"%d" % byte for byte in KEY[:9]),
+    b"6c66" + b" 7875",
+    b"flux\r\n" + b" _prod_" + BODY,
+    b"\x1f\x8b\x08\0",
     b"Flux" + b"Loop",
     b"fluxguard:" + b"allow",
 ]
@@ -423,3 +427,17 @@ def test_deleted_objects_are_those_that_fsck_misses(tmp_path: Path, seed: int) -
 def tips(folder: Path) -> set[str]:
     """What refs alone name: no object says that it is missing."""
     return {path.read_text().strip() for path in (folder / "refs" / "heads").rglob("*")}
+
+
+def test_somebody_who_watches_sees_it_go_on_within_one_share(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sift, "_PULSE_EVERY", 0.0)
+    bare = packing.init(tmp_path / "bare")
+    packing.install(bare, packing.write([Item(BLOB, b"%d\n" % number) for number in range(300)]))
+    seen: list[int] = []
+    report = run.audit(str(bare), Config(), lambda done, total, keys: seen.append(done), full=True)
+    assert report.complete
+    assert seen == sorted(seen)
+    assert len(set(seen)) >= 5, "300 objects are looked at in five batches"
+    assert seen[-1] == 300

@@ -172,6 +172,10 @@ def _each(form: str) -> Callable[[str], str]:
     return lambda text: "".join(form.format(byte) for byte in text.encode())
 
 
+def _numbers(text: str, between: str) -> str:
+    return between.join(str(byte) for byte in text.encode())
+
+
 def _quoted_printable(text: str) -> str:
     return quopri.encodestring(text.encode()).decode().rstrip("\n")
 
@@ -248,7 +252,14 @@ ENCODINGS: dict[str, tuple[tuple[str, ...], Callable[[str], str]]] = {
     "quoted-printable, underscore": (("quoted-printable",), lambda text: text.replace("_", "=5F")),
     "markdown": (("escape",), lambda text: text.replace("_", "\\_")),
     "json string": ((), lambda text: json.dumps(text)[1:-1]),
-    "decimal array": (("decimal",), lambda text: ", ".join(str(byte) for byte in text.encode())),
+    "decimal array": (("decimal",), lambda text: _numbers(text, ", ")),
+    "decimal bare": (("decimal",), lambda text: _numbers(text, ",")),
+    "decimal printed": (("decimal",), lambda text: _numbers(text, " ")),
+    "decimal lines": (("decimal",), lambda text: _numbers(text, ",\n      ")),
+    "decimal array, wrapped": (
+        ("decimal",),
+        lambda text: "\n  ".join(textwrap.wrap(_numbers(text, ", "), 48)),
+    ),
     "reversed": (("reversed",), lambda text: text[::-1]),
 }
 
@@ -307,6 +318,10 @@ PACKINGS: dict[str, tuple[tuple[str, ...], Callable[[bytes], bytes]]] = {
     "jar in tar.gz": (
         ("gzip", "tar:lib/app.jar", "zip:app.properties"),
         lambda data: gzip.compress(_tar({"lib/app.jar": _zip({"app.properties": data})}), mtime=0),
+    ),
+    "gzip in a program": (
+        ("gzip",),
+        lambda data: b"\x7fELF\2\1\1\0IKCFG_ST" + gzip.compress(data, mtime=0) + b"IKCFG_ED" + _PNG,
     ),
     "utf-16": (("utf-16-le",), lambda data: b"\xff\xfe" + data.decode().encode("utf-16-le")),
     "utf-16-be": (("utf-16-be",), lambda data: b"\xfe\xff" + data.decode().encode("utf-16-be")),

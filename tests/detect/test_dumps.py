@@ -39,12 +39,60 @@ def bare(data: bytes) -> str:
     return "\n".join(line[7:].rstrip() for line in characters(data).splitlines())
 
 
+def words(data: bytes, form: str, size: int) -> list[tuple[int, str]]:
+    """The rows of a dump in words of the machine, the lower byte of each first; filled up with zeros."""
+    return [
+        (
+            at,
+            " ".join(
+                format(int.from_bytes(row[place : place + size], "little"), form)
+                for place in range(0, len(row), size)
+            ),
+        )
+        for at, row in rows(data)
+    ]
+
+
+def beside(at: int, cells: str, width: int, row: bytes) -> str:
+    """A row as `xxd` writes it: with the text beside the numbers."""
+    shown = "".join(chr(byte) if 32 <= byte < 127 else "." for byte in row)
+    return f"{at:08x}: {cells:{width}}  {shown}\n"
+
+
+def grouped(data: bytes) -> str:
+    """As `xxd -e` writes it: of the last word there may be less."""
+    dump = ""
+    for at, row in rows(data):
+        groups = [row[place : place + 4][::-1].hex() for place in range(0, len(row), 4)]
+        dump += beside(at, " ".join(f"{group:>8}" for group in groups), 35, row)
+    return dump
+
+
 DUMPS: dict[str, Callable[[bytes], str]] = {
     "od -c": characters,
     "od -a": names,
     "od -An -c": bare,
     "od -tx1": lambda data: "".join(f"{at:07o} {row.hex(' ')}\n" for at, row in rows(data)),
     "od -An -tx1": lambda data: "".join(f" {row.hex(' ')}\n" for _, row in rows(data)),
+    "od -b": lambda data: "".join(
+        f"{at:07o} {' '.join(f'{byte:03o}' for byte in row)}\n" for at, row in rows(data)
+    ),
+    "od": lambda data: "".join(f"{at:07o} {row}\n" for at, row in words(data, "06o", 2)),
+    "od -x": lambda data: "".join(f"{at:07o} {row}\n" for at, row in words(data, "04x", 2)),
+    "od -An -x": lambda data: "".join(f" {row}\n" for _, row in words(data, "04x", 2)),
+    "od -tx4": lambda data: "".join(f"{at:07o} {row}\n" for at, row in words(data, "08x", 4)),
+    "od -tu1": lambda data: "".join(
+        f"{at:07o}{''.join(f'{byte:4}' for byte in row)}\n" for at, row in rows(data)
+    ),
+    "hexdump": lambda data: "".join(f"{at:07x} {row:39}\n" for at, row in words(data, "04x", 2)),
+    "hexdump -x": lambda data: "".join(
+        f"{at:07x}    {row.replace(' ', '    '):60}\n" for at, row in words(data, "04x", 2)
+    ),
+    "xxd -b": lambda data: "".join(
+        beside(at, " ".join(f"{byte:08b}" for byte in row), 53, row) for at, row in rows(data, 6)
+    ),
+    "xxd -e": grouped,
+    "od -x, in Markdown": lambda data: "".join(f"> {at:07o} {row}\n" for at, row in words(data, "04x", 2)),
     "xxd -i": lambda data: ",\n".join(
         "  " + ", ".join(f"0x{byte:02x}" for byte in row) for _, row in rows(data, 12)
     ),
@@ -54,10 +102,19 @@ DUMPS: dict[str, Callable[[bytes], str]] = {
 @pytest.mark.parametrize("dump", DUMPS)
 def test_a_dump(dump: str, mint: Mint) -> None:
     for offset in range(16):
-        key = mint.key().encode()
-        text = DUMPS[dump](b"." * offset + b"\n" + key + b" and more\n behind it")
-        matches = DETECTOR.detect(text.encode()).matches
-        assert [match.secret.reveal() for match in matches] == [key], f"offset {offset}"
+        for environment in ("dev", "stg", "prod", "ci"):
+            key = mint.key(environment).encode()
+            text = DUMPS[dump](b"." * offset + b"\n" + key + b" and more\n behind it"[:offset])
+            matches = DETECTOR.detect(text.encode()).matches
+            assert [match.secret.reveal() for match in matches] == [key], f"offset {offset}, {environment}"
+
+
+@pytest.mark.parametrize("dump", DUMPS)
+def test_a_dump_of_something_else(dump: str) -> None:
+    data = b"conflux_dev influx_ci_config flux_capacitor(flux_dev_, x_dev_, flux_prod_) = 1\n" * 5
+    for offset in range(16):
+        detection = DETECTOR.detect(DUMPS[dump](b"." * offset + data).encode())
+        assert (detection.matches, detection.unread) == ([], [])
 
 
 @pytest.mark.parametrize(("encoding", "nested"), [("utf-8", False), ("utf-8", True), ("utf-16-le", False)])

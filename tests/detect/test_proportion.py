@@ -67,6 +67,8 @@ def test_one_key_fifty_thousand_times() -> None:
 NEAR_MISSES = [
     b"flux_", b"flux_dev_", b"flux_dev_aB3", b"%66", b"%66lux_ ", b"\\u0066", b"&#x66;", b"=66", b'"flux_dev_" + ', b'flux"',
     b"Zmx1eF9k", b"Zmx1eF9k\n", b"H4sI ", b"UEsDB\n", b"666c75785f", b"66 6c 75 78 ", b"f\0l\0u\0x\0", b"_".join([b"flx", b"api", b"abc123xyz789 "]),
+    b"102, 108, 117, 120\n", b"102,108,117,120,", b"95 105 ", b"146 154 165 170 ", b"6c66 7875 ", b"78756c66\n", b"01100110 01101100 ",
+    b"\x7f\x1f\x8b\x08\0", b"\x1f\x8b\x08\0\0\0\0\0\0\3" + b"\0\0\0\xff\xff" * 9, b"BEGIN:VCALENDAR\nflux\n ", b"BEGIN:VCARD\n x_dev_\n f",
     b"FLUXLOOP_API_", b"FLUXLOOP_API_KEY=", b"FluxLoopClient(", b"# fluxguard:allow ", b"fluxguard:allow\n", b"# ' // ",
 ]  # fmt: skip
 

@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 PROGRAM = """\
 import os, signal, sys
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -29,8 +31,9 @@ def interrupted(folder: Path, module: str) -> subprocess.CompletedProcess[bytes]
     )
 
 
-def test_before_it_is_ready(tmp_path: Path) -> None:
-    done = interrupted(tmp_path, "fluxguard.errors")
+@pytest.mark.parametrize("module", ["fluxguard.cli", "__future__", "fluxguard.errors"])
+def test_before_it_is_ready(module: str, tmp_path: Path) -> None:
+    done = interrupted(tmp_path, module)
     assert (done.returncode, done.stderr) == (-signal.SIGINT, b""), "which a shell shows as 130"
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from conftest import COMMAND, Mint, Outcome, Repo
+from conftest import COMMAND, Mint, Outcome, Repo, Run
 
 PR_CAPBSET_DROP = 24
 CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH = 1, 2
@@ -50,6 +50,15 @@ def bound(repo: Repo, mint: Mint) -> Iterator[Bound]:
     yield run
     for folder, _, _ in os.walk(repo.path):
         os.chmod(folder, 0o755)
+
+
+def test_a_file_deeper_than_git_can_go_is_told(run: Run, repo: Repo, mint: Mint) -> None:
+    """git complains of the folder's own .gitignore first, in as many bytes as the path has."""
+    script = "import os, sys\nfor _ in range(250): os.mkdir('n' * 20); os.chdir('n' * 20)\nopen('f', 'w').write(sys.argv[1])"
+    subprocess.run([sys.executable, "-c", script, mint.key()], cwd=repo.path, check=True)
+    outcome = run("scan", ".", cwd=repo.path)
+    assert outcome.code == 3
+    assert "folder can't be read" in outcome.text
 
 
 def test_a_file(bound: Bound, repo: Repo) -> None:
