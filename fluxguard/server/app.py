@@ -28,8 +28,13 @@ from fluxguard.server.pages import others, signing
 from fluxguard.server.pages.console import FOLDER, SignInFirst, render, sign_in_first
 from fluxguard.server.platform import Platform
 from fluxguard.server.problems import MEDIA, Problem
+from fluxguard.server.straight import Straight
 
 FLUSH = 1.0  # seconds between writings of what was counted
+ROUTERS = (
+    resources.router, machines.router, keys.router, audit.router, leaks.router, vendor.router,
+    signing.router, console_keys.router, others.router,
+)  # fmt: skip
 log = logging.getLogger("fluxguard.server")
 
 
@@ -44,10 +49,9 @@ def create_app(platform: Platform) -> FastAPI:
         redoc_url=None,
     )
     app.state.platform = platform
-    for router in (resources.router, machines.router, keys.router, audit.router, leaks.router, vendor.router):
-        app.include_router(router)
-    for pages in (signing.router, console_keys.router, others.router):
-        app.include_router(pages)
+    for router in ROUTERS:  # flat: a router that is included is gone through twice for each request
+        app.router.routes.extend(router.routes)
+    app.router.middleware_stack = Straight(app.router)
     app.mount("/static", StaticFiles(directory=FOLDER / "static"))
     app.add_exception_handler(SignInFirst, _sign_in)
     app.add_exception_handler(Problem, _problem)
