@@ -145,6 +145,8 @@ async def _invalid(request: Request, error: Exception) -> Response:
     first = errors[0] if errors else {"pointer": "", "detail": "The request can't be read."}
     detail = f"{first['pointer']}: {first['detail']}" if first["pointer"] else first["detail"]
     problem = Problem(422, "validation-error", "Validation error", detail, errors=errors)
+    if _is_page(request):
+        return _page(request, problem)
     return JSONResponse(problem.to_json(), 422, media_type=MEDIA)
 
 
