@@ -63,7 +63,7 @@ def create_app(platform: Platform) -> FastAPI:
         "/api/scenarios": resources.list_scenarios_at_once, "/api/projects": resources.list_projects,
         "/api/workspaces": resources.list_workspaces,
     })  # fmt: skip
-    app.add_middleware(Envelope)
+    app.add_middleware(Envelope, page=_page_if_wanted)
     describe(app)
     return app
 
@@ -123,6 +123,10 @@ async def _trouble(request: Request, error: Exception) -> Response:
 def _is_page(request: Request) -> bool:
     """Whether a person looks at the answer. What machines ask for lies under `/api`."""
     return not request.url.path.startswith("/api") and "text/html" in request.headers.get("accept", "")
+
+
+def _page_if_wanted(request: Request, error: Problem) -> Response | None:
+    return _page(request, error) if _is_page(request) else None
 
 
 def _page(request: Request, error: Problem) -> Response:

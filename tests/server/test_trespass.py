@@ -172,8 +172,42 @@ def test_a_project_that_is_none_stands_in_no_figure(house: House) -> None:
     assert usage["total"] == 3
 
 
-def test_an_address_that_can_not_be_read_is_a_page_for_a_person(house: House, person: Person) -> None:
+@pytest.mark.parametrize(
+    "path", ["/audit?before=x", "/settings/api-keys?q=%00", "/settings/api-keys?after=x"]
+)
+def test_an_address_that_can_not_be_read_is_a_page_for_a_person(
+    house: House, person: Person, path: str
+) -> None:
     person.sign_in()
-    answer = house.client.get("/audit?before=x", headers={"Accept": "text/html"})
-    assert answer.status_code == 422
+    answer = house.client.get(path, headers={"Accept": "text/html"})
+    assert answer.status_code in (400, 422)
     assert answer.headers["content-type"].startswith("text/html")
+    assert "default-src 'none'" in answer.headers["content-security-policy"]
+
+
+def test_numbers_beyond_all_records_are_no_defect(house: House, person: Person) -> None:
+    person.sign_in()
+    answer = house.client.get(f"/audit?before={10**30}", headers={"Accept": "text/html"})
+    assert answer.status_code == 200
+
+
+def test_a_form_that_is_too_large_is_refused_on_a_page(house: House, person: Person) -> None:
+    person.sign_in()
+    answer = person.send("/settings/api-keys", {}, name="x" * 300_000)
+    assert answer.status_code == 413
+    assert answer.headers["content-type"].startswith("text/html")
+
+
+def test_a_form_without_a_mark_is_not_taken_for_one_that_was_sent(house: House, person: Person) -> None:
+    """Nobody is told that something was done which was not."""
+    person.sign_in()
+    form = person.form("/settings/api-keys/new") | {"once": ""}
+    for name in ("first", "second"):
+        answer = person.send("/settings/api-keys", form, name=name, scope="all", permissions="read_scenarios")
+        assert "API Key Created Successfully" in answer.text
+    assert person.send("/settings/api-keys/key_none/rotate", form).status_code == 404
+    assert person.send("/settings/api-keys", form, name="third").status_code == 422
+
+
+def test_a_nul_stands_in_no_description(house: House) -> None:
+    house.create(422, description="a\0b")

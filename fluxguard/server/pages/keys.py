@@ -107,7 +107,9 @@ def create(
 
 
 def _sent_before(connection: Connection, platform: Platform, session: Visitor, token: str) -> bool:
-    """Whether this form was sent before; remembers it. On PostgreSQL the row's uniqueness makes a second one wait and fail."""
+    """Whether this form was sent before; remembers it. One that says nothing of itself is a new one. On PostgreSQL the row's uniqueness makes a second one wait and fail."""
+    if not token:
+        return False
     actor, route, key = session.who.actor.name, "form", platform.vault.request(token.encode()).hex()
     same = (idempotency.c.actor == actor, idempotency.c.route == route, idempotency.c.key == key)
     if connection.execute(sa.select(idempotency.c.at).where(*same)).first():
