@@ -5,10 +5,15 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
+import httpx
 import pytest
 
+from fluxguard.model import Secret
 from fluxguard.platform import minting
 from fluxguard.platform.address import Address
+from fluxguard.platform.api import Api
+from fluxguard.platform.errors import Unreachable
+from fluxguard.server import mint
 from tests.server.real import Server, free_port
 
 NO_TEXT = "\udcff"  # the byte 0xff, as the system hands it over
@@ -85,3 +90,16 @@ def test_a_platform_that_is_gone_keeps_no_other_one_s_keys_back(
     assert done.returncode == 4
     assert "can't be reached" in done.stderr
     assert [one.path for one in minting.unsettled()] == [gone.path]
+
+
+def test_an_answer_that_is_nonsense_loses_no_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was asked for stays written down, so that it can be asked for again."""
+    monkeypatch.setenv("FLUXGUARD_STATE_DIR", str(tmp_path))
+    odd = {"id": "key_1", "key": mint.key("dev"), "hourly_limit": "many"}
+    answering = httpx.MockTransport(lambda request: httpx.Response(201, json=odd))
+    address = Address("https://keys.example.org", "test")
+    api = Api(address, Secret(mint.key("dev").encode()), transport=answering)
+    intent = minting.intend("create", "", {"name": "n"}, address)
+    with pytest.raises(Unreachable, match="not what it should be"):
+        minting.ask(api, intent)
+    assert [one.path for one in minting.unsettled()] == [intent.path]
