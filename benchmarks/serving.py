@@ -2,7 +2,8 @@
 
 Everything is real: the server with its workers, the database, the limiter (the quota raised), usage recording, `wrk` (Debian's package)
 as the load. Ours and the bare framework take turns, so that a busy moment of the machine hits both; both give the same bytes. Then the same with
-another key at each request, among a thousand keys and a million, and the look-up's statement alone. Goals: 2,000 requests a second on two
+another key at each request, a thousand of a thousand keys and a thousand of a million, and the look-up's statement alone; and at a fixed
+rate (paced.py). Goals: 2,000 requests a second on two
 cores against SQLite, 99 % under 20 ms, 1.5 times the bare framework's cost at the most, a million keys no slower than a thousand.
 
 Needs fluxguard[server]; PostgreSQL comes from PyPI (`pip install pgserver`) and is left out where it is missing.
@@ -26,9 +27,11 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+
+import paced
 
 HERE = Path(__file__).resolve().parent
 BARE = "bare FastAPI"
@@ -53,6 +56,7 @@ class Target:
     process: subprocess.Popen[bytes]
     url: str
     script: Path | None = None
+    keys: tuple[str, ...] = ()
 
     def other(self, path: str) -> Target:
         """Another route of the same server."""
@@ -71,13 +75,16 @@ def main() -> None:
     parser.add_argument(
         "--keys", type=int, default=1_000_000, help="of the large database (default: 1,000,000)"
     )
-    parser.add_argument("--only", choices=("sqlite", "postgresql", "many"), help="one part")
+    parser.add_argument("--rate", type=int, default=2000, help="requests a second of the paced part")
+    parser.add_argument("--only", choices=("sqlite", "paced", "postgresql", "many"), help="one part")
     args = parser.parse_args()
     if shutil.which("wrk") is None:
         raise SystemExit("There is no wrk, which makes the load. Run: apt-get install wrk")
     with tempfile.TemporaryDirectory(prefix="fluxguard-serving-") as folder:
         if args.only in (None, "sqlite"):
             against_bare("SQLite", Path(folder) / "sqlite", "", args)
+        if args.only in (None, "paced"):
+            at_a_rate(Path(folder) / "paced", args)
         if args.only in (None, "postgresql"):
             with postgresql(Path(folder)) as url:
                 if url:
@@ -105,6 +112,27 @@ def against_bare(title: str, folder: Path, database: str, args: argparse.Namespa
     print(f"{title}, {args.workers} workers, {args.connections} connections; load {load_now()}")
     print(table("GET /api/scenarios", {name: series[name] for name in (BARE, "fluxguard")}))
     print(table("GET /api/bundles", {name: series[name] for name in ("bare, bundles", "ours, bundles")}))
+
+
+def at_a_rate(folder: Path, args: argparse.Namespace) -> None:
+    """So many requests a second, no more: what somebody waits for where the server is not asked for all it has."""
+    with (
+        platform(folder, "", args.workers) as ours,
+        bare(folder, ours, args.workers, "/api/scenarios") as same,
+    ):
+        targets = {BARE: same, "fluxguard": ours}
+        times: dict[str, list[list[float]]] = {name: [] for name in targets}
+        for turn in range(args.rounds + 1):
+            for name, target in targets.items():
+                waits = paced.waits(target.url, target.keys, args.rate, args.connections, args.seconds)
+                if turn:  # the first is a warm-up
+                    times[name].append(waits)
+    print(
+        f"SQLite, {args.workers} workers, {args.connections} connections, {args.rate:,} requests/s; load {load_now()}"
+    )
+    for name, rounds in times.items():
+        print(f"  {name:<24}{paced.line(rounds)}")
+    print()
 
 
 def measure(targets: Mapping[str, Target], args: argparse.Namespace) -> dict[str, Series]:
@@ -169,7 +197,7 @@ def table(title: str, series: Mapping[str, Series]) -> str:
     """The medians. The first is what the others are compared with; processor time is what other programs on the machine disturb least."""
     reference = next(iter(series.values()))
     lines = [
-        f"  {title:<20}{'requests/s':>12}{'best':>8}{'p50 ms':>9}{'p99 ms':>9}{'best':>7}{'cpu us':>9}{'x time':>9}{'x cpu':>8}",
+        f"  {title:<24}{'requests/s':>12}{'best':>8}{'p50 ms':>9}{'p99 ms':>9}{'best':>7}{'cpu us':>9}{'x time':>9}{'x cpu':>8}",
     ]
     for name, mine in series.items():
         slower = statistics.median(
@@ -179,7 +207,7 @@ def table(title: str, series: Mapping[str, Series]) -> str:
             ours / theirs for ours, theirs in zip(mine.cpu, reference.cpu, strict=True)
         )
         lines.append(
-            f"  {name:<20}{statistics.median(mine.rate):>12,.0f}{max(mine.rate):>8,.0f}{statistics.median(mine.p50):>9.1f}"
+            f"  {name:<24}{statistics.median(mine.rate):>12,.0f}{max(mine.rate):>8,.0f}{statistics.median(mine.p50):>9.1f}"
             f"{statistics.median(mine.p99):>9.1f}{min(mine.p99):>7.1f}{statistics.median(mine.cpu) * 1e6:>9.0f}{slower:>9.2f}{dearer:>8.2f}"
         )
     return "\n".join(lines) + "\n"
@@ -216,17 +244,22 @@ def platform(folder: Path, database: str, workers: int, keys: int = 0) -> Iterat
         url = f"{base}/api/scenarios?project_id={project}"
         (folder / "scenarios.json").write_text(json.dumps(ask(url, key)))
         (folder / "bundles.json").write_text(json.dumps(ask(f"{base}/api/bundles", key)))
-        yield Target(process, url, header(folder, used))
+        yield with_keys(Target(process, url), folder, used)
 
 
-def header(folder: Path, keys: list[str]) -> Path:
+def with_keys(target: Target, folder: Path, keys: Sequence[str]) -> Target:
+    """The same server, asked by others."""
+    return replace(target, script=header(folder, keys), keys=tuple(keys))
+
+
+def header(folder: Path, keys: Sequence[str]) -> Path:
     """What tells wrk the header, or another one for each request."""
-    script = folder / "header.lua"
+    script = folder / f"header{len(keys)}.lua"
     script.touch(0o600)
     if len(keys) == 1:
         script.write_text(f'wrk.headers["Authorization"] = "Bearer {keys[0]}"\n')
         return script
-    listed = folder / "keys"
+    listed = folder / f"keys{len(keys)}"
     listed.touch(0o600)
     listed.write_text("\n".join(keys))
     script.write_text(
@@ -344,9 +377,17 @@ def among_many(folder: Path, args: argparse.Namespace) -> None:
     """Requests with another key each time, and the look-up's statement alone, in a database of a thousand keys and in one of a million."""
     few, many = folder / "few", folder / "many"
     with platform(few, "", args.workers, 1000) as small, platform(many, "", args.workers, args.keys) as large:
-        names = ("among 1,000 keys", f"among {args.keys:,}")
-        series = measure(dict(zip(names, (small, large), strict=True)), args)
-    print(f"SQLite, {args.workers} workers, another key at each request; load {load_now()}")
+        series = measure(
+            {
+                "1,000 of 1,000 keys": small,
+                f"1,000 of {args.keys:,}": with_keys(large, many, large.keys[:1000]),
+                f"{len(large.keys):,} of {args.keys:,}": large,
+            },
+            args,
+        )
+    print(
+        f"SQLite, {args.workers} workers, {args.connections} connections, another key at each request; load {load_now()}"
+    )
     print(table("GET /api/scenarios", series))
     look_up({1000: few, args.keys: many}, 20 * args.rounds)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -11,10 +12,12 @@ from typing import Any
 
 from fluxguard import wire
 from fluxguard.errors import ExitCode, FluxguardError, UsageError
+from fluxguard.secret import veiled
 from fluxguard.words import ago, date, short_date
 
 HELP = "create, list, rotate and revoke API keys"
 Action = Callable[[argparse.Namespace], int]
+_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}", re.ASCII)
 ARRIVED = "The key that was asked for has arrived."
 
 
@@ -104,12 +107,44 @@ def _action(actions: Any, name: str, run: Action, text: str) -> argparse.Argumen
         name, help=text, description=text[0].upper() + text[1:] + ".", allow_abbrev=False
     )
     common(action)
-    action.set_defaults(run=run)
+    action.set_defaults(run=_with_text(run))
     return action
 
 
+def _with_text(run: Action) -> Action:
+    """Arguments are texts. A system hands over any bytes; those that are none can't be sent. Raises: UsageError."""
+
+    def checked(args: argparse.Namespace) -> int:
+        for value in vars(args).values():
+            for text in value if isinstance(value, list) else [value]:
+                if isinstance(text, str) and not _is_text(text):
+                    raise UsageError("An argument holds bytes that are no text.", "Write it in UTF-8.")
+        return run(args)
+
+    return checked
+
+
+def _is_text(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def _key(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--key-id", required=True, metavar="ID", help="the key's id (fluxguard apikeys list)")
+    parser.add_argument(
+        "--key-id", required=True, type=_id, metavar="ID", help="the key's id (fluxguard apikeys list)"
+    )
+
+
+def _id(text: str) -> str:
+    """A key's id. What is none is refused before it becomes part of an address or a crontab; it is not repeated, for it may be a key."""
+    if veiled(text) != text:
+        raise argparse.ArgumentTypeError("that is a key; its id is in: fluxguard apikeys list")
+    if not _ID.fullmatch(text):
+        raise argparse.ArgumentTypeError("that is no key's id; see: fluxguard apikeys list")
+    return text
 
 
 def _rights(parser: argparse.ArgumentParser, scope: str) -> None:
@@ -206,12 +241,16 @@ def _rotate(args: argparse.Namespace) -> int:
 
 @_asking
 def _rotated(args: argparse.Namespace, api: Any) -> int:
-    try:
-        wire.to_span(args.overlap)
-    except wire.WireError as error:
-        raise UsageError(f"--overlap: {error}.") from None
+    _span("--overlap", args.overlap)
     wish = {"overlap": args.overlap, **({"expires": args.expires} if args.expires else {})}
     return _minted(args, api, "rotate", args.key_id, wish, "API key rotated")
+
+
+def _span(flag: str, text: str) -> int:
+    try:
+        return wire.to_span(text)
+    except wire.WireError as error:
+        raise UsageError(f"{flag}: {error}.") from None
 
 
 def _minted(
@@ -301,11 +340,13 @@ def _resume(args: argparse.Namespace) -> int:
     """Keys that were asked for before a kill, a full disk or a lost connection."""
     from fluxguard.commands.platformed import connect
     from fluxguard.platform import minting
+    from fluxguard.platform.errors import PlatformError
 
     left = minting.unsettled()
     if not left:
         print("Nothing is outstanding.")
         return ExitCode.CLEAN
+    failed: list[FluxguardError] = []
     for intent in left:
         api = connect(intent.address.url)
         try:
@@ -313,8 +354,14 @@ def _resume(args: argparse.Namespace) -> int:
             _keep(args, minted, ARRIVED)
             minting.settle(intent)
             _arrived(args, api, minted, ARRIVED)
+        except PlatformError as error:  # one platform that is gone keeps no other one's keys back
+            failed.append(error)
         finally:
             api.close()
+    for one in failed[:-1]:
+        print(f"fluxguard: {one}", file=sys.stderr)
+    if failed:
+        raise failed[-1]
     return ExitCode.CLEAN
 
 
@@ -323,11 +370,14 @@ def _schedule(args: argparse.Namespace) -> int:
     import shlex
     import subprocess
 
-    try:
-        days = max(1, wire.to_span(args.every) // wire.DAY)
-    except wire.WireError as error:
-        raise UsageError(f"--every: {error}.") from None
+    days = _span("--every", args.every) // wire.DAY
+    if days < 1:
+        raise UsageError("--every: a day is the least; write it as 1d, 30d, 2w or 1y.")
+    _span("--overlap", args.overlap)
+    if "\n" in _cwd():
+        raise UsageError("This folder's name holds a line break, which a crontab can't.")
     command = f"cd {shlex.quote(_cwd())} && fluxguard apikeys rotate --key-id {shlex.quote(args.key_id)} --overlap {shlex.quote(args.overlap)} --save-env"
+    command = command.replace("%", r"\%")  # which cron would take for a line break
     line = f"17 4 * * * [ $(( $(date +\\%s) / 86400 \\% {days} )) -eq 0 ] && {command}"
     if not args.install:
         print(line)

@@ -12,7 +12,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from fluxguard.errors import UsageError
 
@@ -53,8 +53,14 @@ def resolve(
 
 def checked(url: str, source: str) -> str:
     """The URL as it is used: HTTPS, or loopback; no user, no query. Raises: UsageError."""
-    parts = urlsplit(url.strip())
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+    parts = _split(url.strip())
+    if (
+        parts is None
+        or parts.scheme not in ("http", "https")
+        or not parts.hostname
+        or parts.query
+        or parts.fragment
+    ):
         raise UsageError(
             f"The platform's address ({source}) is no URL.", "Write it as https://HOST or https://HOST/PATH."
         )
@@ -68,6 +74,16 @@ def checked(url: str, source: str) -> str:
             "Write it with https://.",
         )
     return url.strip().rstrip("/")
+
+
+def _split(url: str) -> SplitResult | None:
+    """The parts of a URL, or nothing for what is none."""
+    try:
+        parts = urlsplit(url)
+        fine = url.isprintable() and (parts.port is None or parts.port > 0)
+    except ValueError:
+        return None
+    return parts if fine else None
 
 
 def _loopback(host: str) -> bool:

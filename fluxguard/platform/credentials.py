@@ -43,7 +43,7 @@ def every(address: str, workspace: Path | None, environment: Mapping[str, str]) 
         for values, place in ((environment, "environment"), (file, WORKSPACE[0])):
             value = (values.get(name) or "").strip()
             if value not in PLACEHOLDERS:
-                found.append(Credential(Secret(value.encode()), place, name))
+                found.append(Credential(Secret(os.fsencode(value)), place, name))
     configured = _config_yaml(workspace)
     if configured:
         found.append(Credential(Secret(configured.encode()), WORKSPACE[1], "api_key"))

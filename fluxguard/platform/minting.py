@@ -19,7 +19,7 @@ from fluxguard.platform.address import Address, state_folder
 from fluxguard.platform.api import Api
 from fluxguard.platform.errors import PlatformError, Unreachable
 from fluxguard.platform.sealed import Lock
-from fluxguard.wire import Key
+from fluxguard.wire import Key, WireError
 from fluxguard.writing import exactly
 
 ACTIONS = ("create", "regenerate", "rotate")
@@ -88,7 +88,18 @@ def ask(api: Api, intent: Intent) -> Minted:
         raise PlatformError("The platform's answer holds no key.", f"Is this its address? {api.address.url}")
     if "masked" not in answer:
         answer["masked"] = secret.masked
-    return Minted(Key.from_json(answer), secret, answer, intent)
+    return Minted(_key(answer, api.address), secret, answer, intent)
+
+
+def _key(answer: Mapping[str, Any], address: Address) -> Key:
+    """What is told of the new key. Raises: Unreachable for what is nonsense: the intent stays, and the key can be asked for again."""
+    try:
+        return Key.from_json(answer)
+    except WireError:
+        raise Unreachable(
+            "The platform's answer is not what it should be.",
+            f"Is this its address? {address.url}   If it is, ask again: fluxguard apikeys resume",
+        ) from None
 
 
 def _sent(api: Api, intent: Intent) -> dict[str, Any]:

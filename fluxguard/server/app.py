@@ -28,8 +28,13 @@ from fluxguard.server.pages import others, signing
 from fluxguard.server.pages.console import FOLDER, SignInFirst, render, sign_in_first
 from fluxguard.server.platform import Platform
 from fluxguard.server.problems import MEDIA, Problem
+from fluxguard.server.straight import Straight
 
 FLUSH = 1.0  # seconds between writings of what was counted
+ROUTERS = (
+    resources.router, machines.router, keys.router, audit.router, leaks.router, vendor.router,
+    signing.router, console_keys.router, others.router,
+)  # fmt: skip
 log = logging.getLogger("fluxguard.server")
 
 
@@ -44,10 +49,9 @@ def create_app(platform: Platform) -> FastAPI:
         redoc_url=None,
     )
     app.state.platform = platform
-    for router in (resources.router, machines.router, keys.router, audit.router, leaks.router, vendor.router):
-        app.include_router(router)
-    for pages in (signing.router, console_keys.router, others.router):
-        app.include_router(pages)
+    for router in ROUTERS:  # flat: a router that is included is gone through twice for each request
+        app.router.routes.extend(router.routes)
+    app.router.middleware_stack = Straight(app.router)
     app.mount("/static", StaticFiles(directory=FOLDER / "static"))
     app.add_exception_handler(SignInFirst, _sign_in)
     app.add_exception_handler(Problem, _problem)
@@ -59,7 +63,7 @@ def create_app(platform: Platform) -> FastAPI:
         "/api/scenarios": resources.list_scenarios_at_once, "/api/projects": resources.list_projects,
         "/api/workspaces": resources.list_workspaces,
     })  # fmt: skip
-    app.add_middleware(Envelope)
+    app.add_middleware(Envelope, page=_page_if_wanted)
     describe(app)
     return app
 
@@ -121,6 +125,10 @@ def _is_page(request: Request) -> bool:
     return not request.url.path.startswith("/api") and "text/html" in request.headers.get("accept", "")
 
 
+def _page_if_wanted(request: Request, error: Problem) -> Response | None:
+    return _page(request, error) if _is_page(request) else None
+
+
 def _page(request: Request, error: Problem) -> Response:
     page = render(
         "message.html", request.app.state.platform, None, error.status, title=error.title, text=error.detail
@@ -141,6 +149,8 @@ async def _invalid(request: Request, error: Exception) -> Response:
     first = errors[0] if errors else {"pointer": "", "detail": "The request can't be read."}
     detail = f"{first['pointer']}: {first['detail']}" if first["pointer"] else first["detail"]
     problem = Problem(422, "validation-error", "Validation error", detail, errors=errors)
+    if _is_page(request):
+        return _page(request, problem)
     return JSONResponse(problem.to_json(), 422, media_type=MEDIA)
 
 

@@ -53,6 +53,19 @@ def _address(text: str) -> str:
         return ""
 
 
+def network_of(request: Request) -> str:
+    """Whose tries are counted together: an IPv4 address, or the 64 bits of IPv6 that one household has as a whole."""
+    return _network(address_of(request))
+
+
+@lru_cache(4096)
+def _network(address: str) -> str:
+    if ":" not in address:
+        return address
+    six = ipaddress.IPv6Address(address)
+    return str(six.ipv4_mapped or ipaddress.IPv6Network((int(six) >> 64 << 64, 64)))
+
+
 def agent_of(request: Request) -> str:
     return _agent(request.headers.get("user-agent", "")[:1000])
 
@@ -90,6 +103,14 @@ class Principal:
             self.caller.must("manage_keys")
         elif self.role not in MANAGERS:
             raise problems.forbidden("Your role lets you look, and change nothing.")
+
+    def must_not_be_contained(self, key_id: str = "") -> None:
+        """A key in quarantine makes nothing and decides about nothing but itself (key_id): it may be in the wrong hands.
+
+        Raises: Problem 403.
+        """
+        if self.caller is not None and self.caller.quarantined and key_id != self.caller.id:
+            raise problems.forbidden("This key is in quarantine; it can't do this.", "key-quarantined")
 
 
 Platforms = Annotated[Platform, Depends(platform_of)]
@@ -162,11 +183,13 @@ class Guest:
 
 
 async def admitted(request: Request, permission: str, operation: str, project: str = "") -> Guest:
-    """Lets a metered request in. A person's login token has no quota. Raises: Problem."""
+    """Lets a metered request in. A person's login token has no quota, and may what the person's role may. Raises: Problem."""
     value = bearer(request)
     if value.startswith(LOGIN):
         platform: Platform = request.app.state.platform
         who = await off_loop(platform, lambda: _person(platform, value, request))
+        if permission != "read_scenarios":
+            who.must_manage()
         return Guest(who.actor.workspace, who.actor, None)
     gate: Gate = request.app.state.gate
     visit = Visit(address_of(request), agent_of(request), operation, project)

@@ -32,10 +32,11 @@ class Envelope:
     """What every answer carries: a request id, the rate limit where there is one, and what keeps browsers from guessing.
 
     Whatever goes wrong inside becomes a problem without a trace. The log says where, in our words: an error's own may hold what was sent.
+    page: the same for a person, or nothing where none looks.
     """
 
-    def __init__(self, app: ASGIApp) -> None:
-        self.app = app
+    def __init__(self, app: ASGIApp, page: Callable[[Request, Problem], Response | None]) -> None:
+        self.app, self._page = app, page
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -70,7 +71,14 @@ class Envelope:
             body.refused = None
             if begun:
                 raise ConnectionAbortedError("the answer broke off") from None
-            await _answer(problem, sending)
+            await self._answer(problem, scope, receive, sending)
+
+    async def _answer(self, problem: Problem, scope: Scope, receive: Receive, send: Send) -> None:
+        page = self._page(Request(scope), problem)
+        if page is not None:
+            await page(scope, receive, send)
+        else:
+            await _answer(problem, send)
 
 
 def _must_be_readable(scope: Scope) -> None:

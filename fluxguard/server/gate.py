@@ -16,7 +16,7 @@ from functools import lru_cache
 from starlette.concurrency import run_in_threadpool
 
 from fluxguard import wire
-from fluxguard.server import life, problems
+from fluxguard.server import life, mint, problems
 from fluxguard.server.books import PORTION, Gathered, Row, open_book
 from fluxguard.server.platform import Platform
 from fluxguard.server.settings import HOUR
@@ -179,7 +179,8 @@ class Gate:
     def note(self, caller: Caller, visit: Visit) -> None:
         """What the key was used for, to be written within a second."""
         now = self.platform.now()
-        how = (visit.operation, visit.project, visit.address[:64], visit.user_agent[:200])
+        project = visit.project if mint.is_identifier(visit.project) else ""  # anything may stand in a query
+        how = (visit.operation, project, visit.address[:64], visit.user_agent[:200])
         with self._lock:
             self._uses[(caller.id, now // MINUTE, *how)] += 1
             self._last[caller.id] = now, how

@@ -137,13 +137,10 @@ def _tallied(connection: Connection, platform: Platform, key_id: str) -> tuple[i
 def _check(connection: Connection, workspace: str, wish: Wish) -> None:
     if not wish.name.strip() or len(wish.name) > 100 or not wish.name.isprintable():
         raise problems.invalid("A name has 1 to 100 characters, on one line.", "/name")
-    if len(wish.description) > 1000:
-        raise problems.invalid("A description has at most 1,000 characters.", "/description")
+    if len(wish.description) > 1000 or "\0" in wish.description:
+        raise problems.invalid("A description has at most 1,000 characters, and no NUL.", "/description")
     for text, pointer in ((wish.name, "/name"), (wish.description, "/description")):
-        if veiled(text) != text:
-            raise problems.invalid(
-                "This text holds a key; a key stands nowhere but where it is used.", pointer
-            )
+        problems.must_hold_no_key(text, pointer)
     if wish.environment not in wire.ENVIRONMENTS:
         raise problems.invalid("The environment is dev, stg, prod or ci.", "/environment")
     if not wish.permissions or not set(wish.permissions) <= set(wire.PERMISSIONS):

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 
 from fluxguard.secret import DIGITS, checksum
 from fluxguard.wire import RANDOM
+
+_IDENTIFIER = re.compile(r"[a-z]{3}_[0-9a-f]{20}", re.ASCII)
 
 
 def key(environment: str) -> str:
@@ -17,6 +20,11 @@ def key(environment: str) -> str:
 def identifier(kind: str) -> str:
     """`key_…`, `usr_…`: 80 random bits behind the kind."""
     return f"{kind}_{secrets.token_hex(10)}"
+
+
+def is_identifier(text: str) -> bool:
+    """Whether a name looks like one of `identifier`'s."""
+    return _IDENTIFIER.fullmatch(text) is not None
 
 
 def token(prefix: str = "") -> str:

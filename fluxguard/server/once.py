@@ -34,6 +34,7 @@ def perform(
         return work()[0]
     if not 1 <= len(key) <= 255:
         raise problems.invalid("An Idempotency-Key has 1 to 255 characters.", status=400)
+    key = platform.vault.request(key.encode()).hex()  # it may be anything, even a key of ours
     digest = platform.vault.request(json.dumps(request, sort_keys=True).encode())
     known = _known(connection, platform, actor, route, key)
     if known is not None:

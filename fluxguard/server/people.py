@@ -159,15 +159,29 @@ def by_email(connection: Connection, email: str) -> Mapping[str, Any] | None:
 def may_try(connection: Connection, platform: Platform, names: tuple[str, ...]) -> bool:
     """Counts one try for each name (`email:…`, `address:…`), and says whether all of them have tries left."""
     now, allowed = platform.now(), True
-    for name in sorted(names):
-        n, _ = connection.execute(COUNT, {"what": name[:400], "now": now, "window": TRY_WINDOW}).one()
+    for what in sorted(_counted(platform, name) for name in names):
+        n, _ = connection.execute(COUNT, {"what": what, "now": now, "window": TRY_WINDOW}).one()
         allowed = allowed and n <= TRIES
     return allowed
 
 
-def forget_tries(connection: Connection, names: tuple[str, ...]) -> None:
-    """After a sign-in that worked."""
-    connection.execute(attempts.delete().where(attempts.c.what.in_([name[:400] for name in names])))
+def forget_tries(connection: Connection, platform: Platform, names: tuple[str, ...]) -> None:
+    """After a sign-in that worked: all tries for the account, and one, this one, for where it came from.
+
+    Whoever has an account gets no fresh tries for other people's by it.
+    """
+    for name in names:
+        mine = attempts.c.what == _counted(platform, name)
+        if name.startswith("email:"):
+            connection.execute(attempts.delete().where(mine))
+        else:
+            connection.execute(attempts.update().where(mine).values(n=attempts.c.n - 1))
+
+
+def _counted(platform: Platform, name: str) -> str:
+    """As it is kept: what was typed for an e-mail address may be anything, even a key."""
+    kind, _, what = name.partition(":")
+    return f"{kind}:{platform.vault.token(what.encode('utf-8', 'surrogatepass')).hex()}"
 
 
 def open_session(

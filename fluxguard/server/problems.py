@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from fluxguard.secret import veiled
 from fluxguard.wire import PERMISSIONS, to_text
 
 MEDIA = "application/problem+json"
@@ -89,6 +90,12 @@ def invalid(detail: str, pointer: str = "", status: int = 422) -> Problem:
     """What was sent does not say what it should. pointer: JSON pointer to the member."""
     errors = [{"pointer": pointer, "detail": detail}]
     return Problem(status, "validation-error", "Validation error", detail, errors=errors)
+
+
+def must_hold_no_key(text: str, pointer: str) -> None:
+    """For a name that is kept, shown and written into the audit trail. Raises: Problem 422."""
+    if veiled(text) != text:
+        raise invalid("This text holds a key; a key stands nowhere but where it is used.", pointer)
 
 
 LONG = 300  # seconds: a disk that is full or read-only is mended by a person

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -285,6 +286,48 @@ def test_on_a_phone_in_the_dark_without_javascript(screen: Screen, browser: Brow
     assert not phone.page.get_by_role("button", name="Copy to Clipboard").is_visible()
     assert phone.page.get_by_role("button", name="Download .env").is_visible()
     context.close()
+
+
+def test_the_longest_names_fit_a_phone(screen: Screen) -> None:
+    """No screen is wider than the phone, so that nobody has to push it to and fro."""
+    screen.page.set_viewport_size({"width": 360, "height": 740})
+    project = screen.server.ask("POST", "/api/projects", 201, json={"name": "W" * 100})
+    assert isinstance(project, dict)
+    wish = {
+        "name": "M" * 100, "description": "D" * 1000, "environment": "prod", "scope": {"projects": [project["id"]]},
+        "permissions": ["read_scenarios"],
+    }  # fmt: skip
+    made = screen.server.ask("POST", "/api/v1/keys", 201, json=wish)
+    assert isinstance(made, dict)
+    screen.server.ask("GET", f"/api/scenarios?project_id={project['id']}", 200, key=made["key"])
+    time.sleep(1.5)  # a use is written each second
+    mine = f"/settings/api-keys/{made['id']}"
+    asking = [f"{mine}/{what}" for what in ("usage", "edit", "rotate", "regenerate", "revoke", "delete")]
+    for path in (
+        "/settings/api-keys",
+        "/settings/api-keys/new",
+        mine,
+        *asking,
+        "/audit",
+        "/leaks",
+        "/projects",
+    ):
+        page = screen.open(path)
+        assert page.evaluate("document.documentElement.scrollWidth") == 360, path
+
+
+def test_a_pending_key_can_be_confirmed_or_revoked_later(screen: Screen) -> None:
+    screen.create()
+    page = screen.open("/settings/api-keys")
+    page.get_by_role("link", name="My Development Key", exact=True).click()
+    page.get_by_role("button", name="Rotate").click()
+    page.get_by_role("button", name="Rotate").click()
+    page = screen.open("/settings/api-keys?state=pending")
+    page.get_by_role("link", name="My Development Key", exact=True).click()
+    assert page.get_by_role("button", name="Revoke").is_visible()
+    page.get_by_role("button", name="I saved it").click()
+    assert "Confirmed." in page.inner_text("main")
+    assert "pending" not in page.inner_text("main")
 
 
 def test_the_keyboard_alone_is_enough(screen: Screen) -> None:

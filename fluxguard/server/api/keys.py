@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy.engine import Connection
 
 from fluxguard import wire
+from fluxguard.secret import veiled
 from fluxguard.server import life, listing, once, problems, sealing
 from fluxguard.server.asking import Platforms, Principal, Principals
 from fluxguard.server.platform import Platform
@@ -105,7 +106,7 @@ def create(
 ) -> JSONResponse:
     """Makes a key, and shows it this once."""
     who.must_manage()
-    _must_not_be_contained(who)
+    who.must_not_be_contained()
     box = sealing.public_key(body.reveal_to) if body.reveal_to else None
     wish = life.Wish(
         name=body.name, environment=body.environment, permissions=tuple(body.permissions), projects=_projects(body.scope),
@@ -186,7 +187,7 @@ def change(
 ) -> JSONResponse:
     """Changes what is named; the rest stays. `If-Match` with the ETag guards against somebody else's change between."""
     who.must_manage()
-    _must_not_be_contained(who)
+    who.must_not_be_contained()
     named = body.model_dump(exclude_unset=True)
     changes: dict[str, Any] = {
         name: named[name] for name in ("name", "description", "hourly_limit") if named.get(name) is not None
@@ -218,6 +219,7 @@ def delete(
 ) -> JSONResponse:
     """Deletes a key whose name is given. This cannot be undone."""
     who.must_manage()
+    who.must_not_be_contained(key_id)
     with platform.store.write() as connection:
         row = found(connection, who, key_id, lock=True)
         must_match(row, if_match)
@@ -246,7 +248,7 @@ def regenerate(
         fresh, secret = life.regenerate(connection, platform, who.actor, row)
         return revealed(fresh, secret, _box(body.reveal_to), platform.now())
 
-    return _minting(platform, who, f"POST /keys/{key_id}/regenerate", key, body, work)
+    return _minting(platform, who, key_id, "regenerate", key, body, work)
 
 
 @router.post("/{key_id}/rotate", status_code=201)
@@ -269,18 +271,15 @@ def rotate(
         more = {"successor": life.view(fresh, now).to_json(), "predecessor": life.view(old, now).to_json()}
         return (status, {**answer, **more}), {**kept, **more}
 
-    return _minting(platform, who, f"POST /keys/{key_id}/rotate", key, body, work)
+    return _minting(platform, who, key_id, "rotate", key, body, work)
 
 
 def _minting(
-    platform: Platform, who: Principal, route: str, key: str | None, body: Body, work: Any
+    platform: Platform, who: Principal, key_id: str, action: str, key: str | None, body: Body, work: Any
 ) -> JSONResponse:
     """Whatever mints in place of another key: once for an idempotency key, which it has to have."""
     who.must_manage()
-    if (
-        who.caller is not None and f"/{who.caller.id}/" not in route
-    ):  # itself it may replace: that is how a leak ends
-        _must_not_be_contained(who)
+    who.must_not_be_contained(key_id)  # itself it may replace: that is how a leak ends
     if key is None:
         raise problems.Problem(
             400, "idempotency-key-required", "Idempotency key required",
@@ -291,7 +290,7 @@ def _minting(
             connection,
             platform,
             who.actor.name,
-            route,
+            f"POST /keys/{key_id}/{action}",
             key,
             body.model_dump(mode="json"),
             lambda: work(connection),
@@ -307,6 +306,7 @@ def confirm(key_id: str, platform: Platforms, who: Principals) -> JSONResponse:
         itself = who.caller is not None and who.caller.id == key_id
         if not itself:
             who.must_manage()
+            who.must_not_be_contained()
         row = life.confirm(connection, platform, who.actor, row, "proof" if itself else "said")
     return one(row, platform.now())
 
@@ -317,13 +317,13 @@ def quarantine(key_id: str, platform: Platforms, who: Principals, body: Terms | 
     from fluxguard.server import usage
 
     who.must_manage()
-    _must_not_be_contained(who)
+    who.must_not_be_contained()
     body = body or Terms()
     until = _expiry(body.until, platform.now()) if body.until else None
     with platform.store.write() as connection:
         row = found(connection, who, key_id, lock=True)
         allow = (
-            [known.model_dump() for known in body.allow]
+            [{name: veiled(text) for name, text in known.model_dump().items()} for known in body.allow]
             if body.allow is not None
             else usage.known_clients(connection, key_id)
         )
@@ -335,7 +335,7 @@ def quarantine(key_id: str, platform: Platforms, who: Principals, body: Terms | 
 @router.post("/{key_id}/release")
 def release(key_id: str, platform: Platforms, who: Principals) -> JSONResponse:
     who.must_manage()
-    _must_not_be_contained(who)
+    who.must_not_be_contained()
     with platform.store.write() as connection:
         row = life.release(connection, platform, who.actor, found(connection, who, key_id, lock=True))
     return one(row, platform.now())
@@ -345,6 +345,7 @@ def release(key_id: str, platform: Platforms, who: Principals) -> JSONResponse:
 def revoke(key_id: str, platform: Platforms, who: Principals, body: Reason | None = None) -> JSONResponse:
     """Ends a key at once. It is on disk and in force when the answer goes out. Again is the same as once."""
     who.must_manage()
+    who.must_not_be_contained(key_id)
     with platform.store.write() as connection:
         row = found(connection, who, key_id, lock=True)
         row = life.revoke(connection, platform, who.actor, row, body.reason if body else "")
@@ -420,12 +421,6 @@ def _must_not_widen_itself(who: Principal, row: life.Row, wanted: Mapping[str, A
             "A key can't give itself more time or a higher limit. Rotate it, or ask a person.",
             "privilege-escalation",
         )
-
-
-def _must_not_be_contained(who: Principal) -> None:
-    """A key in quarantine decides about no quarantine and makes no other key: it may be in the wrong hands. Raises: Problem 403."""
-    if who.caller is not None and who.caller.quarantined:
-        raise problems.forbidden("This key is in quarantine; it can't do this.", "key-quarantined")
 
 
 def must_match(row: life.Row, if_match: str | None) -> None:

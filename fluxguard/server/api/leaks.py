@@ -24,7 +24,7 @@ from starlette.concurrency import run_in_threadpool
 from fluxguard import wire
 from fluxguard.server import leaking, life, limits, problems, sealing, trail
 from fluxguard.server.api.keys import Body
-from fluxguard.server.asking import Platforms, Principal, Principals, address_of, agent_of
+from fluxguard.server.asking import Platforms, Principal, Principals, address_of, agent_of, network_of
 from fluxguard.server.leaking import Leak
 from fluxguard.server.platform import Platform
 from fluxguard.server.settings import HOUR
@@ -70,7 +70,7 @@ class Signer(Body):
 @router.post("/liveness")
 def liveness(body: Question, request: Request, platform: Platforms) -> dict[str, Any]:
     """For each prefix of a fingerprint (five hex digits) the keys that it may be about; each answer opens for its key alone."""
-    limits.at_most(platform, f"liveness:{address_of(request)}", QUESTIONS, HOUR)
+    limits.at_most(platform, f"liveness:{network_of(request)}", QUESTIONS, HOUR)
     now = platform.now()
     wanted = sa.or_(*(_beginning(prefix) for prefix in set(body.prefixes)))
     with platform.store.read() as connection:
@@ -121,7 +121,7 @@ def _report(
 ) -> Response:
     signer = _signer(platform, raw, identifier, signature) if identifier or signature else ""
     if not signer:
-        limits.at_most(platform, f"leaks:{address_of(request)}", REPORTS, HOUR)
+        limits.at_most(platform, f"leaks:{network_of(request)}", REPORTS, HOUR)
     try:
         items = ITEMS.validate_json(raw)
     except ValidationError:
@@ -203,6 +203,8 @@ def list_signers(platform: Platforms, who: Principals) -> list[dict[str, Any]]:
 def add_signer(body: Signer, platform: Platforms, who: Principals) -> dict[str, Any]:
     """A public key whose reports are answered: ECDSA on P-256, PEM."""
     _all_of_it(who)
+    for text, pointer in ((body.id, "/id"), (body.name, "/name")):
+        problems.must_hold_no_key(text, pointer)
     try:
         key = load_pem_public_key(body.public_key.encode())
     except ValueError:
@@ -242,5 +244,6 @@ def remove_signer(signer_id: str, platform: Platforms, who: Principals) -> None:
 def _all_of_it(who: Principal) -> None:
     """For what concerns the whole workspace. Raises: Problem 403."""
     who.must_manage()
+    who.must_not_be_contained()
     if who.projects is not None:
         raise problems.forbidden("This is for keys of all projects.")

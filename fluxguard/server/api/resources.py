@@ -15,6 +15,7 @@ from sqlalchemy.engine import Connection
 from starlette.concurrency import run_in_threadpool
 
 from fluxguard import wire
+from fluxguard.secret import veiled
 from fluxguard.server import mint, problems, trail
 from fluxguard.server.asking import Guest, Platforms, admitted, off_loop
 from fluxguard.server.platform import Platform
@@ -136,6 +137,7 @@ async def show_project(project_id: str, request: Request, platform: Platforms) -
 @router.post("/scenarios", status_code=201)
 async def create_scenario(body: NewScenario, request: Request, platform: Platforms) -> dict[str, Any]:
     guest = await admitted(request, "create_scenarios", "create_scenarios", body.project_id)
+    problems.must_hold_no_key(body.name, "/name")
     kept = _kept({"description": body.description, "config_snapshot": body.config_snapshot})
 
     def write() -> dict[str, Any]:
@@ -259,7 +261,8 @@ async def upload(body: Upload, request: Request, platform: Platforms) -> dict[st
 
 
 def new_project(connection: Connection, platform: Any, actor: trail.Actor, name: str) -> dict[str, Any]:
-    """Makes a project. Raises: Problem 409 where there is one of that name."""
+    """Makes a project. Raises: Problem 409 where there is one of that name, 422 for a name that holds a key."""
+    problems.must_hold_no_key(name, "/name")
     same = sa.select(projects.c.id).where(projects.c.workspace_id == actor.workspace, projects.c.name == name)
     if connection.execute(same).first():
         raise problems.conflict("name-taken", "There is a project of this name already.")
@@ -330,7 +333,7 @@ def _may(guest: Guest, project_id: str) -> bool:
 
 
 def _kept(data: dict[str, Any]) -> str:
-    """As it is kept: JSON that every reader takes back. Raises: Problem 422 for what is none (NaN), 413."""
+    """As it is kept: JSON that every reader takes back, with every key masked. Raises: Problem 422 for what is none (NaN), 413."""
     try:
         text = json.dumps(data, ensure_ascii=False, allow_nan=False)
         text.encode()
@@ -340,7 +343,7 @@ def _kept(data: dict[str, Any]) -> str:
         ) from None
     if len(text) > LARGEST:
         raise problems.Problem(413, "too-large", "Too large", "This is more than 4 MiB of JSON.")
-    return text
+    return veiled(text)
 
 
 def _project(row: Any) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from pydantic import Field
 from sqlalchemy.engine import Connection
 
 from fluxguard import wire
+from fluxguard.secret import veiled
 from fluxguard.server import life, links, listing, mint, problems, trail
 from fluxguard.server.api.keys import SECRET, lead_on, must_not_exceed, visible, wanted_by
 from fluxguard.server.api.resources import Lenient, project_of
@@ -55,6 +56,7 @@ class Refresh(Lenient):
 def create_key(body: NewKey, platform: Platforms, who: Principals) -> JSONResponse:
     """Makes a key for one project, and shows it this once."""
     who.must_manage()
+    who.must_not_be_contained()
     now = platform.now()
     wish = life.Wish(body.name, "dev", DEFAULT, (body.project_id,), wire.expiry("90d", now))
     with platform.store.write() as connection:
@@ -120,7 +122,7 @@ def start(request: Request, platform: Platforms, body: Start | None = None) -> d
             )  # fmt: skip
         code = mint.user_code()
         connection.execute(devices.insert().values(
-            device=platform.vault.token(device.encode()), user_code=code, name=body.device_name if body else "a device",
+            device=platform.vault.token(device.encode()), user_code=code, name=veiled(body.device_name)[:100] if body else "a device",
             state="pending", user_id=None, address=address, created_at=now, expires_at=now + CODE_TTL,
         ))  # fmt: skip
     return {

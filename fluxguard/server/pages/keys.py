@@ -13,6 +13,7 @@ from fastapi.responses import Response
 from sqlalchemy.engine import Connection
 
 from fluxguard import wire
+from fluxguard.secret import veiled
 from fluxguard.server import life, listing, people, problems, trail, usage
 from fluxguard.server.asking import Platforms
 from fluxguard.server.life import Row
@@ -69,6 +70,7 @@ def _form(
     platform: Platform, session: Visitor, form: Mapping[str, Any], key: wire.Key | None = None, problem: str = "",
     status: int = 200,
 ) -> Response:  # fmt: skip
+    form = {**form, "name": veiled(form["name"]), "description": veiled(form["description"])}
     with platform.store.read() as connection:
         rows = connection.execute(_projects(session)).mappings().all()
     action = f"/settings/api-keys/{key.id}" if key else "/settings/api-keys"
@@ -105,13 +107,15 @@ def create(
 
 
 def _sent_before(connection: Connection, platform: Platform, session: Visitor, token: str) -> bool:
-    """Whether this form was sent before; remembers it. On PostgreSQL the row's uniqueness makes a second one wait and fail."""
-    actor, route = session.who.actor.name, "form"
-    same = (idempotency.c.actor == actor, idempotency.c.route == route, idempotency.c.key == token[:64])
+    """Whether this form was sent before; remembers it. One that says nothing of itself is a new one. On PostgreSQL the row's uniqueness makes a second one wait and fail."""
+    if not token:
+        return False
+    actor, route, key = session.who.actor.name, "form", platform.vault.request(token.encode()).hex()
+    same = (idempotency.c.actor == actor, idempotency.c.route == route, idempotency.c.key == key)
     if connection.execute(sa.select(idempotency.c.at).where(*same)).first():
         return True
     connection.execute(idempotency.insert().values(
-        actor=actor, route=route, key=token[:64], request=b"", status=303, body="{}", at=platform.now()
+        actor=actor, route=route, key=key, request=b"", status=303, body="{}", at=platform.now()
     ))  # fmt: skip
     return False
 
@@ -170,7 +174,7 @@ def edit(key_id: str, platform: Platforms, session: Visitors) -> Response:
     form = {
         **FRESH, "name": key.name, "description": key.description, "environment": key.environment,
         "scope": "all" if key.projects is None else "projects", "projects": key.projects or (),
-        "permissions": key.permissions, "expires": "keep", "hourly_limit": key.hourly_limit,
+        "permissions": key.permissions, "expires": "keep", "hourly_limit": key.hourly_limit, "version": str(key.version),
     }  # fmt: skip
     return _form(platform, session, form, key)
 
@@ -179,11 +183,12 @@ def edit(key_id: str, platform: Platforms, session: Visitors) -> Response:
 def change(
     key_id: str, platform: Platforms, session: Changing, name: Text = "", description: Text = "", scope: Text = "projects",
     projects: Several = [], permissions: Several = [], expires: Text = "keep", custom: Text = "",  # noqa: B006
-    hourly_limit: Text = "1000",
+    hourly_limit: Text = "1000", version: Text = "",
 ) -> Response:  # fmt: skip
+    """Changes what the form shows, unless somebody else has changed the key since: their change is not taken back unseen."""
     form = {
         "name": name, "description": description, "environment": "", "scope": scope, "projects": projects,
-        "permissions": permissions, "expires": expires, "custom": custom, "hourly_limit": hourly_limit,
+        "permissions": permissions, "expires": expires, "custom": custom, "hourly_limit": hourly_limit, "version": version,
     }  # fmt: skip
     try:
         changes: dict[str, Any] = {
@@ -195,6 +200,11 @@ def change(
             changes["expires_at"] = _expiry(form, platform.now())
         with platform.store.write() as connection:
             row = life.find(connection, session.who.actor.workspace, key_id, lock=True)
+            if version != str(row["version"]):
+                raise problems.conflict(
+                    "changed-meanwhile",
+                    "The key was changed since this form was opened. Nothing was saved; open Change again to see it as it is.",
+                )
             life.update(connection, platform, session.who.actor, row, changes)
     except Problem as problem:
         if problem.status == 404:

@@ -21,6 +21,7 @@ from fluxguard.server.tables import projects
 
 router = APIRouter(include_in_schema=False)
 PAGE = 50
+LAST = 2**63 - 1  # the largest number that a database takes
 UNUSED = 20  # keys that the leaks page names
 Text = Annotated[str, Form()]
 
@@ -65,7 +66,7 @@ def audit(platform: Platforms, session: Visitors, before: int = 0, done: str = "
         look = watch.look(connection, platform)
         known = people.names(connection, session.who.actor.workspace)
         rows = trail.records(
-            connection, platform.vault, session.who.actor.workspace, after=max(0, before), limit=PAGE, newest_first=True
+            connection, platform.vault, session.who.actor.workspace, after=min(max(0, before), LAST), limit=PAGE, newest_first=True
         )  # fmt: skip
     return render(
         "audit.html", platform, session, here="audit", look=look, older=rows[-1]["seq"] if len(rows) == PAGE else 0,

@@ -7,9 +7,10 @@ from typing import Annotated
 from fastapi import APIRouter, Form, Request
 from fastapi.responses import Response
 
+from fluxguard.secret import veiled
 from fluxguard.server import people, trail
 from fluxguard.server.api import vendor
-from fluxguard.server.asking import Platforms, address_of, agent_of
+from fluxguard.server.asking import Platforms, address_of, agent_of, network_of
 from fluxguard.server.pages.console import (
     Acting,
     Visitors,
@@ -34,6 +35,7 @@ def sign_in_page(platform: Platforms, next: str = "") -> Response:
 def _sign_in(
     platform: Platform, next: str, problem: str = "", email: str = "", status: int = 200
 ) -> Response:
+    email = veiled(email)  # a key that was typed into the wrong field is not sent back
     with platform.store.read() as connection:
         owned = people.has_owner(connection)
     return render(
@@ -49,7 +51,7 @@ def sign_in(
     """A new session for the right password. Who tries too often waits, whatever the password."""
     must_be_ours(request)
     address = address_of(request)
-    tries = (f"email:{email.strip().lower()}", f"address:{address}")
+    tries = (f"email:{email.strip().lower()}", f"address:{network_of(request)}")
     with platform.store.write() as connection:
         allowed = people.may_try(connection, platform, tries)
     if not allowed:
@@ -76,7 +78,7 @@ def sign_in(
                 agent_of(request),
                 request.state.request_id,
             )
-            people.forget_tries(connection, tries)
+            people.forget_tries(connection, platform, tries)
             cookie, _ = people.open_session(connection, platform, user, actor)
     if not fits or user is None:
         return _sign_in(platform, next, "E-mail address or password is wrong.", email, 401)
