@@ -345,8 +345,8 @@ def _leave_clone(incident: Any) -> None:
 
 
 def _go(args: argparse.Namespace, incident: Any, api: Any) -> int:
+    from fluxguard.respond import evidence, runner
     from fluxguard.respond import incident as incidents
-    from fluxguard.respond import runner
 
     journal = incidents.journal_of(incident)
     screen = Screen(args)
@@ -360,10 +360,11 @@ def _go(args: argparse.Namespace, incident: Any, api: Any) -> int:
             journal.add("run", "note", url=api.address.url)
         screen.heading(incidents.load(incident.id))
         state = runner.go_on(run, screen.show, incidents.now)
-        screen.ending(incident, state)
+        screen.ending(incident, state, evidence.document(incident, journal.records)["left"])
         if state == "closed" and any(run.known(name).get("left") for name in ("rewrite", "prove")):
             return ExitCode.FOUND
         unread = any(run.known(name).get("unread") for name in ("distribute", "guided", "rewrite", "prove"))
+        unread = unread or bool(run.known("rewrite").get("submodules"))
         return ExitCode.CLEAN if state == "closed" and not unread else ExitCode.INCOMPLETE
     except FluxguardError as error:
         if api.anonymous and getattr(error, "status", 0) == 401:

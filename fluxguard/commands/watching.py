@@ -8,7 +8,7 @@ import json
 import os
 import sys
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fluxguard.commands.alone import Action
@@ -17,6 +17,8 @@ from fluxguard.errors import FluxguardError
 from fluxguard.respond import pushing
 from fluxguard.respond.evidence import moved, replaced, waits_for
 from fluxguard.words import count
+
+_MOST_LEFT = 12  # lines of it on the screen; the report has them all
 
 
 class Screen:
@@ -142,10 +144,16 @@ class Screen:
             self.close()
             self.console.print(f"[yellow]⧗[/] [bold]{self._title}[/]")
 
-    def ending(self, incident: Any, state: str) -> None:
+    def ending(self, incident: Any, state: str, left: Sequence[str]) -> None:
+        """left: what the report says is still to be done."""
         if self.json:
             return
         if state == "closed":
+            if left:
+                self.console.print("\n[bold]What is left:[/]")
+                self.lines(left[:_MOST_LEFT], "  - ")
+                if len(left) > _MOST_LEFT:
+                    self.lines([f"and {len(left) - _MOST_LEFT} more, in the report"], "    ")
             self.console.print("\n[bold green]Closed.[/] The report:")
             self.lines([str(incident.folder / "report.md")])
         else:

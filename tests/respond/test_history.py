@@ -101,6 +101,17 @@ def test_submodules_and_pointers_of_lfs_are_named(story: Story) -> None:
     assert story.holding() == ["refs/pull/1/head"]
 
 
+def test_a_submodule_that_nobody_looked_at_is_not_clean(story: Story) -> None:
+    git = story.repo.git
+    git("update-ref", "-d", "refs/pull/1/head", cwd=story.remote)
+    git("update-index", "--add", "--cacheinfo", f"160000,{'12' * 20},lib/sub")
+    git("commit", "-q", "-m", "a submodule")
+    story.push("main")
+    said = story.clean(code=3)
+    assert "Submodule lib/sub" in " ".join((said.out + said.err).split())
+    assert not story.holding()
+
+
 @pytest.mark.parametrize("how", ["denyNonFastForwards", "hook"])
 def test_a_remote_that_refuses_can_be_asked_again(story: Story, how: str) -> None:
     hook = story.remote / "hooks" / "pre-receive"
