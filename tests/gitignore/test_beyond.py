@@ -334,7 +334,7 @@ def test_a_slow_glob_is_refused(run: Run, repo: Repo) -> None:
     repo.write("a" * 200 + "aab" + "c", "")
     started = time.monotonic()
     assert run("gitignore", cwd=repo.path).code in (1, 2)
-    assert time.monotonic() - started < 30
+    assert time.monotonic() - started < 120
 
 
 # --- who else says it ---------------------------------------------------------------------------------------------

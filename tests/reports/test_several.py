@@ -127,7 +127,7 @@ def test_thousands_of_keys_and_names_cost_seconds(mint: Mint) -> None:
     for format in FORMATS:
         started = time.process_time()
         writer(format)(Report("audit", ".", findings), io.StringIO())
-        assert time.process_time() - started < 5, format
+        assert time.process_time() - started < 60, format  # what is quadratic takes many minutes
 
 
 def test_several_repositories(run: Run, make_repo: object, mint: Mint, write: Write, tmp_path: Path) -> None:

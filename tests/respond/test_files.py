@@ -119,7 +119,7 @@ def test_hard_links_are_not_parted(story: Story, ignored: Path) -> None:
     assert one.stat().st_ino == other.stat().st_ino
     assert one.read_text() == f"K={story.key}\n"
     said = story.said[-1]
-    assert said.count("hard links") == 2, said
+    assert said.partition("What is left")[0].count("hard links") == 2, said
 
 
 def test_a_submodule_is_asked_itself(story: Story) -> None:

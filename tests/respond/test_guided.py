@@ -75,7 +75,7 @@ class Terminal:
         assert self._process.wait(60) == code, self.text
         assert not self.story.mint.leaked(self.raw)
         lines = [line.split("\r")[-1] for line in self.text.replace("\r\n", "\n").split("\n")]
-        long = [line for line in lines if len(line) > 80 and len(line.split()) > 1]
+        long = [line for line in lines if len(line) > 80 and len(line.lstrip(" -").split()) > 1]
         assert not long, long
         self.story.said.append("\n".join(lines))
         return "\n".join(lines)
