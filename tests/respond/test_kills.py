@@ -163,20 +163,21 @@ def _table(
 @pytest.mark.slow
 @pytest.mark.parametrize("strategy", STRATEGIES)
 def test_killed_anywhere_in_the_key_lane(begin: Callable[..., Kill], strategy: str) -> None:
-    _table(begin, ("--strategy", strategy), lambda boundary: True, strategy, every=5)
+    _table(begin, ("--strategy", strategy), lambda boundary: True, strategy, every=8)
 
 
 @pytest.mark.slow
 def test_killed_anywhere_in_the_history_lane(begin: Callable[..., Kill]) -> None:
     late = ("rewrite", "push", "prove", "prevent", "close")
     words = ("--strategy", "overlap", "--clean-history", "--push")
-    _table(begin, words, lambda boundary: boundary.startswith(late), "the history", every=5)
+    _table(begin, words, lambda boundary: boundary.startswith(late), "the history", every=8)
 
 
 def test_killed_while_asking_for_the_new_key(begin: Callable[..., Kill]) -> None:
     """Before and behind the request, and before the vault has its answer: the same new key, or none and another."""
     _table(
-        begin, ("--strategy", "overlap"), lambda boundary: boundary.startswith(("reissue", "distribute", "confirm")), "overlap"
+        begin, ("--strategy", "overlap"), lambda boundary: boundary.startswith(("reissue", "distribute", "confirm")), "overlap",
+        every=2,
     )  # fmt: skip
 
 
