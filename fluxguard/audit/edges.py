@@ -77,12 +77,7 @@ def collected(
     size = count = 0
 
     def flush() -> int:
-        joined = SEAM.join([*parts, b""]) + bytes(WORD)
-        buffer = np.frombuffer(joined, np.uint8)
-        at = np.flatnonzero(buffer[:-WORD] == 0) + 1
-        words = np.lib.stride_tricks.as_strided(
-            buffer[:WORD].view(">u8"), shape=(len(buffer) - WORD + 1,), strides=(1,)
-        )[at].astype(np.uint64)
+        at, words = _behind_nuls(SEAM.join([*parts, b""]))
         good = np.flatnonzero(wanted.passes(words))
         starts = np.cumsum([0, *(len(part) + len(SEAM) for part in parts)])
         names.append(words[good])
@@ -184,11 +179,16 @@ def _held(data: bytes, asked: frozenset[bytes] | set[bytes]) -> frozenset[bytes]
     """Which of the ids stand behind a NUL, as they do in an entry, in one pass where they are many; it may be too many."""
     if len(asked) <= _FEW:
         return frozenset(id for id in asked if id in data)
+    ids = list(asked)
+    there = np.isin(prefixes(ids), _behind_nuls(data)[1])
+    return frozenset(ids[number] for number in np.flatnonzero(there).tolist())
+
+
+def _behind_nuls(data: bytes) -> tuple[npt.NDArray[np.intp], Prefixes]:
+    """Where something begins behind a NUL, as an id does in an entry of a tree, and its first bytes as a number."""
     buffer = np.frombuffer(data + bytes(WORD), np.uint8)
     at = np.flatnonzero(buffer[:-WORD] == 0) + 1
     words = np.lib.stride_tricks.as_strided(
         buffer[:WORD].view(">u8"), shape=(len(buffer) - WORD + 1,), strides=(1,)
-    )[at].astype(np.uint64)
-    ids = list(asked)
-    there = np.isin(prefixes(ids), words)
-    return frozenset(ids[number] for number in np.flatnonzero(there).tolist())
+    )
+    return at, words[at].astype(np.uint64)

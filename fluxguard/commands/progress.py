@@ -8,6 +8,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from fluxguard import display
+from fluxguard.words import count
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -61,8 +62,7 @@ class Progress:
     def _draw(self, what: str, done: int, total: int, keys: int) -> None:
         if self._bar is None:
             self._bar, self._task = _started(self._no_color)
-        found = f"{keys:,} key" + ("" if keys == 1 else "s")
-        self._bar.update(self._task, description=what, completed=done, total=total, found=found)
+        self._bar.update(self._task, description=what, completed=done, total=total, found=count(keys, "key"))
         self._bar.refresh()
 
 

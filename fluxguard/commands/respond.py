@@ -311,14 +311,19 @@ def _is_open(incident: Any) -> bool:
     return _state(incident) not in ("closed", "aborted")
 
 
-def _resume(args: argparse.Namespace) -> int:
-    from fluxguard.respond.incident import journal_of, unveiled, vault_of
-
-    incident = _chosen(args)
+def _must_be_open(incident: Any) -> None:
+    """Raises: UsageError."""
     if not _is_open(incident):
         raise UsageError(
             f"This incident is {_state(incident)}.", f"Its report: fluxguard respond report {incident.id}"
         )
+
+
+def _resume(args: argparse.Namespace) -> int:
+    from fluxguard.respond.incident import journal_of, unveiled, vault_of
+
+    incident = _chosen(args)
+    _must_be_open(incident)
     vault = vault_of(incident)
     incident = unveiled(incident, vault)
     if args.show_key:
@@ -545,10 +550,7 @@ def _abort(args: argparse.Namespace) -> int:
     from fluxguard.respond.steps import WORKING
 
     incident = _chosen(args)
-    if not _is_open(incident):
-        raise UsageError(
-            f"This incident is {_state(incident)}.", f"Its report: fluxguard respond report {incident.id}"
-        )
+    _must_be_open(incident)
     journal = incidents.journal_of(incident)
     try:
         done = [one.step for one in journal.records if one.phase == "done"]

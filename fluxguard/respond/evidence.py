@@ -136,10 +136,7 @@ def left(done: Mapping[str, Mapping[str, Any]], incident: Incident) -> list[str]
         open_ += [f"{one}: no new key was made, so none was brought there" for one in incident.wishes.targets]
     if "rewrite" not in done:
         state = "which is dead" if is_dead(done) else "which may be alive"
-        open_.append(
-            f"The history still holds the key, {state}. To clean it: fluxguard respond start --repo "
-            f"{shlex.quote(incident.repository)} --finding {incident.fingerprint} --clean-history --push"
-        )
+        open_.append(f"The history still holds the key, {state}. To clean it: {_cleaning(incident)}")
     elif "prove" not in done and incident.wishes.remote and done["rewrite"].get("changed"):
         open_.append(_not_proved(done, incident))
     open_ += [f"Still on the remote: {one}" for one in done.get("prove", {}).get("left", ())]
@@ -190,12 +187,17 @@ def _by_hand(done: Mapping[str, Mapping[str, Any]]) -> list[str]:
     ]
 
 
+def _cleaning(incident: Incident) -> str:
+    """The command that cleans the history on the remote."""
+    return f"fluxguard respond start --repo {shlex.quote(incident.repository)} --finding {incident.fingerprint} --clean-history --push"
+
+
 def _not_proved(done: Mapping[str, Mapping[str, Any]], incident: Incident) -> str:
     """Of a history that was rewritten in the mirror, and is not proved clean on the remote."""
     pushed = [name for name, what in done.get("push", {}).get("refs", {}).items() if what in pushing.ARRIVED]
     if pushed:
         return f"Remote {incident.wishes.remote} was not looked at since {count(len(pushed), 'ref')} arrived there: whether the key is gone is not proved."
-    again = f"fluxguard respond start --repo {shlex.quote(incident.repository)} --finding {incident.fingerprint} --clean-history --push"
+    again = _cleaning(incident)
     if incident.wishes.push:
         return f"The history on remote {incident.wishes.remote} still holds the key: the cleaned one was not pushed whole. Go on: fluxguard respond resume; or, once this incident is ended: {again}"
     return f"The history on remote {incident.wishes.remote} still holds the key: it was cleaned in a private mirror, which is gone, to see that it can be. To clean the remote: {again}"

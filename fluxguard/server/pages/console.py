@@ -26,7 +26,7 @@ from fluxguard.server import people, problems
 from fluxguard.server.asking import MANAGERS, Platforms, Principal, person
 from fluxguard.server.platform import Platform
 from fluxguard.server.tables import sessions
-from fluxguard.words import ago, date, short_date
+from fluxguard.words import ago, count, date, short_date
 
 FOLDER = Path(__file__).parent.parent
 SECURE, PLAIN = "__Host-fluxguard", "fluxguard"  # the cookie on HTTPS, and on loopback without it
@@ -139,7 +139,7 @@ def _templates() -> Environment:
         undefined=StrictUndefined,
         trim_blocks=True,
     )
-    environment.filters |= {"date": date, "moment": moment, "short": short_date}
+    environment.filters |= {"counted": count, "date": date, "moment": moment, "short": short_date}
     environment.filters["ago"] = lambda when: when  # replaced for each page, which knows the time
     return environment
 
