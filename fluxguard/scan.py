@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 class Scan:
     """One run over a source. `config` is None where nothing is configured.
 
-    collector is None as long as nothing was suspicious: then everything read was clean.
+    collector is None as long as nothing was suspicious: then everything read was clean. triggers: the first look at each content.
     """
 
     def __init__(self, config: Config | None = None) -> None:
@@ -40,13 +40,13 @@ class Scan:
         self.objects = 0
         self.bytes = 0
         if config is not None:
-            self._triggers = Triggers([literal for rule in config.rules for literal in rule.literals], _shelf)
+            self.triggers = Triggers([literal for rule in config.rules for literal in rule.literals], _shelf)
         else:
-            self._triggers = Triggers((), _shelf)
+            self.triggers = Triggers((), _shelf)
 
     def run(self, source: Iterable[Chunk | Skipped]) -> None:
         """Looks at all that the source yields. May be called for several sources."""
-        kinds = self._triggers.kinds
+        kinds = self.triggers.kinds
         for item in source:
             if isinstance(item, Skipped):
                 self.skipped.append(item)
@@ -59,7 +59,7 @@ class Scan:
     def expect(self, many: Callable[[int], bool]) -> None:
         """Gets ready for a long look, if `many` says that there will be at least so many contents."""
         if many(FEW):
-            self._triggers.hurry()
+            self.triggers.hurry()
 
     def sift(
         self, paths: Sequence[bytes], read: Callable[[int], bytes | None], many: int = MANY
@@ -122,7 +122,7 @@ class Scan:
         tell: Tell,
     ) -> Tally:
         """The work of the second process. It looks into nothing: what that takes need not be loaded twice."""
-        kinds = self._triggers.kinds
+        kinds = self.triggers.kinds
         count = size = 0
         left = []
         for portion in portions:
@@ -140,7 +140,7 @@ class Scan:
         return count, size, left
 
     def _sift(self, numbers: range, paths: Sequence[bytes], read: Callable[[int], bytes | None]) -> list[int]:
-        kinds = self._triggers.kinds
+        kinds = self.triggers.kinds
         left = []
         for number in numbers:
             data = read(number)
@@ -162,29 +162,29 @@ class Scan:
         from fluxguard.chunk import Origin
 
         listed = list(paths)
-        if self._triggers.kinds(b"\n".join(listed)):
+        if self.triggers.kinds(b"\n".join(listed)):
             for path in listed:
-                if self._triggers.kinds(path):
+                if self.triggers.kinds(path):
                     self._look(Chunk(path, Origin(kind, path)))
 
     def _look(self, chunk: Chunk) -> None:
         if self.collector is None:
-            if self._holds_nothing(chunk.data, chunk.origin.path, self._triggers.kinds(chunk.data)):
+            if self._holds_nothing(chunk.data, chunk.origin.path, self.triggers.kinds(chunk.data)):
                 return
             from fluxguard.findings import Collector
 
-            self.collector = Collector(self._config, self._triggers, self._detector)
+            self.collector = Collector(self._config, self.triggers, self._detector)
         self.skipped += self.collector.add(chunk)
 
     def suspects(self, data: bytes) -> int:
         """Whether anything may stand in these bytes, which `run` is then to look at."""
-        return self._triggers.kinds(data)
+        return self.triggers.kinds(data)
 
     def clears(self, names: Sequence[bytes]) -> bool:
         """Whether one look at all of these names shows that nothing stands in any, so that `run` need not look at each."""
         whole = b"\n".join(names) + b"\n"
         ours = b"fluxloop" in whole.lower() or any(name + b"\n" in whole for name in _PROJECT_FILES)
-        return not ours and not self._triggers.kinds(whole)
+        return not ours and not self.triggers.kinds(whole)
 
     def cleared(self, count: int, size: int) -> None:
         """Counts what `suspects` has cleared: objects, and their bytes."""
@@ -206,14 +206,14 @@ class Scan:
     def _is_harmless(self, data: bytes, kinds: int) -> bool:
         from fluxguard.detect.harmless import is_harmless
 
-        return self._config is None and is_harmless(data, kinds, self._triggers.kinds)
+        return self._config is None and is_harmless(data, kinds, self.triggers.kinds)
 
     def _prepared(self) -> Detector:
         if self._detector is None:
             from fluxguard.detect.engine import Detector
             from fluxguard.detect.ruleset import built_in
 
-            self._detector = Detector(built_in(), self._triggers)
+            self._detector = Detector(built_in(), self.triggers)
         return self._detector
 
     @property

@@ -18,7 +18,6 @@ from fluxguard.audit.missing import Cut, incomplete
 from fluxguard.audit.surroundings import Surroundings
 from fluxguard.audit.unchanged import Unchanged
 from fluxguard.chunk import Skipped
-from fluxguard.detect.triggers import Triggers
 from fluxguard.model import Beside, Certificate, Finding, Report, Stats, Story, Trace, Unread
 from fluxguard.repo import gitdir, store
 from fluxguard.repo.store import Store
@@ -32,7 +31,8 @@ if TYPE_CHECKING:
 
 INTERRUPTED = "interrupted: only part of it was looked at"
 _UNTRACED = ", and no place is traced"
-Watch = Callable[[int, int, int], None]
+_LONG = 64 << 20  # bytes of packs, from which on it takes a while until their objects are counted
+Watch = Callable[[int, int, int], None]  # objects read, of how many (-1: not counted yet), keys found
 
 
 def quiet(done: int, total: int, keys: int) -> None:
@@ -70,9 +70,6 @@ class Audit:
         self._skipped: list[Skipped] = []
         self._repository = gitdir.locate(target)
         self._family = gitdir.family(self._repository)
-        self._triggers = Triggers(
-            [literal for rule in config.rules for literal in rule.literals] if config else ()
-        )
         self._scan = Looked(config)
 
     @cached_property
@@ -143,9 +140,11 @@ class Audit:
             around = self._around()
             if self._interrupted or unchanged.knows(Named(around)):
                 return unchanged, around
+        if _packed(stores) > _LONG:
+            self._watch(0, -1, 0)
         from fluxguard.audit.objects import Objects
 
-        objects = Objects(stores, memory, self._config, self._triggers)
+        objects = Objects(stores, memory, self._config, self._scan.triggers)
         return objects, self._sift(objects, around)
 
     def _around(self) -> Surroundings:
@@ -219,6 +218,17 @@ class Audit:
     def _beside(self) -> Iterator[Seen]:
         if self._scan.collector is not None:
             yield from map(_as_ref, self._scan.collector.seen())
+
+
+def _packed(stores: Sequence[Store]) -> int:
+    """How many bytes the packs have; those that can't be asked count for nothing."""
+    size = 0
+    for path in (path for one in stores for path in one.packs):
+        try:
+            size += os.stat(path).st_size
+        except OSError:
+            continue
+    return size
 
 
 def _nothing_accepted(where: bytes, object: str, why: str) -> str | None:

@@ -49,6 +49,9 @@ class Progress:
 
         def watch(done: int, total: int, keys: int) -> None:
             now = time.monotonic()
+            if self._wanted and total < 0:  # which is said only where it will take a while
+                self._draw("opening", 0, None, keys)
+                return
             over = done >= total
             if not self._wanted or now - self._begun <= PATIENCE:
                 return
@@ -59,14 +62,15 @@ class Progress:
 
         return watch
 
-    def _draw(self, what: str, done: int, total: int, keys: int) -> None:
+    def _draw(self, what: str, done: int, total: int | None, keys: int) -> None:
         if self._bar is None:
-            self._bar, self._task = _started(self._no_color)
+            self._bar, self._task = _made(self._no_color)
         self._bar.update(self._task, description=what, completed=done, total=total, found=count(keys, "key"))
+        self._bar.start()  # with something to show; again, it does nothing
         self._bar.refresh()
 
 
-def _started(no_color: bool) -> tuple[Any, Any]:
+def _made(no_color: bool) -> tuple[Any, Any]:
     from rich.console import Console
     from rich.progress import BarColumn, ProgressColumn, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as Bar
@@ -77,8 +81,10 @@ def _started(no_color: bool) -> tuple[Any, Any]:
         """Objects read, of how many, and how many in a second."""
 
         def render(self, task: Job) -> Text:
+            if task.total is None:
+                return Text("counting objects")
             speed = task.finished_speed or task.speed or 0
-            return Text(f"{task.completed:,.0f} of {task.total or 0:,.0f} objects, {speed:,.0f}/s")
+            return Text(f"{task.completed:,.0f} of {task.total:,.0f} objects, {speed:,.0f}/s")
 
     console = Console(stderr=True, no_color=no_color, markup=False, emoji=False, highlight=False)
     bar = Bar(
@@ -91,5 +97,4 @@ def _started(no_color: bool) -> tuple[Any, Any]:
         auto_refresh=False,
         transient=True,
     )
-    bar.start()
-    return bar, bar.add_task("reading", total=1, found="")
+    return bar, bar.add_task("", total=None, found="")

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import _signal  # type: ignore[import-not-found]  # `signal` would import enum
 import os
 import time
 
@@ -66,6 +67,7 @@ LOCAL = (
 )
 STARTED: set[int] = set()  # processes of ours that are to end when we do
 HELPERS: set[int] = set()  # and those that start others themselves, which they end when they are told to
+_ENDING = (_signal.SIGINT, _signal.SIGTERM, _signal.SIGHUP)
 SILENCE = 120.0  # seconds without a byte from git before it counts as hung
 
 
@@ -267,6 +269,17 @@ def _in_folder(here: int, begin: Callable[[], int]) -> int:
         os.close(back)
 
 
+def _noted(program: str, argv: list[str], env: dict[str, str], actions: list[tuple[int, int, int]]) -> int:
+    """Starts a process, and notes it among STARTED: a signal that ends us waits until then, or nobody would end it."""
+    before = _signal.pthread_sigmask(_signal.SIG_BLOCK, _ENDING)
+    try:
+        pid = os.posix_spawnp(program, argv, env, file_actions=actions, setsigmask=before)
+        STARTED.add(pid)
+        return pid
+    finally:
+        _signal.pthread_sigmask(_signal.SIG_SETMASK, before)
+
+
 def _spawn(arguments: tuple[str, ...], cwd: str | None, source: int, isolated: bool) -> Running:
     argv = ["git"]
     here = _folder(cwd) if cwd is not None else -1
@@ -285,9 +298,7 @@ def _spawn(arguments: tuple[str, ...], cwd: str | None, source: int, isolated: b
     if here >= 0:
         actions.append((os.POSIX_SPAWN_DUP2, here, 3))
     try:
-        pid = _in_folder(
-            here, lambda: os.posix_spawnp("git", argv, environment(isolated), file_actions=actions)
-        )
+        pid = _in_folder(here, lambda: _noted("git", argv, environment(isolated), actions))
     except OSError as error:
         os.close(reader)
         os.close(errors)
@@ -298,7 +309,6 @@ def _spawn(arguments: tuple[str, ...], cwd: str | None, source: int, isolated: b
         os.close(writer)
         if here >= 0:
             os.close(here)
-    STARTED.add(pid)
     if isolated:
         _bound(pid)
     return Running(arguments, pid, reader, errors)

@@ -642,6 +642,18 @@ def test_progress_is_drawn_on_a_terminal_and_gone_at_the_end(
     assert "tracing" not in shown
 
 
+def test_large_packs_are_said_to_be_opened_before_their_objects_are_counted(
+    told: Repo, environment: dict[str, str], mint: Mint
+) -> None:
+    told.git("repack", "-adq")
+    (pack,) = (told.path / ".git/objects/pack").glob("*.pack")
+    pack.chmod(0o600)
+    os.truncate(pack, 65 << 20)  # what was added is a hole; nobody reads it
+    _, shown = in_terminal([str(COMMAND), "audit"], told.path, environment, mint)
+    plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown)
+    assert re.search(r"opening .* counting objects", plain), plain[:400]
+
+
 # --- doctor ------------------------------------------------------------------------------------------------------
 
 
