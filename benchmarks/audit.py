@@ -20,12 +20,20 @@ def main() -> None:
     """Measures and prints."""
     parser = arguments(__doc__, rounds=5)
     parser.add_argument("repository", type=Path, nargs="+", help="git directories, without keys in them")
+    parser.add_argument(
+        "--leave-out",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="a program that is not to be measured",
+    )
     args = parser.parse_args()
     programs = installed(args.home)
     works = _proven(programs)
     for path in args.repository:
         folder = path.resolve()
         commands = {name: command for name, command in _commands(programs).items() if name in works}
+        commands = {name: command for name, command in commands.items() if name not in args.leave_out}
         # The stored copies of public repositories often lack an object or two: fluxguard says so with 3.
         series = measure(commands, folder, args.rounds, _environment(programs), accepted=(0, 3))
         print(table(f"History of {folder.parent.name if folder.name == 'repo' else folder.name}", series))
