@@ -8,7 +8,6 @@ from __future__ import annotations
 import _signal  # type: ignore[import-not-found]  # `signal` would import enum
 import marshal
 import os
-import sys
 
 from fluxguard.repo import run
 from fluxguard.second import forked, pays, say
@@ -70,7 +69,7 @@ def _labour(work: Callable[[], Any], writer: int) -> None:
     """The life of the process; never returns."""
     try:
         _signal.signal(_signal.SIGINT, _signal.SIG_IGN)  # the one that started us is told, and ends us
-        _signal.signal(_signal.SIGTERM, lambda *_: sys.exit(1))
+        _signal.signal(_signal.SIGTERM, _stopped)
         run.STARTED.clear()  # those are not ours
         run.HELPERS.clear()
         say(writer, marshal.dumps(work()))
@@ -78,3 +77,9 @@ def _labour(work: Callable[[], Any], writer: int) -> None:
     finally:
         run.stop_all()
         os._exit(1)
+
+
+def _stopped(number: int, frame: object) -> None:
+    """Ends at once. An exception would be lost, and shown, where Python can't pass it on: in a callback of an import, for one."""
+    run.stop_all()
+    os._exit(1)
