@@ -10,7 +10,6 @@ import base64
 import os
 import random
 import subprocess
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,9 +18,10 @@ import pytest
 
 from fluxguard.detect import grade
 from fluxguard.secret import checksum
+from tests import warm
 
 PROJECT = Path(__file__).resolve().parent.parent
-COMMAND = Path(sys.executable).parent / "fluxguard"
+COMMAND = warm.COMMAND
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
 
 
@@ -32,6 +32,11 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "pypi: installs from PyPI")
     config.addinivalue_line("markers", "npm: with a validator that is fetched from npm")
     config.addinivalue_line("markers", "slow: takes seconds; large files, long waits")
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Ends the process that forks `fluxguard`."""
+    warm.stop()
 
 
 @dataclass
@@ -150,7 +155,7 @@ def call(
     argv: list[str], cwd: Path, env: Mapping[str, str], mint: Mint, stdin: bytes = b"", timeout: float = 60
 ) -> Outcome:
     """Runs a command, and holds that no key came out of it."""
-    done = subprocess.run(argv, cwd=cwd, env=env, input=stdin, capture_output=True, timeout=timeout)
+    done = warm.run(argv, cwd, env, stdin, timeout)
     for stream, name in ((done.stdout, "standard output"), (done.stderr, "standard error")):
         leaked = mint.leaked(stream)
         assert not leaked, f"{leaked} in {name}"

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import re
+import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from fluxguard.detect.engine import Detector
@@ -18,6 +19,10 @@ HEADING = b"# Secrets, never to be committed (fluxguard gitignore --fix)"
 _ROUNDS = 6
 _SAMPLE = 5_000  # paths with which each line is tried without
 _MOST_EXACT = 1_000  # lines for single paths
+_ASKED = 20_000  # paths of one question, and files laid out for it
+_LAID = 2_000
+_PATIENCE = 15.0  # seconds that it may take, as far as a question for one line tells
+Line = tuple[bytes, bytes]  # the folder of its .gitignore, and the line
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 
 
@@ -178,11 +183,18 @@ class _Planner:
             return f"{shown} is tracked, and gone from the disk: restore it first"
         return ""
 
-    def _lay(self, shadow: Shadow, without: tuple[bytes, bytes] | None = None) -> None:
+    def _lay(self, shadow: Shadow, without: Collection[Line] = ()) -> None:
+        for folder, content in self._contents(without).items():
+            shadow.put(folder, content)
+
+    def _contents(self, without: Collection[Line]) -> dict[bytes, bytes]:
+        """The .gitignore files that get lines, by folder, without some of these."""
+        found = {}
         for folder, lines in self._lines.items():
-            kept = [line for line in lines if (folder, line) != without]
+            kept = [line for line in lines if (folder, line) not in without]
             before = self._before.get(folder, b"")
-            shadow.put(folder, appended(before, kept) if kept else before)
+            found[folder] = appended(before, kept) if kept else before
+        return found
 
     def _open(self, shadow: Shadow, paths: Sequence[bytes]) -> list[bytes]:
         verdicts = shadow.verdicts(paths)
@@ -197,15 +209,44 @@ class _Planner:
             return
         everything = {folder: list(lines) for folder, lines in self._lines.items()}
         open_ = set(self._open(shadow, list(self._wanted)))
-        for folder, lines in self._lines.items():
-            for line in reversed(list(lines)):
-                self._lay(shadow, without=(folder, line))
-                if set(self._open(shadow, sample)) <= open_:
-                    lines.remove(line)
+        # All lines here ignore, none opens: one that is needed beside all the others is needed beside fewer.
+        self._drop(shadow, [*self._spare(shadow, sample, open_)], sample, open_)
         self._lay(shadow)
         if not set(self._open(shadow, list(self._wanted))) <= open_:
             self._lines = everything
             self._lay(shadow)
+
+    def _spare(self, shadow: Shadow, sample: Sequence[bytes], open_: set[bytes]) -> Iterator[Line]:
+        """The lines without which, taken out alone, the sample is covered as well: many are tried at once, each in a folder."""
+        started = time.monotonic()
+        self._open(shadow, sample)
+        room = min(_ASKED // (len(sample) or 1), _LAID // (len({*self._before, *self._lines}) or 1))
+        room = min(room, int(_PATIENCE / (time.monotonic() - started)))
+        each = [(folder, line) for folder, lines in self._lines.items() for line in reversed(lines)]
+        for part in (each[at : at + max(1, room)] for at in range(0, len(each), max(1, room))):
+            trials = {
+                os.path.join(b"%d" % number, folder): content
+                for number, line in enumerate(part)
+                for folder, content in {**self._before, **self._contents([line])}.items()
+            }
+            asked = [b"%d/%s" % (number, path) for number in range(len(part)) for path in sample]
+            with Shadow(trials) as apart:
+                left = [path.partition(b"/") for path in self._open(apart, asked)]
+            needed = {number for number, _, path in left if path not in open_}
+            yield from (line for number, line in enumerate(part) if b"%d" % number not in needed)
+
+    def _drop(self, shadow: Shadow, spare: list[Line], sample: Sequence[bytes], open_: set[bytes]) -> None:
+        """Takes out all that can go, in their order: all of them at once, or else each half by itself."""
+        if not spare:
+            return
+        self._lay(shadow, without=spare)
+        if set(self._open(shadow, sample)) <= open_:
+            for folder, line in spare:
+                self._lines[folder].remove(line)
+        elif len(spare) > 1:
+            half = len(spare) // 2
+            self._drop(shadow, spare[:half], sample, open_)
+            self._drop(shadow, spare[half:], sample, open_)
 
     def _sample(self) -> list[bytes]:
         """Of paths that tools create in many folders, two of each."""

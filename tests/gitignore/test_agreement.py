@@ -33,7 +33,7 @@ NAMES = (
 )
 
 
-@pytest.mark.parametrize("seed", range(60))
+@pytest.mark.parametrize("seed", range(30))
 def test_random_repositories(repo: Repo, clone: Callable[[Repo], Oracle], seed: int) -> None:
     chance = random.Random(seed)
     for folder in chance.sample(FOLDERS, k=4):

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +15,7 @@ from pathlib import Path
 import pytest
 from conftest import PROJECT, Mint, surroundings
 
+from tests import warm
 from tests.respond.story import Story, user
 from tests.server.real import Server
 
@@ -36,12 +36,11 @@ class Kill:
         """Runs until the boundary. Returns the boundaries that were passed, as STEP: WHAT."""
         log = self.story.folder / "boundaries.log"
         log.unlink(missing_ok=True)
-        done = subprocess.run(
-            [sys.executable, "-m", "tests.respond.killed", str(number), str(log), "respond", "start", "--key-stdin", "--repo",
-             str(self.story.repo.path), "--yes", *self.words],
-            input=self.story.key.encode() + b"\n", capture_output=True, cwd=PROJECT, env=self.story.environment, check=False,
-            timeout=180,
-        )  # fmt: skip
+        argv = [
+            sys.executable, "-m", warm.KILLED, str(number), str(log), "respond", "start", "--key-stdin", "--repo",
+            str(self.story.repo.path), "--yes", *self.words,
+        ]  # fmt: skip
+        done = warm.run(argv, PROJECT, self.story.environment, self.story.key.encode() + b"\n", 180)
         assert done.returncode == (-9 if number else self._code), done.stderr.decode()
         self.story.said.append((done.stdout + done.stderr).decode())
         lines = log.read_text().splitlines()

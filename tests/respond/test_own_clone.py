@@ -7,7 +7,6 @@ import os
 import re
 import shutil
 import stat
-import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -22,6 +21,7 @@ from fluxguard.config import Config
 from fluxguard.errors import FluxguardError
 from fluxguard.model import Location, Secret
 from fluxguard.respond.ownclone import backup, clone
+from tests import warm
 from tests.respond.story import Story
 
 REMOVED = "REMOVED-BY-FLUXGUARD"
@@ -408,10 +408,8 @@ def killed(story: Story, wanted: str, number: int = 0) -> list[str]:
     """Resumes, and kills behind the first boundary that ends so, or behind the n-th. Returns the boundaries."""
     log = story.folder / "boundaries.log"
     log.unlink(missing_ok=True)
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.respond.killed", str(number), str(log), "respond", "resume", "--yes"],
-        capture_output=True, cwd=PROJECT, env={**story.environment, "KILL_BEHIND": wanted}, check=False, timeout=300,
-    )  # fmt: skip
+    argv = [sys.executable, "-m", warm.KILLED, str(number), str(log), "respond", "resume", "--yes"]
+    done = warm.run(argv, PROJECT, {**story.environment, "KILL_BEHIND": wanted}, timeout=300)
     story.said.append((done.stdout + done.stderr).decode())
     assert done.returncode == (-9 if wanted or number else 1), done.stderr.decode()
     return [line.partition("\t")[2] for line in log.read_text().splitlines()]

@@ -10,7 +10,6 @@ import signal
 import socket
 import sqlite3
 import subprocess
-import sys
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -18,7 +17,9 @@ from pathlib import Path
 
 import httpx
 
-COMMAND = Path(sys.executable).parent / "fluxguard"
+from tests import warm
+
+COMMAND = warm.COMMAND
 EMAIL, PASSWORD = "owner@example.org", "correct horse battery staple"
 
 
@@ -38,7 +39,7 @@ class Server:
     workers: int = 1
     port: int = field(default_factory=free_port)
     key: str = field(default="", repr=False)
-    process: subprocess.Popen[bytes] | None = None
+    process: subprocess.Popen[bytes] | warm.Started | None = None
 
     @contextlib.contextmanager
     def copied(self, folder: Path) -> Iterator[Server]:
@@ -71,10 +72,9 @@ class Server:
         return ["--database", self.database] if self.database else []
 
     def init(self) -> Mapping[str, str]:
-        done = subprocess.run(
-            [COMMAND, "serve", "init", "--owner", EMAIL, "--password-stdin", "--format", "json", *self._database()],
-            input=PASSWORD.encode() + b"\n", capture_output=True, env=self.environment, check=True, timeout=60,
-        )  # fmt: skip
+        words = ["serve", "init", "--owner", EMAIL, "--password-stdin", "--format", "json", *self._database()]
+        done = warm.run([COMMAND, *words], Path.cwd(), self.environment, PASSWORD.encode() + b"\n")
+        done.check_returncode()
         made: Mapping[str, str] = json.loads(done.stdout)
         self.key = made["key"]
         return made
@@ -100,17 +100,23 @@ class Server:
 
     def start(self) -> Server:
         with (self.folder / "server.log").open("ab") as log:
-            self.process = subprocess.Popen(
-                [COMMAND, "serve", "--port", str(self.port), "--workers", str(self.workers), *self._database()],
-                env=self.environment, stdout=log, stderr=log, start_new_session=True,
-            )  # fmt: skip
+            argv = [
+                COMMAND,
+                "serve",
+                "--port",
+                str(self.port),
+                "--workers",
+                str(self.workers),
+                *self._database(),
+            ]
+            self.process = warm.start(argv, self.environment, log.fileno())
         end = time.monotonic() + 60
         while time.monotonic() < end:
             try:
-                if httpx.get(f"{self.url}/readyz", timeout=2).status_code == 200:
+                if httpx.get(f"{self.url}/readyz", timeout=2, verify=False).status_code == 200:
                     return self
             except httpx.HTTPError:
-                time.sleep(0.1)
+                time.sleep(0.02)
             assert self.process.poll() is None, self.log()
         raise AssertionError(f"not ready: {self.log()}")
 
@@ -137,7 +143,7 @@ class Server:
         self, method: str, path: str, status: int | None = None, key: str | None = None, **how: object
     ) -> object:
         headers = {"Authorization": f"Bearer {key or self.key}", **how.pop("headers", {})}  # type: ignore[dict-item]
-        answer = httpx.request(method, self.url + path, headers=headers, timeout=30, **how)  # type: ignore[arg-type]
+        answer = httpx.request(method, self.url + path, headers=headers, timeout=30, verify=False, **how)  # type: ignore[arg-type]
         assert status is None or answer.status_code == status, answer.status_code
         return answer.json() if answer.content else None
 
@@ -146,7 +152,8 @@ class Server:
     ) -> subprocess.CompletedProcess[str]:
         """Our own command, asking this platform."""
         state = {"FLUXGUARD_STATE_DIR": str(self.folder / "state"), "FLUXLOOP_API_URL": self.url}
-        return subprocess.run(
-            [COMMAND, *words], input=input, capture_output=True, text=True, env={**self.environment, **state, **more},
-            cwd=cwd or self.folder, check=False, timeout=120,
-        )  # fmt: skip
+        env = {**self.environment, **state, **more}
+        done = warm.run([COMMAND, *words], cwd or self.folder, env, input.encode(), 120)
+        return subprocess.CompletedProcess(
+            done.args, done.returncode, done.stdout.decode(), done.stderr.decode()
+        )
