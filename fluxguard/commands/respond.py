@@ -456,9 +456,18 @@ def _foreseen(cleaning: Mapping[str, Any]) -> list[str]:
     lines = [
         f"replaced whole, for the key can't be cut out of it: {one}" for one in cleaning.get("whole", ())
     ]
+    lines += [
+        f"made anew without the key, all else of it as it is{_broken(what)}: {one}"
+        for one, what in cleaning.get("anew", {}).items()
+    ]
     return lines + [
         f"remote {one} would be neither cleaned nor looked at" for one in cleaning.get("others", ())
     ]
+
+
+def _broken(what: str) -> str:
+    """Of an archive that is made anew: what vouched for it as it was."""
+    return f", but for what no longer fits ({what})" if what else ""
 
 
 def _nowhere(holding: list[dict[str, Any]], targets: list[str]) -> list[str]:
