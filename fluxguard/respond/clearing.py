@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -131,13 +132,14 @@ def prove(run: Run) -> Data:
     others = remotes.others(run.repository, wishes.remote, run.old)
     return {
         "left": list(there.left), "others": others, "read": dict(there.read),
-        "unread": [*there.unread, *(f"remote {one}: {_NOT_CLEANED}" for one in others)],
+        "unread": [*there.unread, *(f"remote {one}; to clean it: {_cleaning(run, one)}" for one in others)],
     }  # fmt: skip
 
 
-_NOT_CLEANED = (
-    "it was neither cleaned nor looked at (fluxguard respond start ... --clean-history --push --remote NAME)"
-)
+def _cleaning(run: Run, remote: str) -> str:
+    """The command that cleans another remote, whether the clone still holds the key or not."""
+    repository = run_safe(run, os.fsencode(shlex.quote(str(run.repository))))
+    return f"fluxguard respond start --repo {repository} --finding {run.incident.fingerprint} --clean-history --push --remote {shlex.quote(remote)}"
 
 
 def _must_have(run: Run, there: remaining.Remote, pushed: Data) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 
 import pytest
@@ -84,8 +85,32 @@ def test_another_remote_is_named_and_can_be_cleaned(story: Story) -> None:
     git("push", "-q", "origin", "--delete", "refs/pull/1/head", cwd=story.repo.path)
     story.clean(code=3)  # not looked at is not clean
     assert story.holding() == []
-    assert any("remote backup" in line and "neither cleaned" in line for line in _left(story))
+    assert any(
+        "Not looked at: remote backup; to clean it: fluxguard respond start" in line for line in _left(story)
+    )
     assert story.holding(where=backup) == ["refs/heads/main", "refs/heads/topic"]
+
+
+def test_a_remote_is_cleaned_of_a_key_that_the_clone_holds_no_more(story: Story) -> None:
+    """With the command that the first incident names."""
+    git = story.repo.git
+    backup = story.folder / "backup.git"
+    git("init", "-q", "--bare", "-b", "main", str(backup))
+    git("remote", "add", "backup", str(backup))
+    git("-c", "core.hooksPath=/dev/null", "push", "-q", "backup", "main", "topic")
+    git("push", "-q", "origin", "--delete", "refs/pull/1/head")
+    (story.repo.path / ".env").unlink()
+    story.clean("--no-new-key", "--own-clone", code=3)
+    (line,) = (one for one in _left(story) if "remote backup; to clean it: " in one)
+    first = story.incident
+    words = shlex.split(line.partition("fluxguard ")[2])
+    fingerprint = words[words.index("--finding") + 1]
+    said = story.run("respond", "start", "--finding", fingerprint, "--plan", code=2).err
+    assert "only a remote holds" in said
+    story.run(*words, "--yes", "--no-new-key", code=None)
+    assert story.holding(where=backup) == []
+    assert not list(first.parent.glob(".look/*"))
+    story.nowhere()
 
 
 def test_the_remote_can_be_chosen(story: Story) -> None:
