@@ -383,7 +383,6 @@ def _go(args: argparse.Namespace, incident: Any, api: Any) -> int:
         if state == "closed" and any(run.known(name).get("left") for name in ("rewrite", "prove")):
             return ExitCode.FOUND
         unread = any(run.known(name).get("unread") for name in ("distribute", "guided", "rewrite", "prove"))
-        unread = unread or bool(run.known("rewrite").get("submodules"))
         return ExitCode.CLEAN if state == "closed" and not unread else ExitCode.INCOMPLETE
     except FluxguardError as error:
         if api.anonymous and getattr(error, "status", 0) == 401:

@@ -33,7 +33,7 @@ class Rewrite:
     """What was rewritten. before, after: refs with their ids; counts: what was replaced, by kind; first: first changed commits.
 
     unexpected: paths of tips that differ, and held no key. left: places that still hold it, in words. unread: what could not be looked at.
-    read: the audit's figures. signatures: how many were stripped. notes: how many went to the commits' new ids. submodules: paths.
+    read: the audit's figures. signatures: how many were stripped. notes: how many went to the commits' new ids.
     names: what became of parts of paths that held the key. apart: those that got a number, for without the key alone they would have been
     another's. commits: the new id of each commit that has another. whole: files that could not be cleaned, and were replaced whole, in words.
     anew: archives that were made anew, in words, each with what vouched for it and no longer fits, or "".
@@ -50,7 +50,6 @@ class Rewrite:
     signatures: int = 0
     unread: tuple[str, ...] = ()
     notes: int = 0
-    submodules: tuple[str, ...] = ()
     names: Mapping[bytes, bytes] = field(default_factory=dict, repr=False)
     commits: Mapping[str, str] = field(default_factory=dict, repr=False)
     apart: tuple[bytes, ...] = ()
@@ -124,8 +123,7 @@ def rewrite(
     ]
     return Rewrite(
         before, after, counts, tuple(sorted(banned)), unexpected, tuple(still), figures(report),
-        signatures, (*unread_of(report.skipped, secret), *_beside(folder)), notes,
-        tuple(sorted({shown(path, secret) for files in now.values() for path, what in files.items() if what.startswith(b"160000")})),
+        signatures, (*unread_of(report.skipped, secret), *_beside(folder), *_submodules(now, secret)), notes,
         known, commits, tuple(sorted(new for old, new in known.items() if new != replaced(old, forms(secret.reveal())))),
         tuple(whole), {shown(name, secret): count for name, count in headers.items()}, anew,
     )  # fmt: skip
@@ -278,6 +276,15 @@ def _unexpected(
         differ = {path for path in {*old, *files} if old.get(path) != files.get(path)} - touched
         found += [f"{name}: {path.decode('utf-8', 'replace')}" for path in sorted(differ)]
     return tuple(found)
+
+
+def _submodules(tips: Mapping[str, Mapping[bytes, bytes]], secret: Secret) -> list[str]:
+    """Repositories of their own, of which this one has the commits' ids alone."""
+    found = {path for files in tips.values() for path, what in files.items() if what.startswith(b"160000")}
+    return [
+        f"submodule {shown(path, secret)}: a repository of its own (fluxguard audit there)"
+        for path in sorted(found)
+    ]
 
 
 _POINTER = b"version https://git-lfs.github.com/spec/"

@@ -36,7 +36,7 @@ def rewrite(run: Run) -> Data:
     return {
         "changed": {run_safe(run, name.encode("utf-8", "surrogateescape")): pair for name, pair in done.changed.items()},
         "counts": dict(done.counts), "banned": list(done.banned), "left": list(done.left), "read": dict(done.read),
-        "unread": list(done.unread), "notes": done.notes, "submodules": list(done.submodules),
+        "unread": list(done.unread), "notes": done.notes,
         "apart": [shown(name, run.old) for name in done.apart], "signatures": done.signatures, "refs_before": len(done.before), "refs_after": len(done.after),
         "refs_changed": sum(one in done.before for one in done.changed), "whole": list(done.whole), "headers": dict(done.headers), "anew": dict(done.anew),
         "originals": str(originals) if originals and (done.whole or any(done.anew.values())) else "",

@@ -143,10 +143,6 @@ def left(done: Mapping[str, Mapping[str, Any]], incident: Incident) -> list[str]
     unread = [one for step in ("rewrite", "prove") for one in done.get(step, {}).get("unread", ())]
     open_ += [f"Not looked at: {one}" for one in dict.fromkeys(unread)]
     open_ += [
-        f"Submodule {one} is a repository of its own, and was not looked at: fluxguard audit there"
-        for one in done.get("rewrite", {}).get("submodules", ())
-    ]
-    open_ += [
         f"Your own clone lacks {one} since it was cleaned" for one in done.get("own", {}).get("missing", ())
     ]
     open_ += [

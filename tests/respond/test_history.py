@@ -96,7 +96,7 @@ def test_submodules_and_pointers_of_lfs_are_named(story: Story) -> None:
     story.push("main")
     story.clean(code=None)
     left = _report(story)
-    assert "Submodule lib/sub" in left
+    assert "Not looked at: submodule lib/sub" in left
     assert "lfs" in left.lower()
     assert story.holding() == ["refs/pull/1/head"]
 
@@ -108,7 +108,7 @@ def test_a_submodule_that_nobody_looked_at_is_not_clean(story: Story) -> None:
     git("commit", "-q", "-m", "a submodule")
     story.push("main")
     said = story.clean(code=3)
-    assert "Submodule lib/sub" in " ".join((said.out + said.err).split())
+    assert "Not looked at: submodule lib/sub" in " ".join((said.out + said.err).split())
     assert not story.holding()
 
 
