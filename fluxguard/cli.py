@@ -169,6 +169,10 @@ def _dispatch(arguments: list[str]) -> int:
         if done is not None:
             return done
     sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    if any("json" in word for word in arguments):
+        from fluxguard.commands import mistakes
+
+        mistakes.watch(arguments)
     parser = _parser(arguments)
     if not arguments:
         parser.print_help(sys.stderr)
@@ -235,13 +239,20 @@ def _explain(error: FluxguardError, arguments: list[str]) -> None:
     from fluxguard.display import safe
 
     typed = {run for word in arguments for run in re.findall(r"[A-Za-z0-9]{16,}", word) if not run.isalpha()}
-    lines = [f"fluxguard: {safe(error.what)}", *([f"  {safe(error.hint)}"] if error.hint else [])]
-    if error.page:
-        lines = [safe(line) for line in error.page]
-    for line in lines:
+
+    def shown(text: str) -> str:
+        text = safe(text)
         for run in sorted(typed, key=len, reverse=True):
-            line = line.replace(run, "***")
+            text = text.replace(run, "***")
+        return text
+
+    lines = [f"fluxguard: {error.what}", *([f"  {error.hint}"] if error.hint else [])]
+    for line in map(shown, error.page or lines):
         _say(_folded(line) if sys.stderr.isatty() else line)
+    if "fluxguard.commands.mistakes" in sys.modules:
+        from fluxguard.commands import mistakes
+
+        mistakes.tell(error, arguments, shown)
 
 
 def _folded(line: str) -> str:

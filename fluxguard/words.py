@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 
-def count(number: int, noun: str) -> str:
-    """`1 file`, `2,000 files`."""
-    return f"{number:,} {noun}" + ("" if number == 1 else "s")
+def count(number: int, noun: str, several: str = "") -> str:
+    """`1 file`, `2,000 files`. several: the noun of many, where it has no plain s."""
+    return f"{number:,} {noun if number == 1 else several or noun + 's'}"
 
 
 def size(size: int) -> str:

@@ -7,6 +7,7 @@ import re
 from typing import NoReturn
 
 from fluxguard.display import safe
+from fluxguard.errors import UsageError
 
 _LONG = re.compile(r"[A-Za-z0-9_+/=%.\\-]*[A-Za-z0-9]{16,}[A-Za-z0-9_+/=%.\\-]*")
 
@@ -15,5 +16,11 @@ class Parser(argparse.ArgumentParser):
     """An argument parser whose complaints may be shown. Its subparsers are of the same kind."""
 
     def error(self, message: str) -> NoReturn:
-        """Says what is wrong, with everything masked that is long enough to be a key, and ends with 2."""
-        super().error(_LONG.sub("***", safe(message)))
+        """Raises: UsageError, with everything masked that is long enough to be a key."""
+        said = _LONG.sub("***", safe(message))
+        usage = self.format_usage()
+        wrong = UsageError(
+            f"{said[:1].upper()}{said[1:]}.", " ".join(usage.split()).replace("usage:", "Usage:", 1)
+        )
+        wrong.page = (*usage.splitlines(), f"{self.prog}: error: {said}")
+        raise wrong

@@ -171,7 +171,7 @@ def _start(args: argparse.Namespace) -> int:
             "The next fetch would bring the old commits back into the cleaned clone.",
             "Add --push: the remote is cleaned first.",
         )
-    secret = _from_stdin() if args.key_stdin else _from_audit(repository, args.finding)
+    secret = _from_stdin() if args.key_stdin else _from_audit(repository, args.finding, cleaned)
     api = _api(args, secret)
     wishes = incidents.Wishes(
         args.strategy,
@@ -226,23 +226,37 @@ def _from_stdin() -> Secret:
     return whole[0].secret
 
 
-def _from_audit(repository: str, asked: str) -> Secret:
+def _from_audit(repository: str, asked: str, cleaned: str) -> Secret:
+    """The key of that fingerprint. cleaned: the remote that is looked into where the clone itself holds it no more, or ""."""
     from fluxguard.audit.run import audit
     from fluxguard.commands.audit import fingerprint
     from fluxguard.config import Config
 
     wanted = fingerprint(asked, "--finding")
-    report = audit(repository, Config())
-    if report.interrupted:
-        raise KeyboardInterrupt
-    fitting = [one for one in report.findings if one.secret.fingerprint.startswith(wanted)]
+    fitting = _fitting(audit(repository, Config()), wanted)
+    if not fitting and cleaned:
+        fitting = _fitting(_audit_of_remote(repository, cleaned), wanted)
     if len(fitting) != 1:
         what = "No key" if not fitting else f"{len(fitting)} keys"
         raise UsageError(
-            f"{what} of this repository has that fingerprint.",
-            f"Its keys: fluxguard audit {shlex.quote(repository)}   (a key that is nowhere in it: --key-stdin)",
+            f"{what} of this repository{' and its remote' if cleaned and not fitting else ''} has that fingerprint.",
+            f"Its keys: fluxguard audit {shlex.quote(repository)}   (one that only a remote holds: --clean-history --remote NAME; any other: --key-stdin)",
         )
-    return fitting[0].secret
+    return fitting[0]
+
+
+def _fitting(report: Any, wanted: str) -> list[Secret]:
+    if report.interrupted:
+        raise KeyboardInterrupt
+    return [one.secret for one in report.findings if one.secret.fingerprint.startswith(wanted)]
+
+
+def _audit_of_remote(repository: str, name: str) -> Any:
+    from fluxguard.respond import incident as incidents
+    from fluxguard.respond import remaining, remotes
+
+    with incidents.looking() as folder:
+        return remaining.audited(remotes.source(Path(repository), name), folder, Path(repository))
 
 
 def _environment_of(secret: Secret) -> str:
@@ -369,7 +383,6 @@ def _go(args: argparse.Namespace, incident: Any, api: Any) -> int:
         if state == "closed" and any(run.known(name).get("left") for name in ("rewrite", "prove")):
             return ExitCode.FOUND
         unread = any(run.known(name).get("unread") for name in ("distribute", "guided", "rewrite", "prove"))
-        unread = unread or bool(run.known("rewrite").get("submodules"))
         return ExitCode.CLEAN if state == "closed" and not unread else ExitCode.INCOMPLETE
     except FluxguardError as error:
         if api.anonymous and getattr(error, "status", 0) == 401:
@@ -456,9 +469,18 @@ def _foreseen(cleaning: Mapping[str, Any]) -> list[str]:
     lines = [
         f"replaced whole, for the key can't be cut out of it: {one}" for one in cleaning.get("whole", ())
     ]
+    lines += [
+        f"made anew without the key, all else of it as it is{_broken(what)}: {one}"
+        for one, what in cleaning.get("anew", {}).items()
+    ]
     return lines + [
         f"remote {one} would be neither cleaned nor looked at" for one in cleaning.get("others", ())
     ]
+
+
+def _broken(what: str) -> str:
+    """Of an archive that is made anew: what vouched for it as it was."""
+    return f", but for what no longer fits ({what})" if what else ""
 
 
 def _nowhere(holding: list[dict[str, Any]], targets: list[str]) -> list[str]:

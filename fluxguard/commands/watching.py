@@ -253,7 +253,7 @@ _TOLD: Mapping[str, Any] = {
     "guided": lambda d: [f"the old key is dead; {d['how']}" if d["state"] == "dead" else d["how"], *(f"{one['place']}: {one['why']}" for one in d.get("places", ()))],
     "dead": lambda d: ["tried once more: the platform answers 401"],
     "rewrite": lambda d: [f"replaced {replaced(d['counts'])}; {d.get('refs_changed', len(d['changed']))} of {count(d['refs_before'], 'ref')} changed",
-                          *(f"replaced whole, for the key could not be cut out of it: {one}" for one in d.get("whole", ())), f"the originals are kept: {d['originals']}" if d.get("originals") else "",
+                          *(f"replaced whole, for the key could not be cut out of it: {one}" for one in d.get("whole", ())), *(f"made anew without the key: {one}" + (f"; what no longer fits: {what}" if what else "") for one, what in d.get("anew", {}).items()), f"the originals are kept: {d['originals']}" if d.get("originals") else "",
                           "proved: " + "; ".join(d["read"].values()) if not d["left"] else f"{count(len(d['left']), 'place')} still hold it: {'; '.join(d['left'][:3])}"],
     "push": lambda d: _pushed(d["refs"]),
     "prove": _proved,

@@ -7,6 +7,7 @@ A rule file is TOML with `[[rule]]` tables: `id`, `description`, `pattern` (for 
 
 from __future__ import annotations
 
+import functools
 import os
 import time
 import tomllib
@@ -104,9 +105,12 @@ def covers(glob: regex.Pattern[bytes], path: bytes) -> bool:
         ) from None
 
 
-def built_in() -> list[Rule]:
-    """The rules that come with fluxguard."""
-    return [load(table, "built-in rule", built_in=True) for table in tomllib.loads(_built_in_text())["rule"]]
+@functools.cache
+def built_in() -> tuple[Rule, ...]:
+    """The rules that come with fluxguard. Read once: whoever reports thousands of keys asks for each."""
+    return tuple(
+        load(table, "built-in rule", built_in=True) for table in tomllib.loads(_built_in_text())["rule"]
+    )
 
 
 def _built_in_text() -> str:

@@ -33,9 +33,10 @@ class Rewrite:
     """What was rewritten. before, after: refs with their ids; counts: what was replaced, by kind; first: first changed commits.
 
     unexpected: paths of tips that differ, and held no key. left: places that still hold it, in words. unread: what could not be looked at.
-    read: the audit's figures. signatures: how many were stripped. notes: how many went to the commits' new ids. submodules: paths.
+    read: the audit's figures. signatures: how many were stripped. notes: how many went to the commits' new ids.
     names: what became of parts of paths that held the key. apart: those that got a number, for without the key alone they would have been
     another's. commits: the new id of each commit that has another. whole: files that could not be cleaned, and were replaced whole, in words.
+    anew: archives that were made anew, in words, each with what vouched for it and no longer fits, or "".
     headers: those of commits that the tool drops, and how many commits had each.
     """
 
@@ -49,12 +50,12 @@ class Rewrite:
     signatures: int = 0
     unread: tuple[str, ...] = ()
     notes: int = 0
-    submodules: tuple[str, ...] = ()
     names: Mapping[bytes, bytes] = field(default_factory=dict, repr=False)
     commits: Mapping[str, str] = field(default_factory=dict, repr=False)
     apart: tuple[bytes, ...] = ()
     whole: tuple[str, ...] = ()
     headers: Mapping[str, int] = field(default_factory=dict)
+    anew: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def changed(self) -> dict[str, tuple[str, str]]:
@@ -74,7 +75,7 @@ def rewrite(
     """Rewrites the mirror until the audit finds the key nowhere in it, or nothing changes any more.
 
     names: what became of names in another repository with the same commits; it becomes of them here, too.
-    originals: where files go that have to be replaced whole.
+    originals: where files go that have to be replaced whole, and archives whose signature breaks.
     """
     before, trees = refs(folder), _tips(folder)
     config = (folder / "config").read_bytes()
@@ -83,15 +84,17 @@ def rewrite(
     lost = Lost.of(folder)
     counts: dict[str, int] = {}
     whole: dict[str, None] = {}
+    anew: dict[str, str] = {}
     banned: set[str] = set()
     known: dict[bytes, bytes] = dict(names or {})
     commits: dict[str, str] = {}
     notes = 0
     for number in range(MOST_PASSES):
-        cleaner, closed = holding.cleaner(folder, places, secret)
-        whole |= dict.fromkeys(holding.named(closed, holding.blobs(places), secret))
+        cleaner, course = holding.cleaner(folder, places, secret)
+        whole |= dict.fromkeys(holding.named(course.whole, holding.blobs(places), secret))
+        anew |= holding.made_anew(course, holding.blobs(places), secret)
         if originals is not None:
-            holding.keep(folder, closed, originals)
+            holding.keep(folder, course.kept, originals)
         say(f"pass {number + 1}: rewriting")
         for kind, count in _filtered(folder, cleaner, known).items():
             counts[kind] = counts.get(kind, 0) + count
@@ -120,10 +123,9 @@ def rewrite(
     ]
     return Rewrite(
         before, after, counts, tuple(sorted(banned)), unexpected, tuple(still), figures(report),
-        signatures, (*unread_of(report.skipped, secret), *_beside(folder)), notes,
-        tuple(sorted({shown(path, secret) for files in now.values() for path, what in files.items() if what.startswith(b"160000")})),
+        signatures, (*unread_of(report.skipped, secret), *_beside(folder), *_submodules(now, secret)), notes,
         known, commits, tuple(sorted(new for old, new in known.items() if new != replaced(old, forms(secret.reveal())))),
-        tuple(whole), {shown(name, secret): count for name, count in headers.items()},
+        tuple(whole), {shown(name, secret): count for name, count in headers.items()}, anew,
     )  # fmt: skip
 
 
@@ -274,6 +276,15 @@ def _unexpected(
         differ = {path for path in {*old, *files} if old.get(path) != files.get(path)} - touched
         found += [f"{name}: {path.decode('utf-8', 'replace')}" for path in sorted(differ)]
     return tuple(found)
+
+
+def _submodules(tips: Mapping[str, Mapping[bytes, bytes]], secret: Secret) -> list[str]:
+    """Repositories of their own, of which this one has the commits' ids alone."""
+    found = {path for files in tips.values() for path, what in files.items() if what.startswith(b"160000")}
+    return [
+        f"submodule {shown(path, secret)}: a repository of its own (fluxguard audit there)"
+        for path in sorted(found)
+    ]
 
 
 _POINTER = b"version https://git-lfs.github.com/spec/"

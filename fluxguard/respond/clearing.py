@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -35,10 +36,10 @@ def rewrite(run: Run) -> Data:
     return {
         "changed": {run_safe(run, name.encode("utf-8", "surrogateescape")): pair for name, pair in done.changed.items()},
         "counts": dict(done.counts), "banned": list(done.banned), "left": list(done.left), "read": dict(done.read),
-        "unread": list(done.unread), "notes": done.notes, "submodules": list(done.submodules),
+        "unread": list(done.unread), "notes": done.notes,
         "apart": [shown(name, run.old) for name in done.apart], "signatures": done.signatures, "refs_before": len(done.before), "refs_after": len(done.after),
-        "refs_changed": sum(one in done.before for one in done.changed), "whole": list(done.whole), "headers": dict(done.headers),
-        "originals": str(originals) if originals and done.whole else "",
+        "refs_changed": sum(one in done.before for one in done.changed), "whole": list(done.whole), "headers": dict(done.headers), "anew": dict(done.anew),
+        "originals": str(originals) if originals and (done.whole or any(done.anew.values())) else "",
     }  # fmt: skip
 
 
@@ -92,6 +93,12 @@ def _question(known: Data) -> str:
         lines.append("The key can't be cut out of these files; a note takes their place, and they are kept:")
         lines += [f"  {one}" for one in known["whole"][:_ASKED]]
         lines += [f"  and {len(known['whole']) - _ASKED} more"] * (len(known["whole"]) > _ASKED)
+    if broken := [one for one, what in known.get("anew", {}).items() if what]:
+        lines.append(
+            "These archives lose the key alone, but their signatures or sums no longer fit; they are kept:"
+        )
+        lines += [f"  {one}" for one in broken[:_ASKED]]
+        lines += [f"  and {len(broken) - _ASKED} more"] * (len(broken) > _ASKED)
     return "\n".join(lines)
 
 
@@ -125,13 +132,14 @@ def prove(run: Run) -> Data:
     others = remotes.others(run.repository, wishes.remote, run.old)
     return {
         "left": list(there.left), "others": others, "read": dict(there.read),
-        "unread": [*there.unread, *(f"remote {one}: {_NOT_CLEANED}" for one in others)],
+        "unread": [*there.unread, *(f"remote {one}; to clean it: {_cleaning(run, one)}" for one in others)],
     }  # fmt: skip
 
 
-_NOT_CLEANED = (
-    "it was neither cleaned nor looked at (fluxguard respond start ... --clean-history --push --remote NAME)"
-)
+def _cleaning(run: Run, remote: str) -> str:
+    """The command that cleans another remote, whether the clone still holds the key or not."""
+    repository = run_safe(run, os.fsencode(shlex.quote(str(run.repository))))
+    return f"fluxguard respond start --repo {repository} --finding {run.incident.fingerprint} --clean-history --push --remote {shlex.quote(remote)}"
 
 
 def _must_have(run: Run, there: remaining.Remote, pushed: Data) -> None:
@@ -154,10 +162,11 @@ def foreseen(run: Run) -> Data:
     """For a plan: what of this clone could not be cut out of its files, and which remotes would stay as they are."""
     report = auditing.audit(str(run.repository), Config())
     places = holding.places(report, run.old)
-    _, whole = holding.cleaner(run.repository, places, run.old)
+    _, course = holding.cleaner(run.repository, places, run.old)
     remote = run.incident.wishes.remote
     return {
         "remote": shown(remote, run.old),
-        "whole": list(holding.named(whole, holding.blobs(places), run.old)),
+        "whole": list(holding.named(course.whole, holding.blobs(places), run.old)),
+        "anew": holding.made_anew(course, holding.blobs(places), run.old),
         "others": remotes.others(run.repository, remote, run.old),
     }

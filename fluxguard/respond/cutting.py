@@ -1,20 +1,21 @@
 """A key cut out of a file: its pieces alone, in whatever form they stand; all else of the file stays, byte for byte.
 
-What detection finds is taken out where it says that each byte comes from; then detection is asked again. A key inside an archive can't be
-cut out: other bytes of an archive (lengths, sums) depend on it.
+What detection finds is taken out where it says that each byte comes from; then detection is asked again. An archive, of which other bytes
+(lengths, sums) depend on those of the key, is made anew.
 """
 
 from __future__ import annotations
 
-import functools
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from fluxguard.config import Config
 from fluxguard.detect.engine import Detection, Detector, Match
 from fluxguard.detect.ruleset import built_in
 from fluxguard.respond.forms import NOTICE, REMOVED, forms, replaced
+from fluxguard.respond.repacking import Change, repacked, vouchers
 
 _PASSES = 8
 _LONGEST_ESCAPE = (
@@ -32,20 +33,35 @@ _BASE64 = re.compile(rb"[A-Za-z0-9_/-]|(?<=[A-Za-z0-9/])\+(?=[A-Za-z0-9/])")
 Edit = tuple[int, int, bytes]  # from, to, what takes its place
 
 
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """A content without the key. anew: it is an archive that was made anew. broken: what in it vouched for its members as they were."""
+
+    data: bytes
+    anew: bool = False
+    broken: tuple[str, ...] = ()
+
+
 def cut(data: bytes, key: bytes, path: bytes | None = None) -> bytes | None:
     """The content without the key; None where that is impossible, or would leave something that can't be read any more.
 
     path: where it stands, for rules that look at certain files alone.
     """
-    before = _detector().detect(data, path, placed=True)
+    made = cut_out(data, key, path)
+    return None if made is None else made.data
+
+
+def cut_out(data: bytes, key: bytes, path: bytes | None = None) -> Cut | None:
+    """The same, and what it took."""
+    before = _detected(data, path)
     if _packed(before, key):
-        return None
+        return _out_of_archive(data, key, path, before)
     cleaned = plainly(data, key)
     for _ in range(_PASSES):
-        found = _detector().detect(cleaned, path, placed=True)
-        held = [one for one in found.matches if one.secret.reveal() == key]
+        found = _detected(cleaned, path)
+        held = _held(found, key)
         if not held:
-            return cleaned if not set(found.unread) - set(before.unread) else None
+            return Cut(cleaned) if not set(found.unread) - set(before.unread) else None
         fresh = _without(cleaned, held)
         if fresh == cleaned:
             return None
@@ -53,9 +69,39 @@ def cut(data: bytes, key: bytes, path: bytes | None = None) -> bytes | None:
     return None
 
 
-@functools.cache
-def _detector() -> Detector:
-    return Detector(built_in(), limits=Config().limits)
+# What of an archive may stay unread: it is copied as it lies there.
+_COPIED = ("encrypted archive", "a format that fluxguard does not open")
+
+
+def _out_of_archive(data: bytes, key: bytes, path: bytes | None, before: Detection) -> Cut | None:
+    """An archive made anew, and looked at again: the key is gone, and all can be read that could be before."""
+    if any(not reason.endswith(_COPIED) for _, reason in before.unread):
+        return None
+    broken = list(vouchers(data))
+
+    def clean(content: bytes) -> bytes | None:
+        inner = cut_out(content, key, path)
+        if inner is not None:
+            broken.extend(inner.broken)
+        return None if inner is None else inner.data
+
+    touched = frozenset(one.text.via[0] for one in _held(before, key) if one.text.via)
+    made = repacked(data, Change(key, touched, clean))
+    if made is None:
+        return None
+    after = _detected(made, path)
+    if _held(after, key) or set(after.unread) != set(before.unread):
+        return None
+    return Cut(made, True, tuple(dict.fromkeys(broken)))
+
+
+def _detected(data: bytes, path: bytes | None) -> Detection:
+    """With a detector of its own: the limits on what is unpacked are those of one content, not of all."""
+    return Detector(built_in(), limits=Config().limits).detect(data, path, placed=True)
+
+
+def _held(found: Detection, key: bytes) -> list[Match]:
+    return [one for one in found.matches if one.secret.reveal() == key]
 
 
 def plainly(data: bytes, key: bytes) -> bytes:
@@ -70,7 +116,7 @@ def _same_length(data: bytes, key: bytes) -> bytes:
 
 def _packed(found: Detection, key: bytes) -> bool:
     """Whether the key stands in an archive."""
-    vias = [one.text.via for one in found.matches if one.secret.reveal() == key]
+    vias = [one.text.via for one in _held(found, key)]
     return any(via and not _is_wide(via) for via in vias)
 
 

@@ -143,10 +143,6 @@ def left(done: Mapping[str, Mapping[str, Any]], incident: Incident) -> list[str]
     unread = [one for step in ("rewrite", "prove") for one in done.get(step, {}).get("unread", ())]
     open_ += [f"Not looked at: {one}" for one in dict.fromkeys(unread)]
     open_ += [
-        f"Submodule {one} is a repository of its own, and was not looked at: fluxguard audit there"
-        for one in done.get("rewrite", {}).get("submodules", ())
-    ]
-    open_ += [
         f"Your own clone lacks {one} since it was cleaned" for one in done.get("own", {}).get("missing", ())
     ]
     open_ += [
@@ -167,6 +163,12 @@ def left(done: Mapping[str, Mapping[str, Any]], incident: Incident) -> list[str]
     open_ += [
         f"In your own clone, replaced whole (its backup holds the original): {one}"
         for one in done.get("own-rewrite", {}).get("whole", ())
+    ]
+    known = done.get("rewrite", {}).get("anew", {})
+    open_ += [
+        f"In your own clone: {_to_be_signed(one, what)}"
+        for one, what in done.get("own-rewrite", {}).get("anew", {}).items()
+        if what and one not in known
     ]
     open_ += _lost(done.get("rewrite", {}), done.get("push", {}).get("refs", {}))
     for name in ("hooks", "gitignore"):
@@ -208,6 +210,7 @@ def _lost(rewrite: Mapping[str, Any], pushed: Mapping[str, Any]) -> list[str]:
     found = [
         f"Replaced whole, for the key could not be cut out of it: {one}" for one in rewrite.get("whole", ())
     ]
+    found += [_to_be_signed(one, what) for one, what in rewrite.get("anew", {}).items() if what]
     found += [
         f"{name} is deleted on the remote: git-filter-repo carries no replaced objects over"
         for name, what in pushed.items() if what == "deleted" and name.startswith("refs/replace/")
@@ -222,20 +225,25 @@ def _lost(rewrite: Mapping[str, Any], pushed: Mapping[str, Any]) -> list[str]:
     return found
 
 
+def _to_be_signed(archive: str, broken: str) -> str:
+    """An archive out of which the key was cut, and what vouched for it."""
+    return f"To be signed or built anew, for {broken} no longer fits since the key was cut out: {archive}"
+
+
 def _forgotten(records: Sequence[Record]) -> set[Any]:
     """The folders that were kept and are gone, by the person's word."""
     return {one.data.get("folder") for one in records if one.step == "forget"}
 
 
 def _originals(records: Sequence[Record]) -> list[str]:
-    """Files that were replaced whole, and are kept: the key stands in them."""
+    """Files that were replaced whole or lost their signature, and are kept: the key stands in them."""
     made = {
         str(one.data["originals"]) for one in records
         if one.step == "rewrite" and one.phase == "done" and one.data.get("originals")
     }  # fmt: skip
     gone = _forgotten(records)
     return [
-        f"The originals of files that were replaced whole, in which the key still stands: {one}. When you need them no more: fluxguard respond forget"
+        f"The originals of these files, in which the key still stands: {one}. When you need them no more: fluxguard respond forget"
         for one in sorted(made - gone)
         if Path(one).is_dir()
     ]
@@ -314,6 +322,8 @@ def _history(steps: Mapping[str, Any]) -> Iterator[str]:
     yield f"- Replaced: {replaced(done['counts'])}."
     if done.get("notes"):
         yield f"- Notes moved to the new ids of their commits: {done['notes']}."
+    for one, what in done.get("anew", {}).items():
+        yield f"- An archive made anew without the key, all else of it as it was{f', but for what no longer fits ({_text(what)})' if what else ''}: {_text(one)}."
     if done.get("apart"):
         apart = ", ".join(_code(name) for name in done["apart"])
         yield f"- Names that would have met once the key is out of them, kept apart by a number: {apart}."

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from fluxguard.model import Location, Report, Secret
-from fluxguard.respond.cutting import Cleaner, cut, plainly
+from fluxguard.respond.cutting import Cleaner, cut_out, plainly
 from fluxguard.respond.mirror import contents
 from fluxguard.respond.veil import shown
 from fluxguard.writing import exactly
@@ -30,22 +31,45 @@ def blobs(found: Iterable[Location]) -> Blobs:
     return by_id
 
 
-def cleaner(folder: Path, found: list[Location], secret: Secret) -> tuple[Cleaner, frozenset[str]]:
-    """How each file is cleaned; and the ids of those that can't be, but are replaced whole."""
-    key, whole, cuts, by_id = secret.reveal(), set(), {}, blobs(found)
+@dataclass(slots=True)
+class Course:
+    """What becomes of files, by id. whole: replaced whole. anew: archives that are made anew, each with what vouched for it and no longer fits."""
+
+    whole: set[str] = field(default_factory=set)
+    anew: dict[str, tuple[str, ...]] = field(default_factory=dict)
+
+    @property
+    def kept(self) -> set[str]:
+        """Those of which somebody may want the original."""
+        return self.whole | {id for id, broken in self.anew.items() if broken}
+
+
+def cleaner(folder: Path, found: list[Location], secret: Secret) -> tuple[Cleaner, Course]:
+    """How each file is cleaned; and what becomes of those that are more than text."""
+    key, course, cuts, by_id = secret.reveal(), Course(), {}, blobs(found)
     for id, _, data in contents(folder, sorted(by_id)):
         for path in dict.fromkeys(place.path for place in by_id[id]):
-            cleaned = cut(data, key, path)
-            if cleaned is None or cleaned == data:
-                whole.add(id)
-            elif cleaned != plainly(data, key):
+            made = cut_out(data, key, path)
+            if made is None or made.data == data:
+                course.whole.add(id)
+            elif made.data != plainly(data, key):
                 cuts[id] = path
+                if made.anew:
+                    course.anew[id] = made.broken
     deep = any(place.via for place in found if place.kind in _TEXTS)
-    return Cleaner(key, frozenset(whole), cuts, deep), frozenset(whole)
+    return Cleaner(key, frozenset(course.whole), cuts, deep), course
+
+
+def made_anew(course: Course, by_id: Mapping[str, list[Location]], secret: Secret) -> dict[str, str]:
+    """Archives that are made anew, in words, each with what of it no longer fits, or ""."""
+    return {
+        line: shown(", ".join(broken), secret)
+        for id, broken in course.anew.items() if id not in course.whole for line in named([id], by_id, secret)
+    }  # fmt: skip
 
 
 def named(ids: Iterable[str], by_id: Mapping[str, list[Location]], secret: Secret) -> tuple[str, ...]:
-    """Files that are replaced whole, in words: where they stand, who brought them, and in which tips they stand still."""
+    """Files in words: where they stand, who brought them, and in which tips they stand still."""
     return tuple(
         _named([one for one in by_id[id] if one.path == path], secret)
         for id in sorted(ids) for path in dict.fromkeys(one.path for one in by_id[id])

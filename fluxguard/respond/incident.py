@@ -125,6 +125,21 @@ def opening() -> Iterator[None]:
         yield
 
 
+@contextmanager
+def looking() -> Iterator[Path]:
+    """A private folder for a look into a remote, one at a time. It goes afterwards; what a kill left of one goes first."""
+    folder = incidents_folder()
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    look = folder / ".look"
+    with (folder / ".look.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        shutil.rmtree(look, ignore_errors=True)
+        try:
+            yield look
+        finally:
+            shutil.rmtree(look, ignore_errors=True)
+
+
 def platform_of(incident: Incident, records: Iterable[Record]) -> str:
     """The platform's address: that of start, or the last that was given since."""
     given = [str(one.data["url"]) for one in records if one.step == "run" and one.data.get("url")]

@@ -1,4 +1,4 @@
-"""The cleaned history pushed ref by ref, each only if the remote still has what it had."""
+"""The cleaned history pushed: branches and tags all or none, where the remote can do that; each ref only if the remote still has what it had."""
 
 from __future__ import annotations
 
@@ -28,9 +28,33 @@ def push(
     """Pushes each changed ref, only if the remote still has what it had. Returns what came of each: `pushed`, `deleted`, `there`, `foreign`,
     or that it was refused, with the remote's words.
 
-    Raises: FluxguardError where somebody pushed meanwhile (nothing of theirs is overwritten), or a branch or a tag is refused.
+    Branches and tags go in one transaction, where the remote offers that: a history that is cleaned in part is none. What else there is goes by
+    itself, lest a remote that keeps such refs to itself refuses all. Raises: FluxguardError where somebody pushed meanwhile (nothing of theirs is
+    overwritten), or a branch or a tag is refused.
     """
-    now, outcome = remote_refs(folder), {}
+    outcome = _without_push(remote_refs(folder), rewritten, secret)
+    wanted = {name: pair for name, pair in rewritten.items() if name not in outcome}
+    needed = {name: pair for name, pair in wanted.items() if name.startswith(_NEEDED)}
+    if 1 < len(needed) <= _TOGETHER and _push_together(folder, needed, secret):
+        outcome |= {name: _in_a_word(new) for name, (_, new) in needed.items()}
+        say(f"{count(len(needed), 'branch or tag', 'branches and tags')}: pushed together")
+    for name, (old, new) in sorted(wanted.items(), key=lambda pair: pair[0] not in needed):
+        if name not in outcome:
+            arrived = sum(map(ARRIVED.__contains__, outcome.values()))
+            outcome[name] = _pushed_alone(folder, name, old, new, secret, arrived)
+            say(f"{shown(name, secret)}: {outcome[name]}")
+    return {name: outcome[name] for name in rewritten}
+
+
+_NEEDED = ("refs/heads/", "refs/tags/")  # the clean-up depends on them
+_TOGETHER = 5_000  # refs, each with a lease, that fit into one command line
+
+
+def _without_push(
+    now: Mapping[str, str], rewritten: Mapping[str, tuple[str, str]], secret: Secret
+) -> dict[str, str]:
+    """Refs that are not to be pushed. Raises: Moved where the remote has something else than it had."""
+    outcome = {}
     for name, (old, new) in rewritten.items():
         if name.startswith(FOREIGN):
             outcome[name] = "foreign"
@@ -41,33 +65,61 @@ def push(
                 f"{shown(name, secret)} has moved on the remote since the mirror was made.",
                 "Resume: it starts from what is there now.",
             )
-        else:
-            try:
-                outcome[name] = _pushed(folder, name, old, new, secret)
-            except Moved:
-                raise
-            except FluxguardError as error:
-                outcome[name] = _refused(
-                    name, error, secret, sum(map(ARRIVED.__contains__, outcome.values()))
-                )
-            say(f"{shown(name, secret)}: {outcome[name]}")
     return outcome
 
 
-def _pushed(folder: Path, name: str, old: str, new: str, secret: Secret) -> str:
-    """One ref, with a lease: the remote still has the old id, or nothing of that name where there is none."""
-    refspec = f"{new}:{name}" if new else f":{name}"
-    if not masks_of(secret).stand_in(name.encode("utf-8", "surrogateescape")):
-        git(folder, *_NO_MIRROR, "push", "--quiet", f"--force-with-lease={name}:{old}", "origin", refspec)
-    else:
-        _push_unnamed(folder, name, old, "+" + refspec if new else refspec)
+def _in_a_word(new: str) -> str:
     return "pushed" if new else "deleted"
+
+
+def _pushed_alone(folder: Path, name: str, old: str, new: str, secret: Secret, before: int) -> str:
+    """What came of one ref. before: how many have arrived already."""
+    try:
+        _push_with_leases(folder, {name: (old, new)}, secret)
+    except Moved:
+        raise
+    except FluxguardError as error:
+        return _refused(name, error, secret, before)
+    return _in_a_word(new)
+
+
+def _push_together(folder: Path, pairs: Mapping[str, tuple[str, str]], secret: Secret) -> bool:
+    """All of them or none; False where the remote does not offer that, and none was pushed. Raises: FluxguardError."""
+    try:
+        _push_with_leases(folder, pairs, secret, "--atomic")
+    except Moved:
+        raise
+    except GitFailed as error:
+        if b"does not support --atomic" in error.said:
+            return False
+        name = _blamed(error.said, list(pairs))
+        if name is None:
+            raise
+        words = f"the remote says: {_words(error.said, secret)}"
+        raise FluxguardError(
+            f"{shown(name, secret)} was not pushed; {words}. No branch and no tag was pushed: they go all or none.",
+            error.hint,
+        ) from None
+    return True
+
+
+def _blamed(said: bytes, names: list[str]) -> str | None:
+    """The first ref that the remote refused for its own sake."""
+    for match in _REJECTED.finditer(said):
+        told = match[1].decode("utf-8", "surrogateescape")
+        found = next((one for one in names if told in (one, one.split("/", 2)[-1])), None)
+        if found is not None and not match[2].startswith(b"atomic "):
+            return found
+    return None
+
+
+_REJECTED = re.compile(rb"^ ! \[(?:remote )?rejected\] +(?:\S+ -> )?(\S+) \((.*)\)$", re.MULTILINE)
 
 
 def _refused(name: str, error: FluxguardError, secret: Secret, before: int) -> str:
     """What is said of a ref that the remote did not take. Raises: FluxguardError for a branch or a tag, on which the clean-up depends."""
     words = _words(error.said, secret) if isinstance(error, GitFailed) else ""
-    if not name.startswith(("refs/heads/", "refs/tags/")):
+    if not name.startswith(_NEEDED):
         return f"refused ({words or error.hint or error.what})"
     said = f"the remote says: {words}" if words else error.what.rstrip(".")
     pushed = f" {count(before, 'ref')} had been pushed before, and stay so." if before else ""
@@ -77,7 +129,8 @@ def _refused(name: str, error: FluxguardError, secret: Secret, before: int) -> s
 def _words(said: bytes, secret: Secret) -> str:
     """The remote's own words, shortened, with no key in them and nothing that a terminal would obey."""
     lines = [match[1] or match[2] or b"" for match in _SAID.finditer(said)]
-    told = [shown(line.strip(), secret)[:_LONGEST] for line in lines if line.strip()]
+    own = [line for line in lines if line.strip() and not line.startswith(b"atomic ")]
+    told = [shown(line.strip(), secret)[:_LONGEST] for line in own]
     return "; ".join(list(dict.fromkeys(told))[:_MOST]).rstrip(".")
 
 
@@ -88,32 +141,60 @@ _MOST = 4  # lines of it
 _NO_MIRROR = ("-c", "remote.origin.mirror=false")
 # git hands a lease on to its helper for HTTP as an argument. A pre-push hook is told the same, on its input: what the remote says that it
 # has, in the conversation in which the update is sent; the remote itself takes the update only while that is still so.
-_LEASE = """#!/bin/sh
-IFS= read -r wanted <"$0.lease" || exit 1
+_LEASES = """#!/bin/sh
 while read -r _ _ name was; do
-  if [ "$name $was" != "$wanted" ]; then
-    echo "stale info" >&2
-    exit 1
-  fi
+  while read -r wanted old; do
+    if [ "$name" = "$wanted" ] && [ "$was" != "$old" ]; then
+      echo "stale info" >&2
+      exit 1
+    fi
+  done <"$0.leases" || exit 1
 done
 """
 
 
-def _push_unnamed(folder: Path, name: str, old: str, refspec: str) -> None:
-    """A ref whose name holds the key, which must not be an argument: it goes by the mirror's own files, the lease too."""
+_OWN_LINES = b'[remote "origin"]\n\tmirror = false\n'
+
+
+def _push_with_leases(
+    folder: Path, pairs: Mapping[str, tuple[str, str]], secret: Secret, *options: str
+) -> None:
+    """Refs, each with its lease: the remote still has the old id, or nothing of that name where there is none.
+
+    A name that holds the key must not be an argument: such refs go by the mirror's own files, their leases too.
+    """
+    masks = masks_of(secret)
+    unnamed = {
+        name: pair for name, pair in pairs.items() if masks.stand_in(name.encode("utf-8", "surrogateescape"))
+    }
+    leases = [f"--force-with-lease={name}:{old}" for name, (old, _) in pairs.items() if name not in unnamed]
+    # "+" would override git's own lease.
+    specs = [f"{'+' * (name in unnamed and bool(new))}{new}:{name}" for name, (_, new) in pairs.items()]
     config, hooks = folder / "config", folder / "leases"
-    kept = config.read_bytes()
+    kept = config.read_bytes().partition(_OWN_LINES)[0]  # one that was killed left them there
     nothing = "0" * (64 if _is_sha256(kept) else 40)
     hooks.mkdir(mode=0o700, exist_ok=True)
     try:
+        config.write_bytes(kept)
         hook = hooks / "pre-push"
-        hook.write_text(_LEASE, "ascii")
+        hook.write_text(_LEASES, "ascii")
         hook.chmod(0o700)
-        lease = f"{name} {old or nothing}\n"
-        (hooks / "pre-push.lease").write_bytes(lease.encode("utf-8", "surrogateescape"))
+        wanted = "".join(f"{name} {old or nothing}\n" for name, (old, _) in unnamed.items())
+        (hooks / "pre-push.leases").write_bytes(wanted.encode("utf-8", "surrogateescape"))
         with config.open("a", encoding="utf-8", errors="surrogateescape") as stream:
-            stream.write(f'[remote "origin"]\n\tmirror = false\n\tpush = {quoted(refspec)}\n')
-        git(folder, *_NO_MIRROR, "-c", f"core.hooksPath={hooks}", "push", "--quiet", "origin")
+            stream.write(_OWN_LINES.decode())
+            stream.writelines(f"\tpush = {quoted(spec)}\n" for spec in specs)
+        git(
+            folder,
+            *_NO_MIRROR,
+            "-c",
+            f"core.hooksPath={hooks}",
+            "push",
+            "--quiet",
+            *options,
+            *leases,
+            "origin",
+        )
     finally:
         config.write_bytes(kept)
         shutil.rmtree(hooks)

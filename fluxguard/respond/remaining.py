@@ -11,7 +11,7 @@ from fluxguard import display
 from fluxguard.audit import run as auditing
 from fluxguard.config import Config
 from fluxguard.model import Finding, Report, Secret, Unread
-from fluxguard.respond.mirror import mirror
+from fluxguard.respond.mirror import mirror, refs
 from fluxguard.respond.veil import masks_of, shown
 
 
@@ -40,6 +40,12 @@ def places_of(findings: Iterable[Finding]) -> list[str]:
     return places
 
 
+def audited(source: str, folder: Path, repository: Path) -> Report:
+    """The audit over a private mirror of a remote, which is made for it."""
+    mirror(source, folder, repository)
+    return auditing.audit(str(folder), Config(), full=True)
+
+
 @dataclass(frozen=True, slots=True)
 class Remote:
     """A remote, looked at anew. left: where the key still stands, in words. by: the refs from which it is reached. refs: all, with their ids.
@@ -54,8 +60,8 @@ class Remote:
 
 def looked_at(source: str, folder: Path, repository: Path, secret: Secret) -> Remote:
     """A new mirror of the remote, audited."""
-    there = mirror(source, folder, repository)
-    report = auditing.audit(str(folder), Config(), full=True)
+    report = audited(source, folder, repository)
+    there = refs(folder)
     found = [one for one in report.findings if one.secret == secret]
     by = frozenset(
         os.fsdecode(ref) for one in found for place in one.locations if place.trace for ref in place.trace.refs

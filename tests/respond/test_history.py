@@ -96,7 +96,7 @@ def test_submodules_and_pointers_of_lfs_are_named(story: Story) -> None:
     story.push("main")
     story.clean(code=None)
     left = _report(story)
-    assert "Submodule lib/sub" in left
+    assert "Not looked at: submodule lib/sub" in left
     assert "lfs" in left.lower()
     assert story.holding() == ["refs/pull/1/head"]
 
@@ -108,7 +108,7 @@ def test_a_submodule_that_nobody_looked_at_is_not_clean(story: Story) -> None:
     git("commit", "-q", "-m", "a submodule")
     story.push("main")
     said = story.clean(code=3)
-    assert "Submodule lib/sub" in " ".join((said.out + said.err).split())
+    assert "Not looked at: submodule lib/sub" in " ".join((said.out + said.err).split())
     assert not story.holding()
 
 
@@ -227,6 +227,7 @@ def test_a_ref_whose_name_holds_the_key_is_not_deleted_once_it_moved(story: Stor
     story.push(name)
     work = git("commit-tree", "main^{tree}", "-p", "main", "-m", "work of somebody else").decode().strip()
     story.push(f"{work}:refs/work/1")
+    git("config", "receive.advertiseAtomic", "false", cwd=story.remote)
     _when_main_was_pushed(story, f"git update-ref {name} {work}")
     said = story.clean(code=3)
     assert "pushed meanwhile" in said.err or "has moved on the remote" in said.err
@@ -241,7 +242,7 @@ def test_a_ref_whose_name_holds_the_key_is_not_deleted_once_it_moved(story: Stor
 
 
 def test_nothing_is_overwritten_between_the_look_and_the_update(story: Story, tmp_path: Path) -> None:
-    """The lease itself, for a name that holds the key: what the remote has when the update is sent is what counts."""
+    """The lease itself: what the remote has when the update is sent is what counts, for a name that holds the key, too."""
     from fluxguard.model import Secret
     from fluxguard.respond import mirror, pushing
 
@@ -253,14 +254,26 @@ def test_nothing_is_overwritten_between_the_look_and_the_update(story: Story, tm
     config = (folder / "config").read_bytes()
     moved = git("rev-parse", "main~1").decode().strip()
     git("update-ref", name, moved, cwd=story.remote)
-    with pytest.raises(mirror.Moved):
-        pushing._push_unnamed(folder, name, before, f":{name}")
-    with pytest.raises(mirror.Moved):
-        pushing._push_unnamed(folder, name, "", f"+{before}:{name}")
-    assert _tip(story, name) == moved
+    secret, main = Secret(story.key.encode()), _tip(story)
+    start = git("rev-parse", "main~2").decode().strip()
+    beside = {"refs/heads/main": (main, moved)}
+    for pairs in (
+        {name: (before, "")},
+        {name: ("", before)},
+        {name: (before, ""), **beside},
+        {name: (moved, ""), "refs/heads/main": (moved, start)},
+    ):
+        with pytest.raises(mirror.Moved):
+            pushing._push_with_leases(folder, pairs, secret, *["--atomic"] * (len(pairs) > 1))
+        assert (_tip(story, name), _tip(story)) == (moved, main)
     assert (folder / "config").read_bytes() == config
     assert not (folder / "leases").exists()
-    found = pushing.push(folder, {name: (moved, "")}, Secret(story.key.encode()), lambda text: None)
+    (folder / "config").write_bytes(
+        config + pushing._OWN_LINES + b"\tpush = +refs/heads/main:refs/heads/main\n"
+    )  # killed
+    found = pushing.push(folder, {name: (moved, "")}, secret, lambda text: None)
+    assert (folder / "config").read_bytes() == config
+    assert _tip(story) == main
     assert found == {name: "deleted"}
     assert story.repo.try_git("rev-parse", "--verify", name, cwd=story.remote).returncode
 

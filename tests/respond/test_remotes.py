@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 
 import pytest
@@ -84,8 +85,32 @@ def test_another_remote_is_named_and_can_be_cleaned(story: Story) -> None:
     git("push", "-q", "origin", "--delete", "refs/pull/1/head", cwd=story.repo.path)
     story.clean(code=3)  # not looked at is not clean
     assert story.holding() == []
-    assert any("remote backup" in line and "neither cleaned" in line for line in _left(story))
+    assert any(
+        "Not looked at: remote backup; to clean it: fluxguard respond start" in line for line in _left(story)
+    )
     assert story.holding(where=backup) == ["refs/heads/main", "refs/heads/topic"]
+
+
+def test_a_remote_is_cleaned_of_a_key_that_the_clone_holds_no_more(story: Story) -> None:
+    """With the command that the first incident names."""
+    git = story.repo.git
+    backup = story.folder / "backup.git"
+    git("init", "-q", "--bare", "-b", "main", str(backup))
+    git("remote", "add", "backup", str(backup))
+    git("-c", "core.hooksPath=/dev/null", "push", "-q", "backup", "main", "topic")
+    git("push", "-q", "origin", "--delete", "refs/pull/1/head")
+    (story.repo.path / ".env").unlink()
+    story.clean("--no-new-key", "--own-clone", code=3)
+    (line,) = (one for one in _left(story) if "remote backup; to clean it: " in one)
+    first = story.incident
+    words = shlex.split(line.partition("fluxguard ")[2])
+    fingerprint = words[words.index("--finding") + 1]
+    said = story.run("respond", "start", "--finding", fingerprint, "--plan", code=2).err
+    assert "only a remote holds" in said
+    story.run(*words, "--yes", "--no-new-key", code=None)
+    assert story.holding(where=backup) == []
+    assert not list(first.parent.glob(".look/*"))
+    story.nowhere()
 
 
 def test_the_remote_can_be_chosen(story: Story) -> None:
@@ -126,7 +151,49 @@ def test_with_no_pull_request_it_ends_with_0(story: Story) -> None:
     assert story.holding() == []
 
 
+def _tips(story: Story) -> bytes:
+    return story.repo.git("for-each-ref", "refs/heads", "refs/tags", cwd=story.remote)
+
+
+def test_branches_and_tags_go_all_or_none(story: Story) -> None:
+    """One that the remote refuses keeps back the others, and says so; with that mended, all go in one transaction."""
+    git = story.repo.git
+    git("branch", f"b-{story.key}", "main")
+    git("tag", "-a", "-m", "a release", "v1", "main")
+    story.push("--all")
+    story.push("v1")
+    before = _tips(story)
+    hook = _hook(story, "update", '[ "$1" = refs/tags/v1 ] || exit 0\necho "tags are kept" >&2\nexit 1')
+    said = " ".join(story.clean(code=3).err.split())
+    assert "refs/tags/v1 was not pushed; the remote says: tags are kept" in said
+    assert "No branch and no tag was pushed" in said
+    assert "atomic" not in said
+    assert _tips(story) == before
+    hook.unlink()
+    _hook(story, "post-receive", "wc -l >>once")
+    story.resume("--yes", code=1)
+    assert (story.remote / "once").read_text().split() == ["5"]
+    assert story.holding() == ["refs/pull/1/head"]
+    story.nowhere()
+
+
+@pytest.mark.parametrize("atomic", ["true", "false"])
+def test_a_ref_that_the_remote_keeps_to_itself_stops_no_other(story: Story, atomic: str) -> None:
+    git = story.repo.git
+    git("config", "receive.advertiseAtomic", atomic, cwd=story.remote)
+    story.push("main~1:refs/ci/build-1", "main~1:refs/aaa/1")
+    _hook(story, "update", 'case $1 in refs/ci/*|refs/aaa/*) echo "not yours" >&2; exit 1;; esac')
+    story.clean()
+    assert story.holding() == ["refs/aaa/1", "refs/ci/build-1", "refs/pull/1/head"]
+    became = story.outcome("push")["refs"]
+    assert {became["refs/heads/main"], became["refs/heads/topic"]} == {"pushed"}
+    assert became["refs/ci/build-1"].startswith("refused (not yours")
+    assert any("refs/aaa/1 was not rewritten: refused (not yours" in line for line in _left(story))
+
+
 def test_a_refusal_is_told_with_the_ref_and_the_remote_s_words(story: Story) -> None:
+    """By a remote that takes refs one by one alone."""
+    story.repo.git("config", "receive.advertiseAtomic", "false", cwd=story.remote)
     story.repo.git("branch", "b2", "main")
     story.push("b2")
     say = f"printf '\\n\\nGH006: \\033[31mProtected\\033[0m branch [bold]x[/bold] {story.key}\\n' >&2"

@@ -109,6 +109,7 @@ def rewrite(run: Run) -> Data:
         "commits": len(moves.commits),
         "unread": list(done.unread),
         "whole": list(done.whole),
+        "anew": dict(done.anew),
     }
 
 
