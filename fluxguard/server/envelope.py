@@ -7,7 +7,7 @@ import json
 import logging
 import time
 import traceback
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -99,24 +99,6 @@ def _too_large(scope: Scope) -> Problem:
         413, "too-large", "Too large", f"A request has at most {_most(scope):,} bytes.",
         headers={"Connection": "close"},
     )  # fmt: skip
-
-
-class ShortWay:
-    """For the questions that are asked most: answered without what the framework does between here and a route.
-
-    ways: by path, for GET and HEAD. Their errors are told by the envelope; the framework's own routes describe them.
-    """
-
-    def __init__(self, app: ASGIApp, ways: Mapping[str, Callable[[Request], Awaitable[Response]]]) -> None:
-        self.app, self.ways = app, ways
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        way = self.ways.get(scope["path"]) if scope["type"] == "http" else None
-        if way is None or scope["method"] not in ("GET", "HEAD"):
-            await self.app(scope, receive, send)
-            return
-        response = await way(Request(scope, receive))
-        await response(scope, receive, send)
 
 
 class Body:

@@ -26,6 +26,12 @@ from fluxguard.wire import ALIVE, Key
 Row = Mapping[str, Any]
 ENDED = frozenset({"revoked", "regenerated", "deleted", "lapsed"})
 LONGEST_OVERLAP = 30 * wire.DAY
+VIEWED = (
+    "id", "workspace_id", "name", "description", "environment", "masked", "fingerprint", "permissions", "scope", "state",
+    "hourly_limit", "version", "created_by", "created_at", "expires_at", "confirmed_at", "pending_until", "ends_at",
+    "predecessor_id", "successor_id", "quarantine", "last_used_at", "last_used",
+)  # fmt: skip
+VIEW = f"SELECT {', '.join(VIEWED)} FROM keys WHERE id = :id AND workspace_id = :workspace"  # noqa: S608
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +87,14 @@ def find(connection: Connection, workspace: str, key_id: str, lock: bool = False
     if row is None:
         raise problems.not_found()
     return dict(row)
+
+
+async def seen(platform: Platform, workspace: str, key_id: str) -> Row:
+    """As much of a key of the workspace as `view` shows, on the event loop. Raises: Problem 404."""
+    rows = await platform.store.select_soon(VIEW, id=key_id, workspace=workspace)
+    if not rows:
+        raise problems.not_found()
+    return dict(zip(VIEWED, rows[0], strict=True))
 
 
 def create(

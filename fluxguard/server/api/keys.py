@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 from urllib.parse import urlencode
 
-from fastapi import APIRouter, Header, Request, Response
+from fastapi import APIRouter, Header, Request
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy.engine import Connection
@@ -15,9 +15,10 @@ from fluxguard import wire
 from fluxguard.secret import veiled
 from fluxguard.server import life, listing, once, problems, sealing
 from fluxguard.server.asking import Platforms, Principal, Principals
+from fluxguard.server.door import Door
 from fluxguard.server.platform import Platform
 
-router = APIRouter(prefix="/api/v1/keys", tags=["keys"])
+router = APIRouter(prefix="/api/v1/keys", tags=["keys"], route_class=Door)
 Idempotency = Annotated[str | None, Header(alias="Idempotency-Key")]
 CHOSEN = (
     "project_id",
@@ -125,10 +126,9 @@ def create(
     return shown(status, answer, {**SECRET, "Location": f"/api/v1/keys/{answer['id']}"})
 
 
-@router.get("")
+@router.get("", response_model=list[dict[str, Any]])
 def keys(
     request: Request,
-    response: Response,
     platform: Platforms,
     who: Principals,
     project_id: str = "",
@@ -139,7 +139,7 @@ def keys(
     unused: bool = False,
     limit: int = 100,
     cursor: str = "",
-) -> list[dict[str, Any]]:
+) -> JSONResponse:
     """The workspace's keys, newest first. Where there are more, `Link` with `rel="next"` leads on; a page may be shorter than asked for."""
     listing.must_be_sound(limit, (state,), environment, q + project_id + project)
     wanted = wanted_by(
@@ -149,8 +149,7 @@ def keys(
     now = platform.now()
     with platform.store.read() as connection:
         page = listing.page(connection, wanted, now, limit, cursor, lambda row: visible(who, row))
-    lead_on(request, response, page.after)
-    return [life.view(row, now).to_json() for row in page.rows]
+    return listed(request, page, now)
 
 
 def wanted_by(who: Principal, **chosen: Any) -> listing.Wanted:
@@ -162,18 +161,21 @@ def wanted_by(who: Principal, **chosen: Any) -> listing.Wanted:
     )  # fmt: skip
 
 
-def lead_on(request: Request, response: Response, after: str) -> None:
-    """The next page's address (RFC 8288), relative, for the Host header is a stranger's to choose."""
-    if after:
+def listed(request: Request, page: listing.Page, now: int) -> JSONResponse:
+    """A page, and the next one's address (RFC 8288), relative, for the Host header is a stranger's to choose."""
+    headers = {}
+    if page.after:
         chosen = {name: value for name, value in request.query_params.items() if name in CHOSEN}
-        query = urlencode({**chosen, "cursor": after})
-        response.headers["Link"] = f'<{request.url.path}?{query}>; rel="next"'
+        query = urlencode({**chosen, "cursor": page.after})
+        headers["Link"] = f'<{request.url.path}?{query}>; rel="next"'
+    return JSONResponse([life.view(row, now).to_json() for row in page.rows], headers=headers)
 
 
 @router.get("/{key_id}")
-def show(key_id: str, platform: Platforms, who: Principals) -> JSONResponse:
-    with platform.store.read() as connection:
-        row = found(connection, who, key_id)
+async def show(key_id: str, platform: Platforms, who: Principals) -> JSONResponse:
+    row = await life.seen(platform, who.actor.workspace, key_id)
+    if not visible(who, row):
+        raise problems.not_found()
     return one(row, platform.now())
 
 
