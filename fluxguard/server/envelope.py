@@ -116,7 +116,8 @@ class Body:
         now = time.monotonic()
         self._end = self._end or now + SLOWEST
         try:
-            message = await asyncio.wait_for(self._receive(), max(0.01, self._end - now))
+            async with asyncio.timeout(max(0.01, self._end - now)):
+                message = await self._receive()
         except TimeoutError:
             raise self._refuse(_too_slow()) from None
         self._over = not message.get("more_body", False)

@@ -120,7 +120,7 @@ def create(
         "ended_at": None, "end_reason": None, "predecessor_id": predecessor, "successor_id": None, "overlap": overlap,
         "quarantine": None, "last_used_at": None, "last_used": None,
     }  # fmt: skip
-    connection.execute(keys.insert().values(**row))
+    connection.execute(keys.insert(), row)
     if predecessor:
         _carry_over(connection, platform, predecessor, row["id"])
     detail = {

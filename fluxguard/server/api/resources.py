@@ -31,6 +31,7 @@ LIST = SCENARIOS + "ORDER BY s.created_at, s.id"
 LIST_ONE = SCENARIOS + "AND s.project_id = :project ORDER BY s.created_at, s.id"
 NEWEST = SCENARIOS + "AND s.project_id = :project ORDER BY s.created_at DESC, s.id DESC LIMIT 1"
 SCENARIO = SCENARIOS + "AND s.id = :id"
+FOUND = sa.text(SCENARIO)
 WORKSPACES = "SELECT id, name FROM workspaces WHERE id = :workspace"
 PROJECTS = "SELECT id, name, workspace_id, created_at FROM projects WHERE workspace_id = :workspace"
 PROJECT = PROJECTS + " AND id = :id"
@@ -133,7 +134,7 @@ async def create_scenario(body: NewScenario, request: Request, platform: Platfor
                 "id": mint.identifier("scn"), "project_id": body.project_id, "name": body.name, "body": kept,
                 "created_at": platform.now(),
             }  # fmt: skip
-            connection.execute(scenarios.insert().values(**row))
+            connection.execute(scenarios.insert(), row)
             detail = {"name": body.name, "project": body.project_id}
             trail.record(
                 connection, platform.vault, platform.now(), guest.actor, "scenario.created", row["id"], detail
@@ -215,11 +216,8 @@ async def upload(body: Upload, request: Request, platform: Platforms) -> dict[st
         with platform.store.write() as connection:
             row = _found(connection, guest, body.bundle_version_id)
             batch = mint.identifier("run")
-            connection.execute(
-                runs.insert().values(
-                    id=batch, project_id=row["project_id"], body=kept, created_at=platform.now()
-                )
-            )
+            run = {"id": batch, "project_id": row["project_id"], "body": kept, "created_at": platform.now()}
+            connection.execute(runs.insert(), run)
             detail = {"scenario": row["id"], "runs": len(body.runs)}
             trail.record(
                 connection, platform.vault, platform.now(), guest.actor, "results.uploaded", batch, detail
@@ -245,7 +243,7 @@ def new_project(connection: Connection, platform: Any, actor: trail.Actor, name:
         "name": name,
         "created_at": platform.now(),
     }
-    connection.execute(projects.insert().values(**row))
+    connection.execute(projects.insert(), row)
     trail.record(
         connection, platform.vault, platform.now(), actor, "project.created", row["id"], {"name": name}
     )
@@ -270,12 +268,7 @@ async def _read(platform: Platform, guest: Guest, sql: str, **values: str) -> tu
 
 
 def _found(connection: Connection, guest: Guest, scenario_id: str) -> dict[str, Any]:
-    query = (
-        sa.select(scenarios)
-        .join(projects, projects.c.id == scenarios.c.project_id)
-        .where(scenarios.c.id == scenario_id, projects.c.workspace_id == guest.workspace)
-    )
-    row = connection.execute(query).mappings().first()
+    row = connection.execute(FOUND, {"workspace": guest.workspace, "id": scenario_id}).mappings().first()
     if row is None or not _may(guest, row["project_id"]):
         raise problems.not_found()
     return dict(row)
