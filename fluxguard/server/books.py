@@ -27,7 +27,7 @@ from fluxguard.server.together import Together
 T = TypeVar("T")
 Row = Mapping[str, Any]
 COLUMNS = (
-    "id", "workspace_id", "name", "state", "permissions", "scope", "hourly_limit", "expires_at", "confirmed_at",
+    "id", "workspace_id", "name", "state", "permissions", "scope", "hourly_limit", "created_at", "expires_at", "confirmed_at",
     "pending_until", "ends_at", "ended_at", "quarantine",
 )  # fmt: skip
 FIND = f"SELECT {', '.join(COLUMNS)} FROM keys WHERE lookup = :lookup"  # noqa: S608

@@ -154,7 +154,7 @@ def _told(error: Exception) -> Problem:
         return problem
     if isinstance(error, LineBroke | Busy | Unwritable):
         log.error("the database can't be used: %s", str(error)[:200] or type(error).__name__)
-        return problems.full() if isinstance(error, Unwritable) else problems.busy()
+        return problems.full() if isinstance(error, Unwritable) else trouble.by_code(error) or problems.busy()
     return Problem(
         500, "defect", "A defect", "Something went wrong here. The request's id finds it in the server's log."
     )

@@ -40,7 +40,10 @@ class Visit:
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """A key that was let in. limit, used, reset: its hourly quota, what is used of it, seconds until it is fresh."""
+    """A key that was let in. limit, used, reset: its hourly quota, what is used of it, seconds until it is fresh.
+
+    term: the time that it was given when it was made. ends: when it ends, by its expiry or a rotation. None for no end.
+    """
 
     id: str
     workspace: str
@@ -51,6 +54,8 @@ class Caller:
     used: int = 0
     reset: int = 0
     quarantined: bool = False
+    term: int | None = None
+    ends: int | None = None
 
     @property
     def fields(self) -> tuple[tuple[bytes, bytes], ...]:
@@ -248,8 +253,15 @@ class Gate:
 def _caller(row: Row, used: int = 0, reset: int = 0) -> Caller:
     return Caller(
         row["id"], row["workspace_id"], row["name"], _permissions(row["permissions"], row["quarantine"]),
-        _projects(row["scope"]), row["hourly_limit"], used, reset, row["quarantine"] is not None,
+        _projects(row["scope"]), row["hourly_limit"], used, reset, row["quarantine"] is not None, *_time(row),
     )  # fmt: skip
+
+
+def _time(row: Row) -> tuple[int | None, int | None]:
+    expires, ends = row["expires_at"], row["ends_at"]
+    if expires is None:
+        return None, ends
+    return expires - row["created_at"], expires if ends is None else min(expires, ends)
 
 
 @lru_cache(4096)

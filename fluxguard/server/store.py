@@ -37,7 +37,11 @@ class StoreError(FluxguardError):
 
 
 class LineBroke(Exception):
-    """PostgreSQL did not answer a question of the event loop, or not with rows. The text is its own first line."""
+    """PostgreSQL did not answer a question of the event loop, or not with rows. The text is its own first line, sqlstate its code, if any."""
+
+    def __init__(self, text: str, sqlstate: str = "") -> None:
+        super().__init__(text)
+        self.sqlstate = sqlstate
 
 
 class LineLate(LineBroke):

@@ -17,7 +17,15 @@ from sqlalchemy.engine import Connection
 from fluxguard import wire
 from fluxguard.secret import veiled
 from fluxguard.server import life, links, listing, mint, problems, trail
-from fluxguard.server.api.keys import SECRET, listed, must_not_exceed, visible, wanted_by
+from fluxguard.server.api.keys import (
+    SECRET,
+    latest,
+    limit_of_new,
+    listed,
+    must_not_exceed,
+    visible,
+    wanted_by,
+)
 from fluxguard.server.api.resources import Lenient, project_of
 from fluxguard.server.asking import LOGIN, Platforms, Principals, address_of, agent_of
 from fluxguard.server.door import Door
@@ -59,7 +67,12 @@ def create_key(body: NewKey, platform: Platforms, who: Principals) -> JSONRespon
     who.must_manage()
     who.must_not_be_contained()
     now = platform.now()
-    wish = life.Wish(body.name, "dev", DEFAULT, (body.project_id,), wire.expiry("90d", now))
+    ends = min(
+        moment for moment in (wire.expiry("90d", now), latest(who, DEFAULT, now)) if moment is not None
+    )
+    wish = life.Wish(
+        body.name, "dev", DEFAULT, (body.project_id,), ends, hourly_limit=limit_of_new(who, None)
+    )
     with platform.store.write() as connection:
         project_of(connection, who.actor.workspace, body.project_id)
         must_not_exceed(who, frozenset(DEFAULT), wish.projects)
