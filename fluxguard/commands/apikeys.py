@@ -29,10 +29,12 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     create.add_argument("--environment", choices=wire.ENVIRONMENTS, default="dev", help="default: dev")
     _rights(create, "a project it is for, by name or id; several times for several; `all` for all")
     create.add_argument(
-        "--expires", default="90d", metavar="WHEN", help="never, 30d, 90d, 1y, or a date (default: 90d)"
+        "--expires",
+        metavar="WHEN",
+        help="never, 30d, 90d, 1y, or a date (default: 90d, or as much of them as your key may give)",
     )
     create.add_argument(
-        "--limit", type=int, default=1000, metavar="N", help="requests an hour (default: 1000)"
+        "--limit", type=int, metavar="N", help="requests an hour (default: 1000, or your own key's limit)"
     )
     _saving(create)
 
@@ -204,9 +206,10 @@ def _wish(args: argparse.Namespace, api: Any) -> dict[str, Any]:
             "fluxguard: a key for all projects with all permissions opens everything to whoever finds it.",
             file=sys.stderr,
         )
+    chosen = {"expires": args.expires, "hourly_limit": args.limit}
     return {
         "name": args.name, "description": args.description, "environment": args.environment, "scope": scope,
-        "permissions": permissions, "expires": args.expires, "hourly_limit": args.limit,
+        "permissions": permissions, **{name: value for name, value in chosen.items() if value is not None},
     }  # fmt: skip
 
 

@@ -132,6 +132,11 @@ def left(done: Mapping[str, Mapping[str, Any]], incident: Incident) -> list[str]
         f"On this machine: {one}"
         for step in ("distribute", "guided") for one in done.get(step, {}).get("unread", ())
     ]  # fmt: skip
+    if done.get("reissue", {}).get("less"):
+        open_.append(
+            f"The new key {done['reissue'].get('masked')} ends sooner, or may be used less often, than the old one: the key that asked for it "
+            "can hand on no more. A person can change that in the console."
+        )
     if "choose" in done and done["choose"].get("strategy") not in RENEWING:
         open_ += [f"{one}: no new key was made, so none was brought there" for one in incident.wishes.targets]
     if "rewrite" not in done:

@@ -12,6 +12,8 @@ from fluxguard.platform.sealed import Lock
 from fluxguard.respond.course import Data, Overtaken, Run
 from fluxguard.respond.incident import now
 
+HANDED_ON = {"latest": "expires", "most": "hourly_limit"}  # what a refusal says may be asked for, and as what
+
 
 def reissue(run: Run) -> Data:
     """A new key with the same rights, safe on disk before anything else happens. A lost answer is asked for again."""
@@ -79,12 +81,25 @@ def _asked_for(run: Run) -> Data:
     assert idempotency is not None
     if run.strategy != "revoke-first":
         return run.api.rotate(str(run.known("verify")["key_id"]), json.loads(wish), idempotency.decode())
-    answer = run.api.create(json.loads(wish), idempotency.decode())
+    answer = _created(run, json.loads(wish), idempotency.decode())
     issued = run.api.keys()
     for one in issued:  # the platform remembers a request for a day: one made before that is an orphan
         if one.alive and one.id != answer["id"] and one.description.endswith(_mark(run)):
             run.api.revoke(one.id, f"its answer was lost; {run.incident.id}")
     return answer
+
+
+def _created(run: Run, wish: Data, idempotency: str) -> Data:
+    """Made anew. A key hands on no more time and no higher limit than it has: then the new one gets as much as that, and a person is told."""
+    while True:
+        try:
+            return run.api.create(wish, idempotency)
+        except PlatformError as error:
+            less = {name: error.more[member] for member, name in HANDED_ON.items() if member in error.more}
+            if not less or less.items() <= wish.items():
+                raise
+            wish |= less
+            run.vault.put(wish=json.dumps(wish, sort_keys=True).encode(), less=b"1")
 
 
 def _give_up(run: Run, successor: str) -> None:
@@ -104,6 +119,7 @@ def _reissued(run: Run) -> Data:
         "key_id": new_id.decode() if new_id else "",
         "masked": run.new.masked,
         "fingerprint": run.new.fingerprint,
+        "less": run.vault.get("less") is not None,
     }
 
 

@@ -7,7 +7,6 @@ import contextlib
 import logging
 import sqlite3
 from collections.abc import AsyncIterator
-from typing import Any
 
 import sqlalchemy as sa
 from fastapi import FastAPI, Request
@@ -21,14 +20,14 @@ import fluxguard
 from fluxguard.server import chores, problems, trouble
 from fluxguard.server.api import audit, keys, leaks, machines, resources, vendor
 from fluxguard.server.description import describe
-from fluxguard.server.envelope import Envelope, ShortWay
+from fluxguard.server.door import Straight
+from fluxguard.server.envelope import Envelope
 from fluxguard.server.gate import Gate
 from fluxguard.server.pages import keys as console_keys
 from fluxguard.server.pages import others, signing
 from fluxguard.server.pages.console import FOLDER, SignInFirst, render, sign_in_first
 from fluxguard.server.platform import Platform
 from fluxguard.server.problems import MEDIA, Problem
-from fluxguard.server.straight import Straight
 
 FLUSH = 1.0  # seconds between writings of what was counted
 ROUTERS = (
@@ -51,7 +50,6 @@ def create_app(platform: Platform) -> FastAPI:
     app.state.platform = platform
     for router in ROUTERS:  # flat: a router that is included is gone through twice for each request
         app.router.routes.extend(router.routes)
-    app.router.middleware_stack = Straight(app.router)
     app.mount("/static", StaticFiles(directory=FOLDER / "static"))
     app.add_exception_handler(SignInFirst, _sign_in)
     app.add_exception_handler(Problem, _problem)
@@ -59,10 +57,7 @@ def create_app(platform: Platform) -> FastAPI:
     app.add_exception_handler(HTTPException, _http)
     for kind in (sa.exc.SQLAlchemyError, sqlite3.Error):
         app.add_exception_handler(kind, _trouble)
-    app.add_middleware(ShortWay, ways={
-        "/api/scenarios": resources.list_scenarios_at_once, "/api/projects": resources.list_projects,
-        "/api/workspaces": resources.list_workspaces,
-    })  # fmt: skip
+    app.add_middleware(Straight, routes=app.routes)
     app.add_middleware(Envelope, page=_page_if_wanted)
     describe(app)
     return app
@@ -143,19 +138,11 @@ async def _sign_in(request: Request, error: Exception) -> Response:
 
 
 async def _invalid(request: Request, error: Exception) -> Response:
-    """What pydantic has to say, without what was sent: it may be a key."""
     assert isinstance(error, RequestValidationError)
-    errors = [{"pointer": _pointer(one), "detail": str(one["msg"])} for one in error.errors()]
-    first = errors[0] if errors else {"pointer": "", "detail": "The request can't be read."}
-    detail = f"{first['pointer']}: {first['detail']}" if first["pointer"] else first["detail"]
-    problem = Problem(422, "validation-error", "Validation error", detail, errors=errors)
+    problem = problems.unfit(error.errors())
     if _is_page(request):
         return _page(request, problem)
     return JSONResponse(problem.to_json(), 422, media_type=MEDIA)
-
-
-def _pointer(error: dict[str, Any]) -> str:
-    return "".join(f"/{part}" for part in error["loc"][1:]) if len(error["loc"]) > 1 else ""
 
 
 async def _http(request: Request, error: Exception) -> Response:

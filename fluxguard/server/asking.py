@@ -117,16 +117,26 @@ Platforms = Annotated[Platform, Depends(platform_of)]
 Gates = Annotated[Gate, Depends(gate_of)]
 
 
-def principal(request: Request, platform: Platforms, gate: Gates) -> Principal:
+async def principal(request: Request) -> Principal:
     """The key or the login token that manages keys. A key's requests count towards its quota."""
-    value, address, agent = bearer(request), address_of(request), agent_of(request)
+    value = bearer(request)
     if value.startswith(LOGIN):
-        return _person(platform, value, request)
-    visit = Visit(address, agent, "manage_keys")
-    caller = gate.enter(value, visit)
-    request.state.rate = caller.fields
-    actor = Actor(f"key:{caller.id}", caller.workspace, address, agent, request.state.request_id)
+        platform: Platform = request.app.state.platform
+        return await off_loop(platform, lambda: _person(platform, value, request))
+    caller, actor = await _let_in(request, value, "manage_keys")
     return Principal(actor, "key", caller.permissions, caller.projects, caller)
+
+
+async def _let_in(
+    request: Request, key: str, operation: str, project: str = "", permission: str = ""
+) -> tuple[Caller, Actor]:
+    gate: Gate = request.app.state.gate
+    visit = Visit(address_of(request), agent_of(request), operation, project)
+    caller = await gate.admit(key, visit, permission)
+    request.state.rate = caller.fields
+    return caller, Actor(
+        f"key:{caller.id}", caller.workspace, visit.address, visit.user_agent, request.state.request_id
+    )
 
 
 def _person(platform: Platform, value: str, request: Request) -> Principal:
@@ -191,13 +201,7 @@ async def admitted(request: Request, permission: str, operation: str, project: s
         if permission != "read_scenarios":
             who.must_manage()
         return Guest(who.actor.workspace, who.actor, None)
-    gate: Gate = request.app.state.gate
-    visit = Visit(address_of(request), agent_of(request), operation, project)
-    caller = await gate.admit(value, visit, permission)
-    request.state.rate = caller.fields
-    actor = Actor(
-        f"key:{caller.id}", caller.workspace, visit.address, visit.user_agent, request.state.request_id
-    )
+    caller, actor = await _let_in(request, value, operation, project, permission)
     return Guest(caller.workspace, actor, caller.projects)
 
 

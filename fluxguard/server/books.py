@@ -27,7 +27,7 @@ from fluxguard.server.together import Together
 T = TypeVar("T")
 Row = Mapping[str, Any]
 COLUMNS = (
-    "id", "workspace_id", "name", "state", "permissions", "scope", "hourly_limit", "expires_at", "confirmed_at",
+    "id", "workspace_id", "name", "state", "permissions", "scope", "hourly_limit", "created_at", "expires_at", "confirmed_at",
     "pending_until", "ends_at", "ended_at", "quarantine",
 )  # fmt: skip
 FIND = f"SELECT {', '.join(COLUMNS)} FROM keys WHERE lookup = :lookup"  # noqa: S608
@@ -109,17 +109,13 @@ def _told(how: tuple[str, str, str, str]) -> str:
 
 
 class Book(Protocol):
-    """The hot path on one kind of database. `..._soon` is for the event loop, which has other things to do meanwhile."""
+    """The hot path on one kind of database, on the event loop, which has other things to do meanwhile."""
 
-    def find(self, lookup: bytes) -> Row | None:
+    async def find(self, lookup: bytes) -> Row | None:
         """The key's row as it is now; never changed by whoever gets it."""
 
-    async def find_soon(self, lookup: bytes) -> Row | None: ...
-
-    def count(self, row: Row, now: int) -> Count:
+    async def count(self, row: Row, now: int) -> Count:
         """One request more. Returns its number, and when its hour began."""
-
-    async def count_soon(self, row: Row, now: int) -> Count: ...
 
     def write(self, notes: Notes) -> None:
         """Several statements, each for several rows, in one transaction."""
@@ -148,7 +144,7 @@ class SqliteBook:
         self._version = -1
         self._counted: dict[str, int] = {}
 
-    def find(self, lookup: bytes) -> Row | None:
+    async def find(self, lookup: bytes) -> Row | None:
         with self._read_lock:
             version: int = self._reading.execute("PRAGMA data_version").fetchone()[0]
             if version != self._version or len(self._known) >= MOST_KNOWN:
@@ -162,13 +158,7 @@ class SqliteBook:
                 known = self._known[lookup] = dict(zip(("rowid", *COLUMNS), row, strict=True))
         return known
 
-    async def find_soon(self, lookup: bytes) -> Row | None:
-        return self.find(lookup)
-
-    def count(self, row: Row, now: int) -> Count:
-        return _patiently(lambda: self._try_counting(row, now))
-
-    async def count_soon(self, row: Row, now: int) -> Count:
+    async def count(self, row: Row, now: int) -> Count:
         try:
             return self._try_counting(row, now)
         except Busy:
@@ -282,19 +272,10 @@ class SharedBook:
         self._store = store
         self._counts = Together(self._count_these)
 
-    def find(self, lookup: bytes) -> Row | None:
-        return _found(self._store.select(FIND, lookup=lookup))
-
-    async def find_soon(self, lookup: bytes) -> Row | None:
+    async def find(self, lookup: bytes) -> Row | None:
         return _found(await self._store.select_soon(FIND, lookup=lookup))
 
-    def count(self, row: Row, now: int) -> Count:
-        with self._store.engine.begin() as connection:
-            values = {"key": row["id"], "now": now, "more": 1}
-            n, start = connection.execute(sa.text(COUNT), values).one()
-        return n, start
-
-    async def count_soon(self, row: Row, now: int) -> Count:
+    async def count(self, row: Row, now: int) -> Count:
         return await self._counts.ask((row["id"], now))
 
     async def _count_these(self, asked: Sequence[tuple[str, int]]) -> list[Count]:

@@ -7,7 +7,7 @@ import json
 import logging
 import time
 import traceback
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -101,24 +101,6 @@ def _too_large(scope: Scope) -> Problem:
     )  # fmt: skip
 
 
-class ShortWay:
-    """For the questions that are asked most: answered without what the framework does between here and a route.
-
-    ways: by path, for GET and HEAD. Their errors are told by the envelope; the framework's own routes describe them.
-    """
-
-    def __init__(self, app: ASGIApp, ways: Mapping[str, Callable[[Request], Awaitable[Response]]]) -> None:
-        self.app, self.ways = app, ways
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        way = self.ways.get(scope["path"]) if scope["type"] == "http" else None
-        if way is None or scope["method"] not in ("GET", "HEAD"):
-            await self.app(scope, receive, send)
-            return
-        response = await way(Request(scope, receive))
-        await response(scope, receive, send)
-
-
 class Body:
     """Hands on a body as it comes, and no more of it, nor more slowly, than is allowed: whoever sends it need not be known yet."""
 
@@ -134,7 +116,8 @@ class Body:
         now = time.monotonic()
         self._end = self._end or now + SLOWEST
         try:
-            message = await asyncio.wait_for(self._receive(), max(0.01, self._end - now))
+            async with asyncio.timeout(max(0.01, self._end - now)):
+                message = await self._receive()
         except TimeoutError:
             raise self._refuse(_too_slow()) from None
         self._over = not message.get("more_body", False)
@@ -171,7 +154,7 @@ def _told(error: Exception) -> Problem:
         return problem
     if isinstance(error, LineBroke | Busy | Unwritable):
         log.error("the database can't be used: %s", str(error)[:200] or type(error).__name__)
-        return problems.full() if isinstance(error, Unwritable) else problems.busy()
+        return problems.full() if isinstance(error, Unwritable) else trouble.by_code(error) or problems.busy()
     return Problem(
         500, "defect", "A defect", "Something went wrong here. The request's id finds it in the server's log."
     )

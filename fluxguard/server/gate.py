@@ -40,7 +40,10 @@ class Visit:
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """A key that was let in. limit, used, reset: its hourly quota, what is used of it, seconds until it is fresh."""
+    """A key that was let in. limit, used, reset: its hourly quota, what is used of it, seconds until it is fresh.
+
+    term: the time that it was given when it was made. ends: when it ends, by its expiry or a rotation. None for no end.
+    """
 
     id: str
     workspace: str
@@ -51,6 +54,8 @@ class Caller:
     used: int = 0
     reset: int = 0
     quarantined: bool = False
+    term: int | None = None
+    ends: int | None = None
 
     @property
     def fields(self) -> tuple[tuple[bytes, bytes], ...]:
@@ -87,42 +92,39 @@ class Gate:
         self._lock = threading.Lock()
         self._tidied = time.monotonic()
 
-    def recognise(self, key: str, address: str) -> Caller:
+    async def recognise(self, key: str, address: str) -> Caller:
         """The key behind a request that is no use of it, so nothing about the key changes.
 
         Raises: Problem 401, with how the key ended only for whoever holds all of it.
         """
-        row = self._known(self.book.find(self._lookup(key)), key, address)
+        row = self._known(await self.book.find(self._lookup(key)), key, address)
         if life.state_of(row, self.platform.now()) != "pending":
             self._must_live(row, address)
         return _caller(row)
 
-    def enter(self, key: str, visit: Visit) -> Caller:
-        """A request of a key that handles keys: recognised, counted, noted down. Raises: Problem 401, 403 in quarantine, 429."""
-        row = self._known(self.book.find(self._lookup(key)), key, visit.address)
-        row = self._let_in(self._used(row, visit) if self._is_new(row) else row, visit)
-        caller = self._judged(row, visit, *self.book.count(row, self.platform.now()))
-        self.note(caller, visit)
-        return caller
-
-    async def admit(self, key: str, visit: Visit, permission: str) -> Caller:
-        """The whole way of a metered request, on the event loop: recognised, counted, allowed, noted down.
+    async def admit(self, key: str, visit: Visit, permission: str = "") -> Caller:
+        """The whole way of a request that counts: recognised, counted, allowed, noted down. permission: what it takes, where that is known here.
 
         Raises: Problem 401, 403, 404 for a project out of scope, 429.
         """
-        row = self._known(await self.book.find_soon(self._lookup(key)), key, visit.address)
+        row = self._known(await self.book.find(self._lookup(key)), key, visit.address)
         if self._is_new(row):
             row = await run_in_threadpool(self._used, row, visit)
         row = self._let_in(row, visit)
-        caller = self._judged(row, visit, *await self.book.count_soon(row, self.platform.now()))
+        caller = self._judged(row, visit, *await self.book.count(row, self.platform.now()))
+        if permission:
+            self._allowed(caller, visit, permission)
+        self.note(caller, visit)
+        return caller
+
+    def _allowed(self, caller: Caller, visit: Visit, permission: str) -> None:
+        """Raises: Problem 403, 404."""
         try:
             caller.must(permission, visit.project or None)
         except problems.Problem as problem:
             self._refuse(self.platform.now(), visit.address, caller.id, problem.slug)
             problem.headers.update(caller.headers)
             raise
-        self.note(caller, visit)
-        return caller
 
     def _lookup(self, key: str) -> bytes:
         return self.platform.vault.lookup(key.encode())
@@ -251,8 +253,15 @@ class Gate:
 def _caller(row: Row, used: int = 0, reset: int = 0) -> Caller:
     return Caller(
         row["id"], row["workspace_id"], row["name"], _permissions(row["permissions"], row["quarantine"]),
-        _projects(row["scope"]), row["hourly_limit"], used, reset, row["quarantine"] is not None,
+        _projects(row["scope"]), row["hourly_limit"], used, reset, row["quarantine"] is not None, *_time(row),
     )  # fmt: skip
+
+
+def _time(row: Row) -> tuple[int | None, int | None]:
+    expires, ends = row["expires_at"], row["ends_at"]
+    if expires is None:
+        return None, ends
+    return expires - row["created_at"], expires if ends is None else min(expires, ends)
 
 
 @lru_cache(4096)

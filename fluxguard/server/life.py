@@ -26,6 +26,12 @@ from fluxguard.wire import ALIVE, Key
 Row = Mapping[str, Any]
 ENDED = frozenset({"revoked", "regenerated", "deleted", "lapsed"})
 LONGEST_OVERLAP = 30 * wire.DAY
+VIEWED = (
+    "id", "workspace_id", "name", "description", "environment", "masked", "fingerprint", "permissions", "scope", "state",
+    "hourly_limit", "version", "created_by", "created_at", "expires_at", "confirmed_at", "pending_until", "ends_at",
+    "predecessor_id", "successor_id", "quarantine", "last_used_at", "last_used",
+)  # fmt: skip
+VIEW = f"SELECT {', '.join(VIEWED)} FROM keys WHERE id = :id AND workspace_id = :workspace"  # noqa: S608
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +89,14 @@ def find(connection: Connection, workspace: str, key_id: str, lock: bool = False
     return dict(row)
 
 
+async def seen(platform: Platform, workspace: str, key_id: str) -> Row:
+    """As much of a key of the workspace as `view` shows, on the event loop. Raises: Problem 404."""
+    rows = await platform.store.select_soon(VIEW, id=key_id, workspace=workspace)
+    if not rows:
+        raise problems.not_found()
+    return dict(zip(VIEWED, rows[0], strict=True))
+
+
 def create(
     connection: Connection, platform: Platform, actor: Actor, wish: Wish, *, action: str = "key.created",
     pending_until: int | None = None, pending: bool = False, predecessor: str | None = None, overlap: int | None = None,
@@ -106,7 +120,7 @@ def create(
         "ended_at": None, "end_reason": None, "predecessor_id": predecessor, "successor_id": None, "overlap": overlap,
         "quarantine": None, "last_used_at": None, "last_used": None,
     }  # fmt: skip
-    connection.execute(keys.insert().values(**row))
+    connection.execute(keys.insert(), row)
     if predecessor:
         _carry_over(connection, platform, predecessor, row["id"])
     detail = {

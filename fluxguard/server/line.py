@@ -123,7 +123,8 @@ class Line:
             if asked is not None:
                 self._done.append((asked, result))
         else:
-            self._end(LineBroke(result.get_error_message()))
+            state = result.error_field(pq.DiagnosticField.SQLSTATE) or b""
+            self._end(LineBroke(result.get_error_message(), state.decode()))
 
     def _look(self) -> None:
         """An answer that never comes, from a server that is gone without a word, is not waited for."""

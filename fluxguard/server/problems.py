@@ -92,6 +92,17 @@ def invalid(detail: str, pointer: str = "", status: int = 422) -> Problem:
     return Problem(status, "validation-error", "Validation error", detail, errors=errors)
 
 
+def unfit(errors: Sequence[Mapping[str, Any]]) -> Problem:
+    """What pydantic has to say about a request (`loc`, `msg`), without what was sent: it may be a key."""
+    told = [
+        {"pointer": "".join(f"/{part}" for part in one["loc"][1:]), "detail": str(one["msg"])}
+        for one in errors
+    ]
+    first = told[0] if told else {"pointer": "", "detail": "The request can't be read."}
+    detail = f"{first['pointer']}: {first['detail']}" if first["pointer"] else first["detail"]
+    return Problem(422, "validation-error", "Validation error", detail, errors=told)
+
+
 def must_hold_no_key(text: str, pointer: str) -> None:
     """For a name that is kept, shown and written into the audit trail. Raises: Problem 422."""
     if veiled(text) != text:

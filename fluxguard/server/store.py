@@ -10,7 +10,7 @@ import asyncio
 import os
 import sqlite3
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -37,7 +37,11 @@ class StoreError(FluxguardError):
 
 
 class LineBroke(Exception):
-    """PostgreSQL did not answer a question of the event loop, or not with rows. The text is its own first line."""
+    """PostgreSQL did not answer a question of the event loop, or not with rows. The text is its own first line, sqlstate its code, if any."""
+
+    def __init__(self, text: str, sqlstate: str = "") -> None:
+        super().__init__(text)
+        self.sqlstate = sqlstate
 
 
 class LineLate(LineBroke):
@@ -92,11 +96,7 @@ class Store:
                 if self.embedded:
                     connection.exec_driver_sql("ROLLBACK")
 
-    def select(self, sql: str, **values: Any) -> list[tuple[Any, ...]]:
-        """The rows of one statement, by the shortest way. One statement sees the database at one moment. sql: `:name` for a value."""
-        if not self.embedded:
-            with self.engine.connect() as connection:
-                return [tuple(row) for row in connection.execute(sa.text(sql), values)]
+    def _select_here(self, sql: str, values: Mapping[str, Any]) -> list[tuple[Any, ...]]:
         with self._quick_lock:
             if self._quick is None:
                 path = self.settings.path
@@ -104,12 +104,13 @@ class Store:
             return self._quick.execute(sql, values).fetchall()
 
     async def select_soon(self, sql: str, **values: Any) -> list[tuple[Any, ...]]:
-        """As `select`, on the event loop: at once on the embedded database, where it takes microseconds; by a line where it travels.
+        """The rows of one statement, for the event loop: at once on the embedded database, where it takes microseconds; by a line where it travels.
 
-        Also for a statement that counts. Raises: LineBroke, where the database does not answer.
+        One statement sees the database at one moment. sql: `:name` for a value. On PostgreSQL also for a statement that counts.
+        Raises: LineBroke, where the database does not answer.
         """
         if self.embedded:
-            return self.select(sql, **values)
+            return self._select_here(sql, values)
         try:
             return await (await self._line_of_loop()).ask(sql, values)
         except LineLate:
@@ -166,7 +167,7 @@ class Store:
         return self._tally
 
     def _copied(self, key_id: str) -> Count | None:
-        rows = self.select("SELECT n, start FROM windows WHERE key_id = :key", key=key_id)
+        rows = self._select_here("SELECT n, start FROM windows WHERE key_id = :key", {"key": key_id})
         return (rows[0][0], rows[0][1]) if rows else None
 
     def close(self) -> None:

@@ -32,6 +32,7 @@ FIELDS = (
     "detail",
     "request_id",
 )
+LAST = sa.select(audit.c.seq, audit.c.proof).order_by(audit.c.seq.desc()).limit(1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,9 +52,7 @@ def record(
 ) -> int:  # fmt: skip
     """Appends one record in the transaction at hand, and returns its number. `detail` never holds a key."""
     _wait_for_the_end_of_the_chain(connection)
-    last = connection.execute(
-        sa.select(audit.c.seq, audit.c.proof).order_by(audit.c.seq.desc()).limit(1)
-    ).first()
+    last = connection.execute(LAST).first()
     seq, before = (last.seq + 1, bytes(last.proof)) if last else (1, START)
     row = {
         "seq": seq, "at": now, "workspace_id": actor.workspace, "actor": actor.name, "address": actor.address[:64],
@@ -62,7 +61,7 @@ def record(
         "request_id": actor.request_id,
     }  # fmt: skip
     proof = vault.audit(_canonical([row[name] for name in FIELDS], before))
-    connection.execute(audit.insert().values(**row, proof=proof))
+    connection.execute(audit.insert(), {**row, "proof": proof})
     return seq
 
 

@@ -31,12 +31,13 @@ def of(error: BaseException) -> Problem | None:
     if not isinstance(error, sa.exc.DBAPIError | sa.exc.TimeoutError | sqlite3.Error):
         return None
     away = sa.exc.OperationalError | sa.exc.InterfaceError | sa.exc.TimeoutError | sqlite3.OperationalError
-    return _by_code(getattr(error, "orig", None) or error) or (
+    return by_code(getattr(error, "orig", None) or error) or (
         problems.busy() if isinstance(error, away) else None
     )
 
 
-def _by_code(error: BaseException) -> Problem | None:
+def by_code(error: BaseException) -> Problem | None:
+    """The same for an error of a driver, where its code says more than that it failed."""
     code, state = getattr(error, "sqlite_errorcode", None), getattr(error, "sqlstate", None)
     primary = None if code is None else code & 0xFF
     if primary == sqlite3.SQLITE_FULL or state == FULL:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sqlite3
 import subprocess
 import sys
 from dataclasses import dataclass, field
@@ -45,10 +46,13 @@ class Story:
         """The key that will leak."""
         wish = {
             "name": "The shop", "environment": environment, "scope": "all", "permissions": ["read_scenarios"],
-            "expires": expires, **more,
+            "expires": "90d" if expires == "never" else expires, **more,
         }  # fmt: skip
         made = self.server.ask("POST", "/api/v1/keys", 201, json=wish)
         assert isinstance(made, dict)
+        if expires == "never":  # a person's choice: the first key hands on no more than it has
+            with sqlite3.connect(self.server.folder / "server" / "platform.db") as database:
+                database.execute("UPDATE keys SET expires_at = NULL WHERE id = ?", [made["id"]])
         self.key, self.key_id = made["key"], made["id"]
         self.mint.keys.append(self.key)
 

@@ -79,8 +79,12 @@ def test_revoke_first_gives_no_longer_life(leaked: Callable[..., Story], expires
     (new,) = (one for one in story.issued() if one["id"] != story.key_id)
     (old,) = (one for one in story.issued() if one["id"] == story.key_id)
     assert new["hourly_limit"] == 77
-    if expires == "never":
-        assert new["expires_at"] is None
+    if expires == "never":  # which whoever asks can't hand on
+        first = story.server.ask("GET", "/api/v1/self", 200)
+        assert isinstance(first, dict)
+        assert new["expires_at"][:9] == first["expires_at"][:9]
+        report = json.loads(story.run("respond", "report", "--format", "json").out)
+        assert any("ends sooner" in line for line in report["left"])
     else:
         assert new["expires_at"][:9] == old["expires_at"][:9]
 

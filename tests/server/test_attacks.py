@@ -45,6 +45,86 @@ def test_a_key_gives_itself_neither_time_nor_a_higher_limit(house: House) -> Non
     house.call("PATCH", path, status=200, json={"hourly_limit": 60})
 
 
+def test_a_key_makes_none_that_has_more_time_or_a_higher_limit(house: House) -> None:
+    """What it makes lives no longer than it was given itself, and manages keys not beyond its own end: it can't go on quietly."""
+    maker = house.create(permissions=MANAGER, expires="30d", hourly_limit=50)
+    house.clock.forward(10 * wire.DAY)
+    for wish, member in (
+        ({"expires": "never"}, "latest"),
+        ({"expires": "31d"}, "latest"),
+        ({"expires": "21d", "permissions": MANAGER}, "latest"),
+        ({"hourly_limit": 51}, "most"),
+    ):
+        told = house.create(403, maker["key"], **wish)
+        assert told["type"].endswith("privilege-escalation")
+        assert member in told
+    made = house.create(key=maker["key"], expires="30d", hourly_limit=50)
+    manager = house.create(key=maker["key"], expires="19d", hourly_limit=50, permissions=MANAGER)
+    house.clock.forward(19 * wire.DAY)
+    assert [house.state(one["id"]) for one in (maker, made, manager)] == ["active", "active", "expired"]
+    house.clock.forward(2 * wire.DAY)
+    assert [house.state(one["id"]) for one in (maker, made)] == ["expired", "active"]
+
+
+def test_where_nothing_is_said_a_key_makes_one_that_has_as_much_as_it_may_give(house: House) -> None:
+    project = house.project("p")
+    maker = house.create(permissions=MANAGER, expires="30d", hourly_limit=50)
+    wish = {"name": "n", "environment": "dev", "scope": "all", "permissions": MANAGER}
+    made = house.call("POST", "/api/v1/keys", maker["key"], 201, json=wish)
+    house.seen(made)
+    assert (made["expires_at"], made["hourly_limit"]) == (maker["expires_at"], 50)
+    usual = house.call("POST", "/api/v1/keys", status=201, json=wish)
+    house.seen(usual)
+    assert usual["hourly_limit"] == 1000
+    both = house.create(permissions=[*MANAGER, "upload_results"], expires="30d", hourly_limit=50)
+    vendors = house.call("POST", "/api/api-keys", both["key"], 201, json={"project_id": project})
+    house.seen(vendors)
+    assert (vendors["expires_at"], vendors["hourly_limit"]) == (both["expires_at"], 50)
+
+
+def test_a_key_gives_no_other_one_more_than_it_may_hand_on(house: House) -> None:
+    maker = house.create(permissions=MANAGER, expires="30d", hourly_limit=50)
+    other = house.create(expires="1d", hourly_limit=40)
+    forever = house.create(expires="never", hourly_limit=60)
+    path = f"/api/v1/keys/{other['id']}"
+    for wish in (
+        {"expires": "never"},
+        {"expires": "31d"},
+        {"hourly_limit": 51},
+        {"expires": "31d", "permissions": MANAGER},
+    ):
+        told = house.call("PATCH", path, maker["key"], 403, json=wish)
+        assert told["type"].endswith("privilege-escalation")
+    house.call("PATCH", path, maker["key"], 200, json={"expires": "29d", "hourly_limit": 50})
+    # What it does not widen it may change, whoever gave that more.
+    forever_path = f"/api/v1/keys/{forever['id']}"
+    house.call("PATCH", forever_path, maker["key"], 200, json={"name": "n", "hourly_limit": 55})
+    told = house.call("PATCH", forever_path, maker["key"], 403, json={"permissions": MANAGER})
+    assert told["latest"] == maker["expires_at"]
+
+
+def test_a_successor_lives_as_long_as_the_key_that_it_replaces(house: House) -> None:
+    maker = house.create(permissions=MANAGER, expires="30d")
+    forever = house.create(expires="never")
+    headers = {"Idempotency-Key": "one"}
+    for wish in ({"expires": "never"}, {"expires": "31d"}):
+        house.call(
+            "POST", f"/api/v1/keys/{maker['id']}/rotate", maker["key"], 403, headers=headers, json=wish
+        )
+    made = house.call(
+        "POST", f"/api/v1/keys/{maker['id']}/rotate", maker["key"], 201, headers=headers, json={}
+    )
+    house.seen(made)
+    assert made["expires_at"] == wire.to_text(house.clock.now + 30 * wire.DAY)
+    for action in ("rotate", "regenerate"):
+        again = house.create(expires="never") if action == "regenerate" else forever
+        made = house.call(
+            "POST", f"/api/v1/keys/{again['id']}/{action}", maker["key"], 201, headers=headers, json={}
+        )
+        house.seen(made)
+        assert made["expires_at"] is None
+
+
 def test_a_weaker_key_takes_no_stronger_ones_place(house: House) -> None:
     strong = house.create(permissions=list(wire.PERMISSIONS))
     weak = house.create(permissions=MANAGER)
@@ -193,9 +273,15 @@ def test_too_much_is_refused_before_anybody_asks_who_sends_it(house: House) -> N
             yield b"x" * 65536
 
     for path, kind in (("/api/v1/keys", "application/json"), ("/sign-in", "multipart/form-data; boundary=b")):
-        announced = house.client.post(path, content=b"x" * (9 << 20), headers={"Content-Type": kind})
+        headers = {"Content-Type": kind}
+        announced = house.client.post(path, content=b"x" * (9 << 20), headers=headers)
         assert announced.status_code == 413
-        assert house.client.post(path, content=endless(), headers={"Content-Type": kind}).status_code == 413
+        headers |= bearer(house.first)
+        assert house.client.post(path, content=endless(), headers=headers).status_code == 413
+    stranger = house.client.post(
+        "/api/v1/keys", content=endless(), headers={"Content-Type": "application/json"}
+    )
+    assert stranger.status_code == 401, "of whom nothing is read"
 
 
 def test_no_redirect_goes_where_host_says(house: House) -> None:

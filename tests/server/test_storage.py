@@ -291,8 +291,8 @@ def test_what_was_counted_meanwhile_is_not_lost(house: House) -> None:
     if not house.platform.settings.embedded:
         return
     made, gate = house.create(), house.client.app.state.gate  # type: ignore[attr-defined]
-    house.use(made["key"])
     gate.book._writing.execute("PRAGMA query_only=ON")
+    house.use(made["key"])
     with pytest.raises(Exception, match="readonly"):
         gate.flush()
     gate.book._writing.execute("PRAGMA query_only=OFF")

@@ -9,8 +9,9 @@ from fastapi import APIRouter
 from fluxguard import wire
 from fluxguard.server import problems, trail, watch
 from fluxguard.server.asking import Platforms, Principal, Principals
+from fluxguard.server.door import Door
 
-router = APIRouter(prefix="/api/v1/audit", tags=["audit"])
+router = APIRouter(prefix="/api/v1/audit", tags=["audit"], route_class=Door)
 
 
 @router.get("")

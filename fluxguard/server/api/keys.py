@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal
 from urllib.parse import urlencode
 
-from fastapi import APIRouter, Header, Request, Response
+from fastapi import APIRouter, Header, Request
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy.engine import Connection
@@ -15,9 +15,10 @@ from fluxguard import wire
 from fluxguard.secret import veiled
 from fluxguard.server import life, listing, once, problems, sealing
 from fluxguard.server.asking import Platforms, Principal, Principals
+from fluxguard.server.door import Door
 from fluxguard.server.platform import Platform
 
-router = APIRouter(prefix="/api/v1/keys", tags=["keys"])
+router = APIRouter(prefix="/api/v1/keys", tags=["keys"], route_class=Door)
 Idempotency = Annotated[str | None, Header(alias="Idempotency-Key")]
 CHOSEN = (
     "project_id",
@@ -29,6 +30,9 @@ CHOSEN = (
     "limit",
 )  # what a list's next page keeps
 SECRET = {"Cache-Control": "no-store", "Pragma": "no-cache"}
+
+
+USUAL = 1000  # requests an hour
 
 
 class Body(BaseModel):
@@ -59,7 +63,7 @@ class NewKey(Body):
     scope: Scope
     permissions: list[Permission] = Field(min_length=1)
     expires: str = Field(default="90d", max_length=40)
-    hourly_limit: int = Field(default=1000, ge=1, le=1_000_000)
+    hourly_limit: int | None = Field(default=None, ge=1, le=1_000_000)
     reveal_to: str | None = Field(default=None, max_length=100)
 
 
@@ -110,12 +114,15 @@ def create(
     box = sealing.public_key(body.reveal_to) if body.reveal_to else None
     wish = life.Wish(
         name=body.name, environment=body.environment, permissions=tuple(body.permissions), projects=_projects(body.scope),
-        expires_at=_expiry(body.expires, platform.now()), description=body.description, hourly_limit=body.hourly_limit,
+        expires_at=_end_of_new(who, body, platform.now()), description=body.description,
+        hourly_limit=limit_of_new(who, body.hourly_limit),
     )  # fmt: skip
     must_not_exceed(who, frozenset(wish.permissions), wish.projects)
     with platform.store.write() as connection:
 
         def work() -> tuple[once.Answer, dict[str, Any]]:
+            must_not_outlast(who, wish.permissions, wish.expires_at, platform.now())
+            must_not_ask_more(who, wish.hourly_limit)
             row, secret = life.create(connection, platform, who.actor, wish)
             return revealed(row, secret, box, platform.now())
 
@@ -125,10 +132,9 @@ def create(
     return shown(status, answer, {**SECRET, "Location": f"/api/v1/keys/{answer['id']}"})
 
 
-@router.get("")
+@router.get("", response_model=list[dict[str, Any]])
 def keys(
     request: Request,
-    response: Response,
     platform: Platforms,
     who: Principals,
     project_id: str = "",
@@ -139,7 +145,7 @@ def keys(
     unused: bool = False,
     limit: int = 100,
     cursor: str = "",
-) -> list[dict[str, Any]]:
+) -> JSONResponse:
     """The workspace's keys, newest first. Where there are more, `Link` with `rel="next"` leads on; a page may be shorter than asked for."""
     listing.must_be_sound(limit, (state,), environment, q + project_id + project)
     wanted = wanted_by(
@@ -149,8 +155,7 @@ def keys(
     now = platform.now()
     with platform.store.read() as connection:
         page = listing.page(connection, wanted, now, limit, cursor, lambda row: visible(who, row))
-    lead_on(request, response, page.after)
-    return [life.view(row, now).to_json() for row in page.rows]
+    return listed(request, page, now)
 
 
 def wanted_by(who: Principal, **chosen: Any) -> listing.Wanted:
@@ -162,18 +167,21 @@ def wanted_by(who: Principal, **chosen: Any) -> listing.Wanted:
     )  # fmt: skip
 
 
-def lead_on(request: Request, response: Response, after: str) -> None:
-    """The next page's address (RFC 8288), relative, for the Host header is a stranger's to choose."""
-    if after:
+def listed(request: Request, page: listing.Page, now: int) -> JSONResponse:
+    """A page, and the next one's address (RFC 8288), relative, for the Host header is a stranger's to choose."""
+    headers = {}
+    if page.after:
         chosen = {name: value for name, value in request.query_params.items() if name in CHOSEN}
-        query = urlencode({**chosen, "cursor": after})
-        response.headers["Link"] = f'<{request.url.path}?{query}>; rel="next"'
+        query = urlencode({**chosen, "cursor": page.after})
+        headers["Link"] = f'<{request.url.path}?{query}>; rel="next"'
+    return JSONResponse([life.view(row, now).to_json() for row in page.rows], headers=headers)
 
 
 @router.get("/{key_id}")
-def show(key_id: str, platform: Platforms, who: Principals) -> JSONResponse:
-    with platform.store.read() as connection:
-        row = found(connection, who, key_id)
+async def show(key_id: str, platform: Platforms, who: Principals) -> JSONResponse:
+    row = await life.seen(platform, who.actor.workspace, key_id)
+    if not visible(who, row):
+        raise problems.not_found()
     return one(row, platform.now())
 
 
@@ -204,7 +212,7 @@ def change(
         must_match(row, if_match)
         wanted = {**row, **changes}
         must_not_exceed(who, frozenset(wanted["permissions"].split()), _scope(wanted["scope"]))
-        _must_not_widen_itself(who, row, wanted)
+        _must_not_widen(who, row, wanted, platform.now())
         row = life.update(connection, platform, who.actor, row, changes)
     return one(row, platform.now())
 
@@ -263,7 +271,11 @@ def rotate(
         now = platform.now()
         row = found(connection, who, key_id, lock=True)
         must_not_exceed(who, frozenset(row["permissions"].split()), _scope(row["scope"]))
-        ends = _expiry(body.expires, now) if body.expires else life.successor_expiry(row, now)
+        ends = like = life.successor_expiry(row, now)
+        if body.expires:
+            ends = _expiry(body.expires, now)
+            if _is_later(ends, like):
+                must_not_outlast(who, row["permissions"].split(), ends, now)
         fresh, secret, old = life.rotate(
             connection, platform, who.actor, row, overlap=overlap, pending_ttl=ttl, expires_at=ends
         )
@@ -410,17 +422,65 @@ def must_not_exceed(who: Principal, permissions: frozenset[str], projects: tuple
         )
 
 
-def _must_not_widen_itself(who: Principal, row: life.Row, wanted: Mapping[str, Any]) -> None:
-    """A key gives itself neither more time nor a higher limit. Raises: Problem 403."""
-    if who.caller is None or who.caller.id != row["id"]:
-        return
-    ends, now_ends = wanted["expires_at"], row["expires_at"]
-    longer = now_ends is not None and (ends is None or ends > now_ends)
-    if longer or wanted["hourly_limit"] > row["hourly_limit"]:
+def _is_later(end: int | None, other: int | None) -> bool:
+    return other is not None and (end is None or end > other)
+
+
+def latest(who: Principal, permissions: Iterable[str], now: int) -> int | None:
+    """When a key has to end that whoever asks makes; None for never.
+
+    A key gives no longer a time than it was given itself, and the right to manage keys not beyond its own end: whoever has found it could
+    go on quietly. What takes another key's place (rotate, regenerate) lives as long as that one did; that key's owner sees it end.
+    """
+    if who.caller is None:
+        return None
+    if "manage_keys" in permissions:
+        return who.caller.ends
+    return None if who.caller.term is None else now + who.caller.term
+
+
+def must_not_outlast(who: Principal, permissions: Iterable[str], ends: int | None, now: int) -> None:
+    """Raises: Problem 403."""
+    last = latest(who, permissions, now)
+    if _is_later(ends, last):
+        raise problems.Problem(
+            403, "privilege-escalation", "Permission denied",
+            f"A key can't hand on more time than it has: what this one makes so ends by {wire.to_text(last)}. Name an earlier end, or ask a person.",
+            latest=wire.to_text(last),
+        )  # fmt: skip
+
+
+def must_not_ask_more(who: Principal, limit: int) -> None:
+    """Raises: Problem 403."""
+    if who.caller is not None and limit > who.caller.limit:
+        raise problems.Problem(
+            403, "privilege-escalation", "Permission denied",
+            f"A key can't hand on a higher limit than its own, {who.caller.limit:,} requests an hour. Ask a person.",
+            most=who.caller.limit,
+        )  # fmt: skip
+
+
+def limit_of_new(who: Principal, wanted: int | None) -> int:
+    """The limit that is asked for; where none is, the usual one, or as much of it as may be handed on."""
+    if wanted is not None:
+        return wanted
+    return USUAL if who.caller is None else min(USUAL, who.caller.limit)
+
+
+def _must_not_widen(who: Principal, row: life.Row, wanted: Mapping[str, Any], now: int) -> None:
+    """A key gives itself neither more time nor a higher limit, and another one no more than it may hand on. Raises: Problem 403."""
+    longer = _is_later(wanted["expires_at"], row["expires_at"])
+    higher = wanted["hourly_limit"] > row["hourly_limit"]
+    if who.caller is not None and who.caller.id == row["id"] and (longer or higher):
         raise problems.forbidden(
             "A key can't give itself more time or a higher limit. Rotate it, or ask a person.",
             "privilege-escalation",
         )
+    permissions = wanted["permissions"].split()
+    if longer or not set(permissions) <= set(row["permissions"].split()):
+        must_not_outlast(who, permissions, wanted["expires_at"], now)
+    if higher:
+        must_not_ask_more(who, wanted["hourly_limit"])
 
 
 def must_match(row: life.Row, if_match: str | None) -> None:
@@ -468,6 +528,15 @@ def _projects(scope: Scope) -> tuple[str, ...] | None:
 
 def _scope(text: str) -> tuple[str, ...] | None:
     return None if text == "all" else tuple(text.split())
+
+
+def _end_of_new(who: Principal, body: NewKey, now: int) -> int | None:
+    """The end that is asked for; where none is, 90 days, or as much of them as may be handed on."""
+    ends = _expiry(body.expires, now)
+    if "expires" in body.model_fields_set:
+        return ends
+    last = latest(who, body.permissions, now)
+    return last if _is_later(ends, last) else ends
 
 
 def _expiry(text: str, now: int) -> int | None:

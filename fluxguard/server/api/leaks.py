@@ -25,12 +25,13 @@ from fluxguard import wire
 from fluxguard.server import leaking, life, limits, problems, sealing, trail
 from fluxguard.server.api.keys import Body
 from fluxguard.server.asking import Platforms, Principal, Principals, address_of, agent_of, network_of
+from fluxguard.server.door import Door
 from fluxguard.server.leaking import Leak
 from fluxguard.server.platform import Platform
 from fluxguard.server.settings import HOUR
 from fluxguard.server.tables import keys, signers
 
-router = APIRouter(prefix="/api/v1", tags=["leaks"])
+router = APIRouter(prefix="/api/v1", tags=["leaks"], route_class=Door)
 QUESTIONS = 600  # of one address in an hour
 REPORTS = 60
 MOST = 1000  # reports in one request

@@ -10,9 +10,10 @@ from fastapi import APIRouter, Request
 
 from fluxguard.server import chores, life, migrate, problems, trouble
 from fluxguard.server.asking import Gates, Platforms, address_of, bearer
+from fluxguard.server.door import Door
 from fluxguard.server.platform import Platform
 
-router = APIRouter(tags=["machines"])
+router = APIRouter(tags=["machines"], route_class=Door)
 FRESH = 2.0  # seconds for which an answer holds: whoever asks more often makes nobody write more often
 
 
@@ -55,9 +56,8 @@ def _why_not(platform: Platform) -> str:
 
 
 @router.get("/api/v1/self")
-def self(request: Request, platform: Platforms, gate: Gates) -> dict[str, Any]:
+async def self(request: Request, platform: Platforms, gate: Gates) -> dict[str, Any]:
     """What the key is that asks."""
-    caller = gate.recognise(bearer(request), address_of(request))
-    with platform.store.read() as connection:
-        row = life.find(connection, caller.workspace, caller.id)
+    caller = await gate.recognise(bearer(request), address_of(request))
+    row = await life.seen(platform, caller.workspace, caller.id)
     return life.view(row, platform.now()).to_json()

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import re
 from functools import lru_cache
 from typing import Any
 
 import sqlalchemy as sa
 from fastapi import APIRouter, Request
-from fastapi.responses import JSONResponse, Response
+from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy.engine import Connection
 from starlette.concurrency import run_in_threadpool
@@ -17,22 +16,25 @@ from starlette.concurrency import run_in_threadpool
 from fluxguard import wire
 from fluxguard.secret import veiled
 from fluxguard.server import mint, problems, trail
-from fluxguard.server.asking import Guest, Platforms, admitted, off_loop
+from fluxguard.server.asking import Guest, Platforms, admitted
+from fluxguard.server.door import Door
 from fluxguard.server.platform import Platform
 from fluxguard.server.tables import projects, runs, scenarios
 
-router = APIRouter(prefix="/api", tags=["resources"])
+router = APIRouter(prefix="/api", tags=["resources"], route_class=Door)
 SHOWN = ("id", "project_id", "name", "body", "created_at")
-LIST_ONE = """
+SCENARIOS = """
     SELECT s.id, s.project_id, s.name, s.body, s.created_at FROM scenarios AS s JOIN projects AS p ON p.id = s.project_id
-    WHERE p.workspace_id = :workspace AND s.project_id = :project ORDER BY s.created_at, s.id
+    WHERE p.workspace_id = :workspace
 """
-LIST = LIST_ONE.replace("AND s.project_id = :project", "")
+LIST = SCENARIOS + "ORDER BY s.created_at, s.id"
+LIST_ONE = SCENARIOS + "AND s.project_id = :project ORDER BY s.created_at, s.id"
+NEWEST = SCENARIOS + "AND s.project_id = :project ORDER BY s.created_at DESC, s.id DESC LIMIT 1"
+SCENARIO = SCENARIOS + "AND s.id = :id"
+FOUND = sa.text(SCENARIO)
 WORKSPACES = "SELECT id, name FROM workspaces WHERE id = :workspace"
-PROJECTS = (
-    "SELECT id, name, workspace_id, created_at FROM projects WHERE workspace_id = :workspace ORDER BY name"
-)
-PLAIN = re.compile(rb"project_id=(\w*)", re.ASCII)  # a query that nothing need be decoded of
+PROJECTS = "SELECT id, name, workspace_id, created_at FROM projects WHERE workspace_id = :workspace"
+PROJECT = PROJECTS + " AND id = :id"
 BODY = SHOWN.index("body")
 SMALL = 4096  # characters of a scenario that are worth keeping as the text they become
 LARGEST = 4 << 20  # bytes of JSON that are kept of one scenario or upload
@@ -72,40 +74,27 @@ class Upload(Lenient):
     run_results: list[dict[str, Any]] = Field(default_factory=list)
 
 
-async def list_scenarios_at_once(request: Request) -> Response:
-    """The most frequent question, answered without what FastAPI does for each: its route below describes it."""
-    plain = PLAIN.fullmatch(request.scope["query_string"])
-    project_id = plain[1].decode() if plain else request.query_params.get("project_id", "")
-    return await list_scenarios(request, project_id)
-
-
 @router.get("/scenarios", response_model=list[dict[str, Any]])
-async def list_scenarios(request: Request, project_id: str = "") -> Response:
+async def list_scenarios(request: Request, platform: Platforms, project_id: str = "") -> Response:
     guest = await admitted(request, "read_scenarios", "pull_scenarios", project_id)
-    platform: Platform = request.app.state.platform
     sql = LIST_ONE if project_id else LIST
     rows = await platform.store.select_soon(sql, workspace=guest.workspace, project=project_id)
     found = ",".join([_listed(row) for row in rows if _may(guest, row[1])])
-    return Response(f"[{found}]".encode(), media_type="application/json")
+    return _json(f"[{found}]")
 
 
-@router.get("/workspaces", response_model=list[dict[str, Any]])
-async def list_workspaces(request: Request) -> Response:
+@router.get("/workspaces")
+async def list_workspaces(request: Request, platform: Platforms) -> list[dict[str, Any]]:
     guest = await admitted(request, "read_scenarios", "pull_scenarios")
-
-    platform: Platform = request.app.state.platform
     rows = await platform.store.select_soon(WORKSPACES, workspace=guest.workspace)
-    return JSONResponse([{"id": id, "name": name} for id, name in rows])
+    return [{"id": id, "name": name} for id, name in rows]
 
 
-@router.get("/projects", response_model=list[dict[str, Any]])
-async def list_projects(request: Request) -> Response:
+@router.get("/projects")
+async def list_projects(request: Request, platform: Platforms) -> list[dict[str, Any]]:
     guest = await admitted(request, "read_scenarios", "pull_scenarios")
-
-    platform: Platform = request.app.state.platform
-    rows = await platform.store.select_soon(PROJECTS, workspace=guest.workspace)
-    found = (dict(zip(("id", "name", "workspace_id", "created_at"), row, strict=True)) for row in rows)
-    return JSONResponse([_project(row) for row in found if _may(guest, row["id"])])
+    rows = await platform.store.select_soon(PROJECTS + " ORDER BY name", workspace=guest.workspace)
+    return [_project(*row) for row in rows if _may(guest, row[0])]
 
 
 @router.post("/projects", status_code=201)
@@ -118,7 +107,7 @@ async def create_project(body: NewProject, request: Request, platform: Platforms
 
     def write() -> dict[str, Any]:
         with platform.store.write() as connection:
-            return _project(new_project(connection, platform, guest.actor, body.name))
+            return _project(**new_project(connection, platform, guest.actor, body.name))
 
     return await run_in_threadpool(write)
 
@@ -126,12 +115,10 @@ async def create_project(body: NewProject, request: Request, platform: Platforms
 @router.get("/projects/{project_id}")
 async def show_project(project_id: str, request: Request, platform: Platforms) -> dict[str, Any]:
     guest = await admitted(request, "read_scenarios", "pull_scenarios", project_id)
-
-    def read() -> dict[str, Any]:
-        with platform.store.read() as connection:
-            return _project(project_of(connection, guest.workspace, project_id))
-
-    return await off_loop(platform, read)
+    rows = await platform.store.select_soon(PROJECT, workspace=guest.workspace, id=project_id)
+    if not rows:
+        raise problems.not_found()
+    return _project(*rows[0])
 
 
 @router.post("/scenarios", status_code=201)
@@ -147,7 +134,7 @@ async def create_scenario(body: NewScenario, request: Request, platform: Platfor
                 "id": mint.identifier("scn"), "project_id": body.project_id, "name": body.name, "body": kept,
                 "created_at": platform.now(),
             }  # fmt: skip
-            connection.execute(scenarios.insert().values(**row))
+            connection.execute(scenarios.insert(), row)
             detail = {"name": body.name, "project": body.project_id}
             trail.record(
                 connection, platform.vault, platform.now(), guest.actor, "scenario.created", row["id"], detail
@@ -157,15 +144,10 @@ async def create_scenario(body: NewScenario, request: Request, platform: Platfor
     return await run_in_threadpool(write)
 
 
-@router.get("/scenarios/{scenario_id}")
-async def show_scenario(scenario_id: str, request: Request, platform: Platforms) -> dict[str, Any]:
+@router.get("/scenarios/{scenario_id}", response_model=dict[str, Any])
+async def show_scenario(scenario_id: str, request: Request, platform: Platforms) -> Response:
     guest = await admitted(request, "read_scenarios", "pull_scenarios")
-
-    def read() -> dict[str, Any]:
-        with platform.store.read() as connection:
-            return _scenario(_found(connection, guest, scenario_id))
-
-    return await off_loop(platform, read)
+    return _json(_listed(await _read(platform, guest, SCENARIO, id=scenario_id)))
 
 
 @router.delete("/scenarios/{scenario_id}", status_code=204)
@@ -190,46 +172,38 @@ async def delete_scenario(scenario_id: str, request: Request, platform: Platform
     await run_in_threadpool(write)
 
 
-@router.get("/bundles", response_model=list[dict[str, Any]])
+@router.get("/bundles")
 async def list_bundles(
-    request: Request, project_id: str = "", scenario_id: str = "", limit: int = 20
-) -> Response:
+    request: Request, platform: Platforms, project_id: str = "", scenario_id: str = "", limit: int = 20
+) -> list[dict[str, Any]]:
     """A scenario's bundles: here each scenario is one bundle, whose version bears the scenario's id."""
     guest = await admitted(request, "read_scenarios", "pull_scenarios", project_id)
-    platform: Platform = request.app.state.platform
-
-    def read() -> list[dict[str, Any]]:
-        with platform.store.read() as connection:
-            row = _found(connection, guest, scenario_id)
-        return [{"id": row["id"], "scenario_id": row["id"], "version": 1, "status": "published"}]
-
-    bundles = await off_loop(platform, read) if scenario_id else []
-    return JSONResponse(bundles[: max(0, limit)])
+    if not scenario_id:
+        return []
+    id = (await _read(platform, guest, SCENARIO, id=scenario_id))[0]
+    return [{"id": id, "scenario_id": id, "version": 1, "status": "published"}][: max(0, limit)]
 
 
 @router.post("/sync/pull")
 async def pull(body: Pull, request: Request, platform: Platforms) -> dict[str, Any]:
     """A scenario with its test data."""
     guest = await admitted(request, "read_scenarios", "pull_scenarios", body.project_id or "")
-
-    def read() -> dict[str, Any]:
-        with platform.store.read() as connection:
-            row = _found(
-                connection, guest, body.bundle_version_id or _only(connection, guest, body.project_id)
-            )
-        snapshot = json.loads(row["body"]).get("config_snapshot", {})
-        return {
-            "bundle_version": {"id": row["id"], "version": 1},
-            "scenario_context": {"scenario": {"id": row["id"], "name": row["name"]}},
-            "input_set": {"id": f"inp_{row['id'][4:]}"},
-            "input_items": snapshot.get("input_items", []) if body.include_inputs else [],
-            "personas": snapshot.get("personas", []) if body.include_personas else [],
-            "criteria_pack": snapshot.get("criteria_pack", []) if body.include_criteria else [],
-            "run_spec_snapshot": snapshot.get("run_spec", {}),
-            "sync_meta": {"pulled_at": wire.to_text(platform.now())},
-        }
-
-    return await off_loop(platform, read)
+    if body.bundle_version_id:
+        row = await _read(platform, guest, SCENARIO, id=body.bundle_version_id)
+    else:
+        row = await _read(platform, guest, NEWEST, project=body.project_id or "")
+    id, _, name, text, _ = row
+    snapshot = json.loads(text).get("config_snapshot", {})
+    return {
+        "bundle_version": {"id": id, "version": 1},
+        "scenario_context": {"scenario": {"id": id, "name": name}},
+        "input_set": {"id": f"inp_{id[4:]}"},
+        "input_items": snapshot.get("input_items", []) if body.include_inputs else [],
+        "personas": snapshot.get("personas", []) if body.include_personas else [],
+        "criteria_pack": snapshot.get("criteria_pack", []) if body.include_criteria else [],
+        "run_spec_snapshot": snapshot.get("run_spec", {}),
+        "sync_meta": {"pulled_at": wire.to_text(platform.now())},
+    }
 
 
 @router.post("/sync/upload")
@@ -242,11 +216,8 @@ async def upload(body: Upload, request: Request, platform: Platforms) -> dict[st
         with platform.store.write() as connection:
             row = _found(connection, guest, body.bundle_version_id)
             batch = mint.identifier("run")
-            connection.execute(
-                runs.insert().values(
-                    id=batch, project_id=row["project_id"], body=kept, created_at=platform.now()
-                )
-            )
+            run = {"id": batch, "project_id": row["project_id"], "body": kept, "created_at": platform.now()}
+            connection.execute(runs.insert(), run)
             detail = {"scenario": row["id"], "runs": len(body.runs)}
             trail.record(
                 connection, platform.vault, platform.now(), guest.actor, "results.uploaded", batch, detail
@@ -272,7 +243,7 @@ def new_project(connection: Connection, platform: Any, actor: trail.Actor, name:
         "name": name,
         "created_at": platform.now(),
     }
-    connection.execute(projects.insert().values(**row))
+    connection.execute(projects.insert(), row)
     trail.record(
         connection, platform.vault, platform.now(), actor, "project.created", row["id"], {"name": name}
     )
@@ -288,28 +259,16 @@ def project_of(connection: Connection, workspace: str, project_id: str) -> dict[
     return dict(row)
 
 
-def _only(connection: Connection, guest: Guest, project_id: str | None) -> str:
-    """The newest scenario of a project, for a pull that names none. Raises: Problem 404."""
-    query = (
-        sa.select(scenarios.c.id)
-        .join(projects, projects.c.id == scenarios.c.project_id)
-        .where(projects.c.workspace_id == guest.workspace, projects.c.id == (project_id or ""))
-        .order_by(scenarios.c.created_at.desc())
-        .limit(1)
-    )
-    found = connection.execute(query).scalar()
-    if found is None:
+async def _read(platform: Platform, guest: Guest, sql: str, **values: str) -> tuple[Any, ...]:
+    """One scenario, as SHOWN. Raises: Problem 404."""
+    rows = await platform.store.select_soon(sql, workspace=guest.workspace, **values)
+    if not rows or not _may(guest, rows[0][1]):
         raise problems.not_found()
-    return str(found)
+    return rows[0]
 
 
 def _found(connection: Connection, guest: Guest, scenario_id: str) -> dict[str, Any]:
-    query = (
-        sa.select(scenarios)
-        .join(projects, projects.c.id == scenarios.c.project_id)
-        .where(scenarios.c.id == scenario_id, projects.c.workspace_id == guest.workspace)
-    )
-    row = connection.execute(query).mappings().first()
+    row = connection.execute(FOUND, {"workspace": guest.workspace, "id": scenario_id}).mappings().first()
     if row is None or not _may(guest, row["project_id"]):
         raise problems.not_found()
     return dict(row)
@@ -346,11 +305,12 @@ def _kept(data: dict[str, Any]) -> str:
     return veiled(text)
 
 
-def _project(row: Any) -> dict[str, Any]:
-    return {
-        "id": row["id"], "name": row["name"], "workspace_id": row["workspace_id"],
-        "created_at": wire.to_text(row["created_at"]),
-    }  # fmt: skip
+def _json(text: str) -> Response:
+    return Response(text.encode(), media_type="application/json")
+
+
+def _project(id: str, name: str, workspace_id: str, created_at: int) -> dict[str, Any]:
+    return {"id": id, "name": name, "workspace_id": workspace_id, "created_at": wire.to_text(created_at)}
 
 
 def _scenario(row: Any) -> dict[str, Any]:

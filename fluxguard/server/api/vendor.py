@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 import sqlalchemy as sa
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
 from pydantic import Field
 from sqlalchemy.engine import Connection
@@ -17,15 +17,24 @@ from sqlalchemy.engine import Connection
 from fluxguard import wire
 from fluxguard.secret import veiled
 from fluxguard.server import life, links, listing, mint, problems, trail
-from fluxguard.server.api.keys import SECRET, lead_on, must_not_exceed, visible, wanted_by
+from fluxguard.server.api.keys import (
+    SECRET,
+    latest,
+    limit_of_new,
+    listed,
+    must_not_exceed,
+    visible,
+    wanted_by,
+)
 from fluxguard.server.api.resources import Lenient, project_of
 from fluxguard.server.asking import LOGIN, Platforms, Principals, address_of, agent_of
+from fluxguard.server.door import Door
 from fluxguard.server.platform import Platform
 from fluxguard.server.settings import HOUR
 from fluxguard.server.tables import devices, keys, tokens, users
 from fluxguard.server.trail import Actor
 
-router = APIRouter(prefix="/api", tags=["published client"])
+router = APIRouter(prefix="/api", tags=["published client"], route_class=Door)
 CODE_TTL = 600_000  # milliseconds to approve a sign-in
 INTERVAL = 2  # seconds between a client's questions
 ACCESS_TTL = HOUR
@@ -58,7 +67,12 @@ def create_key(body: NewKey, platform: Platforms, who: Principals) -> JSONRespon
     who.must_manage()
     who.must_not_be_contained()
     now = platform.now()
-    wish = life.Wish(body.name, "dev", DEFAULT, (body.project_id,), wire.expiry("90d", now))
+    ends = min(
+        moment for moment in (wire.expiry("90d", now), latest(who, DEFAULT, now)) if moment is not None
+    )
+    wish = life.Wish(
+        body.name, "dev", DEFAULT, (body.project_id,), ends, hourly_limit=limit_of_new(who, None)
+    )
     with platform.store.write() as connection:
         project_of(connection, who.actor.workspace, body.project_id)
         must_not_exceed(who, frozenset(DEFAULT), wish.projects)
@@ -80,16 +94,15 @@ def _repeated(connection: Connection, actor: Actor, wish: life.Wish, now: int) -
     return [dict(row) for row in connection.execute(query).mappings()]
 
 
-@router.get("/api-keys")
+@router.get("/api-keys", response_model=list[dict[str, Any]])
 def list_keys(
     request: Request,
-    response: Response,
     platform: Platforms,
     who: Principals,
     project_id: str = "",
     limit: int | None = None,
     cursor: str = "",
-) -> list[dict[str, Any]]:
+) -> JSONResponse:
     """The keys that open something. All of them, for the published client knows no pages; who names a `limit` gets those."""
     listing.must_be_sound(listing.MOST if limit is None else limit, text=project_id)
     wanted, now = wanted_by(who, project=project_id, states=wire.ALIVE), platform.now()
@@ -101,10 +114,10 @@ def list_keys(
         if project_id:
             project_of(connection, who.actor.workspace, project_id)
         if limit is None:
-            return [life.view(row, now).to_json() for row in listing.every(connection, wanted, now, may_see)]
-        page = listing.page(connection, wanted, now, limit, cursor, may_see)
-    lead_on(request, response, page.after)
-    return [life.view(row, now).to_json() for row in page.rows]
+            page = listing.Page(list(listing.every(connection, wanted, now, may_see)), "")
+        else:
+            page = listing.page(connection, wanted, now, limit, cursor, may_see)
+    return listed(request, page, now)
 
 
 @router.post("/cli-connect/start")

@@ -1,0 +1,167 @@
+"""The door that every route of the API has: FastAPI describes the route, and what it would do around each request is left out.
+
+A route says in FastAPI's way what it takes: the request, dependencies that take the request alone, parameters, one JSON body. Nothing else;
+whoever declares more is told at the start. Console pages, with forms and cookies, are routes of FastAPI's own.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+from urllib.parse import parse_qsl
+
+from fastapi.responses import JSONResponse, Response
+from fastapi.routing import APIRoute
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from fluxguard.server import problems
+
+Errors = list[dict[str, Any]]
+
+
+class Door(APIRoute):
+    """A route that reads what it declares, and answers. Its errors are Problems, told by the envelope."""
+
+    def __init__(self, *args: Any, **how: Any) -> None:
+        super().__init__(*args, **how)
+        needs = self.dependant
+        self._parameters = (
+            ("path", needs.path_params), ("query", needs.query_params), ("header", needs.header_params)
+        )  # fmt: skip
+        self._dependencies = [(str(one.name), one.call) for one in needs.dependencies]
+        self._on_loop = inspect.iscoroutinefunction(self.endpoint)
+        _must_be_simple(self)
+        self.app = self.answer
+
+    async def answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Who asks is known before anything is read of what was sent. Raises: Problem."""
+        request = Request(scope, receive)
+        values: dict[str, Any] = {}
+        for name, dependency in self._dependencies:
+            values[name] = await dependency(request)  # type: ignore[misc]
+        errors = self._read(request, values)
+        if self.body_field is not None:
+            errors += _read_body(self.body_field, await request.body(), request, values)
+        if errors:
+            raise problems.unfit(errors)
+        if self.dependant.request_param_name:
+            values[self.dependant.request_param_name] = request
+        result = await (
+            self.endpoint(**values) if self._on_loop else run_in_threadpool(self.endpoint, **values)
+        )
+        response = result if isinstance(result, Response) else self._response(result)
+        await response(scope, receive, send)
+
+    def _read(self, request: Request, values: dict[str, Any]) -> Errors:
+        errors: Errors = []
+        for place, fields in self._parameters:
+            if fields:
+                sent = _sent(place, request)
+                for field in fields:
+                    errors += _take(field, sent.get(field.alias), (place, field.alias), values)
+        return errors
+
+    def _response(self, result: Any) -> Response:
+        if self.status_code == 204:
+            return Response(status_code=204)
+        return JSONResponse(result, self.status_code or 200)
+
+
+def _must_be_simple(route: Door) -> None:
+    """Raises: TypeError for a route that declares what its door does not know."""
+    needs = route.dependant
+    odd = (
+        needs.cookie_params, needs.response_param_name, needs.background_tasks_param_name, needs.body_params[1:],
+        [one for one in needs.dependencies if _is_odd(one)],
+    )  # fmt: skip
+    if any(odd):
+        raise TypeError(f"{route.path}: no parameter of this kind comes through the API's door")
+
+
+def _is_odd(dependency: Any) -> bool:
+    """Whether it takes more than the request, or blocks."""
+    taken = set(inspect.signature(dependency.call).parameters)
+    return taken != {dependency.request_param_name} or not inspect.iscoroutinefunction(dependency.call)
+
+
+def _sent(place: str, request: Request) -> Mapping[str, str]:
+    if place == "path":
+        return request.path_params
+    if place == "header":
+        return request.headers
+    text = request.scope["query_string"].decode("latin-1")
+    return dict(parse_qsl(text, keep_blank_values=True)) if text else {}
+
+
+def _take(field: Any, value: Any, where: tuple[str, ...], values: dict[str, Any]) -> Errors:
+    """Puts a value where it belongs, or its default. Returns what is wrong with it."""
+    if value is None:
+        if field.field_info.is_required():
+            return [{"loc": where, "msg": "Field required"}]
+        values[field.name] = field.get_default()
+        return []
+    values[field.name], errors = field.validate(value, {}, loc=where)
+    return list(errors or ())
+
+
+def _read_body(field: Any, raw: bytes, request: Request, values: dict[str, Any]) -> Errors:
+    """Raises: Problem 400 for what is no text, or nested beyond measure."""
+    sent: Any = raw or None
+    if raw and _is_json(request.headers.get("content-type", "")):
+        try:
+            sent = json.loads(raw)
+        except json.JSONDecodeError:
+            return [{"loc": ("body",), "msg": "JSON decode error"}]
+        except (ValueError, RecursionError):
+            raise problems.Problem(400, "http-error", "There was an error parsing the body") from None
+    return _take(field, sent, ("body",), values)
+
+
+def _is_json(media: str) -> bool:
+    kind = media.partition(";")[0].strip().lower()
+    return kind == "application/json" or (kind.startswith("application/") and kind.endswith("+json"))
+
+
+class Straight:
+    """The way to the doors, before the framework's own search: looked up, in place of trying one route after the other.
+
+    For paths without a parameter, and for those whose last part is the only one; the others are found the long way. Routes come in the
+    order in which the search would try them, and one that it would find first is never passed by.
+    """
+
+    def __init__(self, app: ASGIApp, routes: Iterable[Any]) -> None:
+        self._app = app
+        self._whole: dict[tuple[str, str], Door] = {}
+        self._last: dict[tuple[str, str], tuple[Door, str]] = {}
+        for route in routes:
+            for method in (route.methods or ()) if isinstance(route, Door) else ():
+                self._learn(route, method)
+
+    def _learn(self, route: Door, method: str) -> None:
+        names = list(route.param_convertors)
+        folder, _, last = route.path.rpartition("/")
+        if not names and (method, folder) not in self._last:
+            self._whole.setdefault((method, route.path), route)
+        elif names and last == f"{{{names[0]}}}" and len(names) == 1:
+            self._last.setdefault((method, folder), (route, names[0]))
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        door = self._found(scope) if scope["type"] == "http" and not scope.get("root_path") else None
+        await (door.answer if door is not None else self._app)(scope, receive, send)
+
+    def _found(self, scope: Scope) -> Door | None:
+        method, path = scope["method"], scope["path"]
+        door = self._whole.get((method, path))
+        if door is not None:
+            scope["path_params"] = {}
+            return door
+        folder, _, last = path.rpartition("/")
+        if not last or (method, folder) not in self._last:
+            return None
+        door, name = self._last[method, folder]
+        scope["path_params"] = {name: last}
+        return door
