@@ -93,7 +93,7 @@ class Started:
 
 
 def _starts_cold(words: list[str], env: Mapping[str, str]) -> bool:
-    if "FLUXGUARD_COLD" in os.environ or not hasattr(os, "fork"):
+    if "FLUXGUARD_COLD" in os.environ or sys.platform != "linux":
         return True
     ours = words[0] == str(COMMAND) or words[:3] == [sys.executable, "-m", KILLED]
     return not ours or any(_early(env, name) != _early(os.environ, name) for name in {*env, *os.environ})
