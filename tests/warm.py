@@ -1,12 +1,12 @@
 """The real `fluxguard` in a process of its own, which starts with its modules loaded.
 
-Three quarters of a short command's processor time go into the start of Python and the import of modules. Here a process does
+Most of a short command's processor time goes into the start of Python and the import of modules. Here a process does
 both once, and forks for every call: into an environment, a folder and streams of the call's own, with nothing in it but
 modules, and then through `fluxguard.cli.program` as the console script goes. `tests/test_warm.py` holds that each command does the
-same both ways. Hooks, servers, terminals and whatever is measured start the script itself, and so does everything where
-FLUXGUARD_COLD is set.
+same both ways. Hooks, terminals and whatever is measured start the script itself, and so does everything where FLUXGUARD_COLD
+is set.
 
-Run as a script, this is that process.
+Run as a script, this is that process; there is one for clients and one for the platform.
 """
 
 from __future__ import annotations
