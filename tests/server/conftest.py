@@ -6,6 +6,8 @@ import itertools
 import os
 import secrets
 import shutil
+import signal
+import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -109,14 +111,57 @@ def postgres() -> Iterator[str]:
     os.environ.setdefault("XDG_RUNTIME_DIR", tempfile.gettempdir())
     folder = tempfile.mkdtemp(prefix="fluxguard-pg-")
     server = pgserver.get_server(folder, cleanup_mode="stop")
+    server.psql("ALTER SYSTEM SET fsync = off")  # this machine does not lose its power
+    server.psql("SELECT pg_reload_conf()")
     yield server.get_uri().replace("postgresql://", "postgresql+psycopg://")
+    # At once: to write down what hundreds of databases hold, which nobody needs any more, takes half a minute.
+    os.kill(int((Path(folder) / "postmaster.pid").read_text().split()[0]), signal.SIGQUIT)
     server.cleanup()
-    shutil.rmtree(folder, ignore_errors=True)
+    # That takes half a minute of the disk's, and nobody waits for it.
+    subprocess.Popen(["rm", "-rf", folder], start_new_session=True)
+
+
+@dataclass(frozen=True)
+class Furnished:
+    """A platform that was set up once, to be copied: its database, its folder with all files of it, its first key."""
+
+    database: str
+    folder: Path
+    first: str = field(repr=False)
+    first_id: str
+
+    def copied(self, folder: Path) -> str:
+        """Puts its files into a folder; returns the URL of a copy of its database."""
+        shutil.copytree(self.folder, folder, dirs_exist_ok=True)
+        url = sa.engine.make_url(self.database)
+        if url.drivername == "sqlite":
+            return f"sqlite:///{folder / 'platform.db'}"
+        beside = url.set(database="postgres").render_as_string(hide_password=False)
+        return empty_database(beside, f" TEMPLATE {url.database}")
+
+
+def furnish(database: str, folder: Path) -> Furnished:
+    with founded(database, folder) as made:
+        return Furnished(database, folder, made.first, made.first_id)
+
+
+@pytest.fixture(scope="session")
+def furnished_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Furnished:
+    folder = tmp_path_factory.mktemp("furnished")
+    return furnish(f"sqlite:///{folder / 'platform.db'}", folder)
+
+
+@pytest.fixture(scope="session")
+def furnished_postgresql(postgres: str, tmp_path_factory: pytest.TempPathFactory) -> Furnished:
+    return furnish(empty_database(postgres), tmp_path_factory.mktemp("furnished"))
 
 
 @pytest.fixture(params=DATABASES)
 def database(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """The URL of an empty database of either kind."""
+    """The URL of an empty database of either kind; of one that is set up where the test asks for a `house`."""
+    if "house" in request.fixturenames:
+        furnished: Furnished = request.getfixturevalue(f"furnished_{request.param}")
+        return furnished.copied(tmp_path)
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path / 'platform.db'}"
     return empty_database(request.getfixturevalue("postgres"))
@@ -136,29 +181,39 @@ Houses = Callable[..., House]
 
 
 @pytest.fixture
-def house(database: str, tmp_path: Path) -> Iterator[House]:
+def house(request: pytest.FixtureRequest, database: str, tmp_path: Path) -> Iterator[House]:
     """A platform that is set up."""
-    with founded(database, tmp_path) as made:
+    kind = "sqlite" if database.startswith("sqlite") else "postgresql"
+    with founded(database, tmp_path, request.getfixturevalue(f"furnished_{kind}")) as made:
         yield made
 
 
 class founded:
-    """A platform with its owner, for a `with`."""
+    """A platform with its owner, for a `with`. furnished: of which its database and its folder are copies."""
 
-    def __init__(self, database: str, folder: Path, **settings: Any) -> None:
+    def __init__(
+        self, database: str, folder: Path, furnished: Furnished | None = None, **settings: Any
+    ) -> None:
         self.clock = Clock()
+        self.furnished = furnished
         self.settings = Settings(database=database, secret=folder / "secret", clock=self.clock, **settings)
 
     def __enter__(self) -> House:
         platform = open_platform(self.settings)
+        first_id, secret = self._first(platform)
+        self.client = TestClient(create_app(platform), client=("192.0.2.1", 50000))
+        self.client.__enter__()
+        self.platform = platform
+        return House(platform, self.client, self.clock, secret, first_id, [secret])
+
+    def _first(self, platform: Platform) -> tuple[str, str]:
+        if self.furnished is not None:
+            return self.furnished.first_id, self.furnished.first
         with platform.store.write() as connection:
             actor = people.found(connection, platform, EMAIL, PASSWORD)
             wish = life.Wish("First key", "dev", tuple(wire.PERMISSIONS), None, None, hourly_limit=1_000_000)
             row, secret = life.create(connection, platform, actor, wish)
-        self.client = TestClient(create_app(platform), client=("192.0.2.1", 50000))
-        self.client.__enter__()
-        self.platform = platform
-        return House(platform, self.client, self.clock, secret, row["id"], [secret])
+        return row["id"], secret
 
     def __exit__(self, *error: object) -> None:
         self.client.__exit__(None, None, None)

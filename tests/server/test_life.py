@@ -8,19 +8,18 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-import pytest
 import sqlalchemy as sa
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, multiple, precondition, rule
 
 from fluxguard.server import trail
-from tests.server.conftest import House, empty_database, founded
+from tests.server.conftest import Furnished, House, founded
 
 HOUR, DAY = 3_600_000, 86_400_000
 ALIVE = {"active", "quarantined", "grace"}
 _NAMES = itertools.count(1)
-URL = "sqlite"  # set for the other database by the test below
+FURNISHED: list[Furnished] = []  # of which each life begins with a copy; the last one counts
 
 
 class Model:
@@ -68,7 +67,8 @@ class Life(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.folder = Path(tempfile.mkdtemp(prefix="fluxguard-life-"))
-        self.founded = founded(_database(self.folder), self.folder)
+        made = FURNISHED[-1]
+        self.founded = founded(made.copied(self.folder), self.folder, made)
         self.house: House = self.founded.__enter__()
         self.all: list[Model] = []
 
@@ -241,12 +241,6 @@ class Life(RuleBasedStateMachine):
             assert len(heirs) <= 1
 
 
-def _database(folder: Path) -> str:
-    if URL == "sqlite":
-        return f"sqlite:///{folder / 'platform.db'}"
-    return empty_database(URL)
-
-
 def _run(examples: int, steps: int) -> None:
     from hypothesis.stateful import run_state_machine_as_test
 
@@ -259,10 +253,11 @@ def _run(examples: int, steps: int) -> None:
     )
 
 
-def test_life_on_the_embedded_database() -> None:
+def test_life_on_the_embedded_database(furnished_sqlite: Furnished) -> None:
+    FURNISHED.append(furnished_sqlite)
     _run(25, 40)
 
 
-def test_life_on_postgresql(postgres: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(globals(), "URL", postgres)
+def test_life_on_postgresql(furnished_postgresql: Furnished) -> None:
+    FURNISHED.append(furnished_postgresql)
     _run(6, 30)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 import re
 import subprocess
 import sys
@@ -19,11 +21,27 @@ KEY = re.compile(r"flux_[a-z]+_[0-9A-Za-z]{36}")
 
 @pytest.fixture(scope="session")
 def fluxloop(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The client in an environment of its own."""
-    folder = tmp_path_factory.mktemp("fluxloop-cli")
-    subprocess.run([sys.executable, "-m", "venv", folder], check=True)
-    pip = [folder / "bin" / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    subprocess.run([*pip, f"fluxloop-cli=={VERSION}"], check=True, timeout=600)
+    """The client in an environment of its own, installed once for all the workers of a run."""
+    shared = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        shared = shared.parent
+    folder = shared / "fluxloop-cli"
+    with open(shared / "fluxloop-cli.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (shared / "fluxloop-cli.ready").exists():
+            subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True)
+            pip = [
+                sys.executable,
+                "-m",
+                "pip",
+                "--python",
+                folder,
+                "install",
+                "--quiet",
+                "--disable-pip-version-check",
+            ]
+            subprocess.run([*pip, f"fluxloop-cli=={VERSION}"], check=True, timeout=600)
+            (shared / "fluxloop-cli.ready").touch()
     return folder / "bin" / "fluxloop"
 
 
