@@ -506,7 +506,7 @@ def _holding(run: Any) -> tuple[list[dict[str, Any]], list[str]]:
 
 def _status(args: argparse.Namespace) -> int:
     from fluxguard.respond import incident as incidents
-    from fluxguard.respond.evidence import waits_for
+    from fluxguard.respond.telling import waits_for
 
     wanted = [incidents.load(args.incident)] if args.incident else list(incidents.every())
     rows: list[dict[str, Any]] = []

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import fcntl
 import json
+import os
+import platform
+import pwd
 import secrets
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -47,7 +50,10 @@ class Wishes:
 
 @dataclass(frozen=True, slots=True)
 class Incident:
-    """One leak. repository: its absolute path. fingerprint, masked, environment: of the old key. url: the platform's."""
+    """One leak. repository: its absolute path. fingerprint, masked, environment: of the old key. url: the platform's.
+
+    by: who opened it, and on which machine.
+    """
 
     id: str
     repository: str
@@ -57,6 +63,7 @@ class Incident:
     url: str
     opened_at: str
     wishes: Wishes = field(default_factory=Wishes)
+    by: str = ""
 
     @property
     def folder(self) -> Path:
@@ -77,7 +84,16 @@ def described(
 ) -> Incident:
     """An incident under a new name, of which nothing is on disk yet."""
     name = f"inc-{now()[:10]}-{secrets.token_hex(4)}"
-    return Incident(name, repository, fingerprint, masked, environment, url, now(), wishes)
+    return Incident(name, repository, fingerprint, masked, environment, url, now(), wishes, _whoever())
+
+
+def _whoever() -> str:
+    """`ada on laptop`, as the system has it."""
+    try:
+        user = pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:  # in a container, say
+        user = f"user {os.getuid()}"
+    return f"{user} on {platform.node() or 'a machine without a name'}"
 
 
 def veiled(incident: Incident, secret: Secret) -> Incident:
