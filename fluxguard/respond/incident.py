@@ -10,7 +10,7 @@ import pwd
 import secrets
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -143,17 +143,31 @@ def opening() -> Iterator[None]:
 
 @contextmanager
 def looking() -> Iterator[Path]:
-    """A private folder for a look into a remote, one at a time. It goes afterwards; what a kill left of one goes first."""
+    """A private folder for a look into a remote. Nothing of it stays; what a kill left of an earlier one goes first."""
     folder = incidents_folder()
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    look = folder / ".look"
-    with (folder / ".look.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    for one in folder.glob(".look-*"):
+        if not _runs(one.name.removeprefix(".look-")):
+            shutil.rmtree(one, ignore_errors=True)
+    look = folder / f".look-{os.getpid()}"
+    try:
+        yield look
+    finally:
         shutil.rmtree(look, ignore_errors=True)
-        try:
-            yield look
-        finally:
-            shutil.rmtree(look, ignore_errors=True)
+        with suppress(OSError):  # there are incidents
+            folder.rmdir()
+            folder.parent.rmdir()
+
+
+def _runs(number: str) -> bool:
+    """Whether there is a process of that number."""
+    try:
+        os.kill(int(number), 0)
+    except (ProcessLookupError, ValueError):
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def platform_of(incident: Incident, records: Iterable[Record]) -> str:
