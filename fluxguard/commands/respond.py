@@ -409,10 +409,11 @@ def _run(incident: Any, journal: Any, vault: Any, api: Any, agree: Any) -> Any:
 
 def _plan(args: argparse.Namespace, incident: Any, api: Any, leaked: Secret) -> int:
     """Looks, chooses, and says what would be done. All in memory: killed on the way, it leaves no incident."""
-    from fluxguard.respond import assessing, clearing, runner
+    from fluxguard.respond import assessing, clearing, runner, telling
     from fluxguard.respond.incident import now
     from fluxguard.respond.journal import Notes
     from fluxguard.respond.vault import Held
+    from fluxguard.respond.veil import shown
 
     journal = Notes(now)
     try:
@@ -437,6 +438,8 @@ def _plan(args: argparse.Namespace, incident: Any, api: Any, leaked: Secret) -> 
                     "schema": "fluxguard.plan/1",
                     **found,
                     "places": holding,
+                    "targets": [shown(one, leaked) for one in args.target],
+                    "unread": unread,
                     "steps": planned,
                     **({"cleaning": cleaning} if cleaning else {}),
                 },
@@ -444,24 +447,35 @@ def _plan(args: argparse.Namespace, incident: Any, api: Any, leaked: Secret) -> 
             )
         )
         return ExitCode.CLEAN
-    print(f"Key {incident.masked}: {found['verify']['status']}")
-    guided, screen = found["choose"]["strategy"] == "guided", Screen(args)
+    screen = Screen(args)
+    screen.lines([f"Key {incident.masked}: {found['verify']['status']}"], "")
+    screen.lines(telling.told("assess", found["assess"]), "  ")
     screen.lines([f"Strategy: {found['choose']['strategy']}, for: {found['choose']['reason']}."], "")
-    for one in holding:
-        goes = "you put the new key into" if guided else "the new key goes to"
-        screen.lines(
-            [f"by hand: {one['place']} ({one['why']})" if one["why"] else f"{goes} {one['place']}"], "  "
-        )
+    renews = "reissue" in [one["step"] for one in planned]
+    goes = _goes(renews, found["choose"]["strategy"])
+    screen.lines(
+        [
+            f"by hand: {one['place']} ({one['why']})" if one["why"] else f"{goes} {one['place']}"
+            for one in holding
+        ],
+        "  ",
+    )
     screen.lines([f"not looked at: {one}" for one in unread], "  ")
-    if "reissue" in [one["step"] for one in planned]:
-        screen.lines(_nowhere(holding, args.target), "  ")
-    else:
-        screen.lines([f"no new key is made, so none goes to {one}" for one in args.target], "  ")
+    to = "the new key goes to" if renews else "no new key is made, so none goes to"
+    screen.lines([f"{to} {one}" for one in args.target], "  ")
+    screen.lines(_nowhere(holding, args.target) if renews else [], "  ")
     screen.lines(_foreseen(cleaning), "  ")
     for number, step in enumerate(planned, 1):
         print(f"{number:2}. {step['title']}")
     print("\nNothing was changed. Run the same without --plan to do it.")
     return ExitCode.CLEAN
+
+
+def _goes(renews: bool, strategy: str) -> str:
+    """What a plan says of a file that the old key stands in."""
+    if renews:
+        return "the new key goes to"
+    return "you put the new key into" if strategy == "guided" else "the key dies, and no new one goes to"
 
 
 def _foreseen(cleaning: Mapping[str, Any]) -> list[str]:
@@ -506,7 +520,7 @@ def _holding(run: Any) -> tuple[list[dict[str, Any]], list[str]]:
 
 def _status(args: argparse.Namespace) -> int:
     from fluxguard.respond import incident as incidents
-    from fluxguard.respond.evidence import waits_for
+    from fluxguard.respond.telling import waits_for
 
     wanted = [incidents.load(args.incident)] if args.incident else list(incidents.every())
     rows: list[dict[str, Any]] = []

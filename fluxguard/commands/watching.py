@@ -8,15 +8,13 @@ import json
 import os
 import sys
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from fluxguard.commands.alone import Action
 from fluxguard.display import safe
 from fluxguard.errors import FluxguardError
-from fluxguard.respond import pushing
-from fluxguard.respond.evidence import moved, replaced, waits_for
-from fluxguard.words import count
+from fluxguard.respond.telling import told, waits_for
 
 _MOST_LEFT = 12  # lines of it on the screen; the report has them all
 
@@ -207,60 +205,3 @@ def _plain(text: str) -> str:
     from rich.markup import escape
 
     return escape(safe(text))
-
-
-def told(step: str, data: Mapping[str, Any]) -> list[str]:
-    """One step's outcome in a line or two."""
-    lines = _TOLD.get(
-        step, lambda data: [", ".join(f"{k} {v}" for k, v in data.items() if isinstance(v, str | int))]
-    )(data)
-    return [line for line in lines if line] or ["done"]
-
-
-def _pushed(refs: Mapping[str, str]) -> list[str]:
-    """What became of the remote's refs, in lines."""
-    gone = [name for name, what in refs.items() if what == "deleted"]
-    told = f"{count(sum(what in ('pushed', 'there') for what in refs.values()), 'ref')} pushed"
-    other = {name: what for name, what in refs.items() if what not in pushing.ARRIVED}
-    return [
-        told + (f", {count(len(gone), 'ref')} deleted: {', '.join(gone[:4])}" if gone else ""),
-        *(f"{name}: {pushing.in_words(what)}" for name, what in other.items()),
-    ]
-
-
-def _proved(data: Mapping[str, Any]) -> list[str]:
-    """What a new mirror of the remote shows, in lines."""
-    nowhere = f"a new mirror of the remote: the key stands nowhere; {'; '.join(data['read'].values())}"
-    lines = [f"still there: {one}" for one in data["left"][:8]] or [nowhere]
-    return lines + [f"remote {one} was neither cleaned nor looked at" for one in data.get("others", ())]
-
-
-_TOLD: Mapping[str, Any] = {
-    "verify": lambda d: [f"{d['status']}" + (f": {d.get('name', d['key_id'])}; may {', '.join(d['permissions'])}; last used {d.get('last_used_at') or 'never'}" if d.get("key_id") else f": {d.get('how', '')}")],
-    "assess": lambda d: [f"in {count(d['places'], 'place')} since {d['since']}" if d["places"] else "found nowhere in this repository",
-                         f"pushed: {', '.join(d['pushed'])}" if d["pushed"] else "no remote is known to have it",
-                         f"use since then: {d['use']}" if d.get("use") else f"{count(d['foreign'], 'request')} since then from where it was never used before"],
-    "choose": lambda d: [f"{d['strategy']}: {d['reason']}"],
-    "contain": lambda d: [f"{count(d['known_clients'], 'known client')} may go on using it; everybody else is turned away"],
-    "revoke-first": lambda d: ["the old key is revoked"],
-    "reissue": lambda d: [f"{d['masked']}, sealed in the incident's vault"],
-    "distribute": lambda d: [f"{one['place']}: {one['done']}" + (f" ({one.get('why') or one.get('seen')})" if one.get("why") or one.get("seen") else "") for one in d["places"]] or ["the old key stands in no file that may hold the new one"],
-    "give-up": lambda d: ["the new key, which nobody has, is revoked"],
-    "hand-over": lambda d: [f"the new key was {d['given']}, {d['at']}"],
-    "confirm": lambda d: ["the new key is active; the old one has its deadline"],
-    "drain": lambda d: [d["why"]],
-    "revoke": lambda d: ["the old key is revoked"],
-    "guided": lambda d: [f"the old key is dead; {d['how']}" if d["state"] == "dead" else d["how"], *(f"{one['place']}: {one['why']}" for one in d.get("places", ()))],
-    "dead": lambda d: ["tried once more: the platform answers 401"],
-    "rewrite": lambda d: [f"replaced {replaced(d['counts'])}; {d.get('refs_changed', len(d['changed']))} of {count(d['refs_before'], 'ref')} changed",
-                          *(f"replaced whole, for the key could not be cut out of it: {one}" for one in d.get("whole", ())), *(f"made anew without the key: {one}" + (f"; what no longer fits: {what}" if what else "") for one, what in d.get("anew", {}).items()), f"the originals are kept: {d['originals']}" if d.get("originals") else "",
-                          "proved: " + "; ".join(d["read"].values()) if not d["left"] else f"{count(len(d['left']), 'place')} still hold it: {'; '.join(d['left'][:3])}"],
-    "push": lambda d: _pushed(d["refs"]),
-    "prove": _proved,
-    "own": lambda d: [f"{count(len(d['places']), 'place')}: see the report" if d["places"] else "the key stands nowhere in it"],
-    "own-backup": lambda d: [f"{count(d['objects'], 'object')} and {count(d['refs'], 'ref')}, proved: {d['folder']}"],
-    "own-rewrite": lambda d: [f"{count(d['commits'], 'commit')} and {d['changed']} of {count(d['refs'], 'ref')} become others"],
-    "own-move": lambda d: [f"{moved(d)} gone"],
-    "prevent": lambda d: [f"{name}: {what}" for name, what in d.items()],
-    "close": lambda d: ["the vault is burnt, the mirrors are gone"],
-}  # fmt: skip

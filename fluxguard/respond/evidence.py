@@ -2,34 +2,22 @@
 
 from __future__ import annotations
 
-import html
 import json
-import re
 import shlex
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from fluxguard import display
-from fluxguard.respond import pushing
+from fluxguard.respond import pages, pushing
 from fluxguard.respond.choose import RENEWING
 from fluxguard.respond.incident import Incident, platform_of
 from fluxguard.respond.journal import Record
 from fluxguard.respond.places import IN_GIT
+from fluxguard.respond.telling import waits_for
 from fluxguard.words import count
 from fluxguard.writing import whole
 
 FORMATS = ("markdown", "html", "json")
-OTHERS = "Other clones"
-ELSEWHERE = (
-    ("Pull requests and their refs", "the host keeps refs/pull/* (GitHub) or refs/merge-requests/* (GitLab): ask its support to remove them, naming the commits that brought the key"),
-    ("The remote's own store", "it keeps the old commits, reachable by their ids, until it collects its garbage: on a server of your own, git gc --prune=now"),
-    ("Forks", "each fork's owner has to clean or delete it"),
-    ("Caches of the host", "pages of single commits stay reachable by id until its support clears them"),
-    ("CI", "logs, artefacts, caches and container layers made from these commits"),
-    ("Packages and releases", "archives that were built from these commits"),
-    (OTHERS, "see below: each has to be made anew, or cleaned"),
-)  # fmt: skip
 
 
 def document(incident: Incident, records: Sequence[Record], closing: bool = False) -> dict[str, Any]:
@@ -40,16 +28,17 @@ def document(incident: Incident, records: Sequence[Record], closing: bool = Fals
             done[one.step] = dict(one.data)
         elif one.phase == "stale":
             done.pop(one.step, None)
+    state = state_of(records, closing)
     return {
-        "schema": "fluxguard.incident/1", "incident": incident.id, "opened_at": incident.opened_at,
+        "schema": "fluxguard.incident/1", "incident": incident.id, "opened_at": incident.opened_at, "by": incident.by,
         "repository": incident.repository, "platform": platform_of(incident, records),
         "key": {"masked": incident.masked, "fingerprint": incident.fingerprint, "environment": incident.environment},
-        "state": state_of(records, closing), "strategy": done.get("choose", {}), "steps": done,
+        "state": state, "waits_for": _waits_for(state, records), "strategy": done.get("choose", {}), "steps": done,
         "timeline": [
             {"time": one.time, "step": one.step, "phase": one.phase, "data": dict(one.data)} for one in records
         ],
         "left": [
-            *_at_the_platform(done, state_of(records) == "aborted"), *left(done, incident), *_originals(records), *_backups(records),
+            *_at_the_platform(done, incident, state), *left(done, incident, state), *_originals(records), *_backups(records),
         ],
     }  # fmt: skip
 
@@ -69,29 +58,16 @@ def state_of(records: Sequence[Record], closing: bool = False) -> str:
     return last.phase if last is not None and last.phase in ("waiting", "failed") else "open"
 
 
-def waits_for(data: Mapping[str, Any]) -> str:
-    """What a step that waits or failed said, in a sentence."""
-    return f"{data.get('reason', data.get('what', ''))} {data.get('until', '')}".rstrip()
+ENDED = ("closed", "aborted")
 
 
-def replaced(counts: Mapping[str, int]) -> str:
-    """What a rewrite replaced, in words: `2 blobs, 1 name of a ref`."""
-    one = {
-        "names of refs": "name of a ref", "blobs replaced whole": "blob replaced whole",
-        "tags of files and folders": "tag of a file or a folder",
-    }  # fmt: skip
-    told = (
-        f"{number:,} {what if number != 1 else one.get(what, what.removesuffix('s'))}"
-        for what, number in counts.items()
-    )
-    return ", ".join(told) or "nothing"
-
-
-def moved(done: Mapping[str, int]) -> str:
-    """What moved with an own clone, up to the verb."""
-    logs = f"{done['log_entries']:,} log {'entry' if done['log_entries'] == 1 else 'entries'}"
-    old = f"{count(done['objects'], 'old object')} {'is' if done['objects'] == 1 else 'are'}"
-    return f"{count(done['refs'], 'ref')}, {logs}, {count(done['files'], 'working file')}; {old}"
+def _waits_for(state: str, records: Sequence[Record]) -> dict[str, Any]:
+    """What the incident stands still for: the step, the reason, and what a person does."""
+    last = next((one for one in reversed(records) if one.phase in ("waiting", "failed")), None)
+    if state not in ("waiting", "failed") or last is None:
+        return {}
+    todo = list(last.data.get("todo", ())) or [str(last.data["hint"])] * bool(last.data.get("hint"))
+    return {"step": last.step, "reason": waits_for(last.data), "todo": todo}
 
 
 def is_dead(done: Mapping[str, Mapping[str, Any]]) -> bool:
@@ -99,7 +75,7 @@ def is_dead(done: Mapping[str, Mapping[str, Any]]) -> bool:
     return "dead" in done or done.get("guided", {}).get("state") == "dead"
 
 
-def _at_the_platform(done: Mapping[str, Mapping[str, Any]], aborted: bool) -> list[str]:
+def _at_the_platform(done: Mapping[str, Mapping[str, Any]], incident: Incident, state: str) -> list[str]:
     """What stands there and was not brought to its end."""
     if is_dead(done):
         return []
@@ -111,22 +87,27 @@ def _at_the_platform(done: Mapping[str, Mapping[str, Any]], aborted: bool) -> li
         else "The old key was not proved dead: whoever has it may be able to use it."
     ]
     if key_id and not ended:
-        found[0] += f" To end it: fluxguard apikeys revoke --key-id {key_id}"
+        at_once = "" if state in ENDED else f" at once (then: fluxguard respond resume {incident.id})"
+        found[0] += f" To end it{at_once}: fluxguard apikeys revoke --key-id {key_id}"
     if "contain" in done:
-        found.append(f"The old key {key_id} is quarantined: only clients that used it before the leak go on.")
+        found.append(f"The old key {key_id} is quarantined: only clients that are known to use it go on.")
     new = done.get("reissue", {})
     if new and "confirm" not in done:
-        held = "; nobody has it, and it lapses by itself" if aborted and "distribute" not in done else ""
+        held = (
+            "; nobody has it, and it lapses by itself"
+            if state == "aborted" and "distribute" not in done
+            else ""
+        )
         found.append(f"The new key {new.get('masked')} ({new.get('key_id')}) waits to be confirmed{held}.")
     elif new:
         found.append(
-            f"The new key {new.get('masked')} is in use; the old one ends by itself when its time is over."
+            f"The new key {new.get('masked')} counts already; the old one ends by itself when its time is over."
         )
     return found
 
 
-def left(done: Mapping[str, Mapping[str, Any]], incident: Incident) -> list[str]:
-    """What is still to be done, in words."""
+def left(done: Mapping[str, Mapping[str, Any]], incident: Incident, state: str = "closed") -> list[str]:
+    """What is still to be done, in words. state: as `state_of` says it."""
     open_ = _by_hand(done)
     open_ += [
         f"On this machine: {one}"
@@ -140,8 +121,7 @@ def left(done: Mapping[str, Mapping[str, Any]], incident: Incident) -> list[str]
     if "choose" in done and done["choose"].get("strategy") not in RENEWING:
         open_ += [f"{one}: no new key was made, so none was brought there" for one in incident.wishes.targets]
     if "rewrite" not in done:
-        state = "which is dead" if is_dead(done) else "which may be alive"
-        open_.append(f"The history still holds the key, {state}. To clean it: {_cleaning(incident)}")
+        open_.append(_not_cleaned(done, incident, state))
     elif "prove" not in done and incident.wishes.remote and done["rewrite"].get("changed"):
         open_.append(_not_proved(done, incident))
     open_ += [f"Still on the remote: {one}" for one in done.get("prove", {}).get("left", ())]
@@ -169,11 +149,11 @@ def left(done: Mapping[str, Mapping[str, Any]], incident: Incident) -> list[str]
         f"In your own clone, replaced whole (its backup holds the original): {one}"
         for one in done.get("own-rewrite", {}).get("whole", ())
     ]
-    known = done.get("rewrite", {}).get("anew", {})
+    known = {_id(one) for one in done.get("rewrite", {}).get("anew", {})}
     open_ += [
         f"In your own clone: {_to_be_signed(one, what)}"
         for one, what in done.get("own-rewrite", {}).get("anew", {}).items()
-        if what and one not in known
+        if what and _id(one) not in known
     ]
     open_ += _lost(done.get("rewrite", {}), done.get("push", {}).get("refs", {}))
     for name in ("hooks", "gitignore"):
@@ -192,6 +172,16 @@ def _by_hand(done: Mapping[str, Mapping[str, Any]]) -> list[str]:
         for one in rows
         if one.get("done") == "manual" and not (cleaned and one["why"].startswith(IN_GIT))
     ]
+
+
+def _not_cleaned(done: Mapping[str, Mapping[str, Any]], incident: Incident, state: str) -> str:
+    """Of a history that is as it was."""
+    held = "which is dead" if is_dead(done) else "which may be alive"
+    if state in ENDED:
+        return f"The history still holds the key, {held}. To clean it: {_cleaning(incident)}"
+    if incident.wishes.clean:
+        return f"The history still holds the key, {held}. This incident cleans it later: fluxguard respond resume {incident.id}"
+    return f"The history still holds the key, {held}. To clean it, once this incident is closed: {_cleaning(incident)}"
 
 
 def _cleaning(incident: Incident) -> str:
@@ -230,6 +220,11 @@ def _lost(rewrite: Mapping[str, Any], pushed: Mapping[str, Any]) -> list[str]:
     return found
 
 
+def _id(archive: str) -> str:
+    """The blob's, at the end of what is said of it."""
+    return archive.rpartition(" ")[2]
+
+
 def _to_be_signed(archive: str, broken: str) -> str:
     """An archive out of which the key was cut, and what vouched for it."""
     return f"To be signed or built anew, for {broken} no longer fits since the key was cut out: {archive}"
@@ -266,200 +261,6 @@ def _backups(records: Sequence[Record]) -> list[str]:
     ]  # fmt: skip
 
 
-def markdown(told: Mapping[str, Any]) -> str:
-    """The report for people, from `document`."""
-    return "\n".join(_lines(told)) + "\n"
-
-
-def _lines(data: Mapping[str, Any]) -> Iterator[str]:
-    steps = data["steps"]
-    verify, assess = steps.get("verify", {}), steps.get("assess", {})
-    yield f"# Incident {data['incident']}"
-    yield ""
-    yield f"State: **{data['state']}**. Key {_code(data['key']['masked'])}, {data['key']['environment']}, {_code(data['key']['fingerprint'])}."
-    yield f"Repository {_code(data['repository'])}. Platform {_code(data['platform'])}. Opened {data['opened_at']}."
-    yield ""
-    yield "## What was exposed"
-    yield ""
-    if assess.get("places"):
-        yield f"- The key stands in {count(assess['places'], 'place')} ({', '.join(assess['kinds'])})."
-        yield f"- First: commit {_code(assess['commit'][:12])}, {_text(assess['author'])}, {assess['since']}, {_code(assess['path'])}."
-        pushed = ", ".join(_code(name) for name in assess["pushed"])
-        yield f"- Pushed: {pushed or 'no remote-tracking ref of this clone leads to it'}."
-    else:
-        yield "- The audit found it nowhere in this repository."
-    if verify.get("key_id"):
-        yield f"- On the platform: {_code(verify['key_id'])}, {verify['status']} when asked; permissions {', '.join(verify['permissions'])}; last used {verify.get('last_used_at') or 'never'}."
-    foreign = assess.get("use") or assess.get("foreign", 0)
-    yield f"- Requests since then from where it was never used before: {_text(foreign)}."
-    yield ""
-    yield "## What was done"
-    yield ""
-    yield "| when | what | result |"
-    yield "|---|---|---|"
-    for one in data["timeline"]:
-        if one["phase"] in ("done", "waiting", "failed"):
-            yield f"| {one['time']} | {one['step']} {'' if one['phase'] == 'done' else one['phase']} | {_cell(one['step'], one['data'])} |"
-    yield ""
-    yield from _history(steps)
-    yield from _own_clone(steps)
-    yield "## What is left"
-    yield ""
-    for line in data["left"] or ["Nothing that fluxguard knows of on this machine and on the remote."]:
-        yield f"- {_text(line)}"
-    yield ""
-    yield "Out of reach from here, and to be asked for:"
-    yield ""
-    banned = steps.get("rewrite", {}).get("banned", ())
-    for title, words in ELSEWHERE:
-        if banned or title != OTHERS:  # the instructions below name the commits
-            yield f"- **{title}**: {words}."
-    if banned:
-        yield from _collaborators(banned)
-
-
-def _history(steps: Mapping[str, Any]) -> Iterator[str]:
-    done = steps.get("rewrite")
-    if not done:
-        return
-    yield "## The history"
-    yield ""
-    yield f"- Replaced: {replaced(done['counts'])}."
-    if done.get("notes"):
-        yield f"- Notes moved to the new ids of their commits: {done['notes']}."
-    for one, what in done.get("anew", {}).items():
-        yield f"- An archive made anew without the key, all else of it as it was{f', but for what no longer fits ({_text(what)})' if what else ''}: {_text(one)}."
-    if done.get("apart"):
-        apart = ", ".join(_code(name) for name in done["apart"])
-        yield f"- Names that would have met once the key is out of them, kept apart by a number: {apart}."
-    yield f"- Refs that changed: {done.get('refs_changed', len(done['changed']))} of {done['refs_before']}."
-    yield f"- In the rewritten mirror: {'the key stands nowhere' if not done['left'] else '; '.join(map(_text, done['left']))}. {'; '.join(done['read'].values())}."
-    proof = steps.get("prove")
-    if proof:
-        yield f"- In a new mirror of the remote: {'the key stands nowhere' if not proof['left'] else count(len(proof['left']), 'place')}. {'; '.join(proof['read'].values())}."
-    yield ""
-
-
-def _own_clone(steps: Mapping[str, Any]) -> Iterator[str]:
-    """What was done with the user's own clone."""
-    kept, done, look = (steps.get(name) for name in ("own-backup", "own-move", "own"))
-    if not kept or not done:
-        return
-    yield "## Your own clone"
-    yield ""
-    yield f"- Backed up first: {count(kept['objects'], 'object')}, {count(kept['refs'], 'ref')}, {_code(kept['digest'])}, in {_code(kept['folder'])}."
-    yield f"- Moved: {moved(done)} gone from it."
-    if look:
-        held = (
-            "the key stands nowhere"
-            if not look["places"]
-            else f"{count(len(look['places']), 'place')} of it hold{'s' * (len(look['places']) == 1)} it"
-        )
-        yield f"- Audited after that: {held}. git fsck finds it sound."
-    yield ""
-
-
-def _collaborators(banned: Sequence[str]) -> Iterator[str]:
-    yield ""
-    yield "## For everybody with a clone"
-    yield ""
-    yield "Do not pull: a merge would bring the old commits back. Save what is not pushed as patches (`git format-patch`), then clone anew."
-    yield "A clone is clean when each of these commands fails:"
-    yield ""
-    yield "```sh"
-    for commit in banned[:20]:
-        yield f"git cat-file -e {commit}"
-    yield "```"
-
-
-def _cell(step: str, data: Mapping[str, Any]) -> str:
-    if "until" in data or "what" in data:
-        return _text(waits_for(data))
-    if "reason" in data:
-        return _text(str(data["reason"]))
-    if step == "push":
-        return _text("; ".join(f"{name}: {what}" for name, what in data["refs"].items()) or "nothing to push")
-    if step == "own":
-        return _text("; ".join(data["places"]) or "the key stands nowhere in it")
-    if step == "prove":
-        held = data["left"]
-        return _text(
-            "; ".join(held) if held else "the key stands nowhere: " + "; ".join(data["read"].values())
-        )
-    if step == "distribute":
-        return (
-            "; ".join(f"{_text(one['place'])}: {one['done']}" for one in data["places"])
-            or "it stood nowhere on this machine"
-        )
-    if step == "verify" and data.get("guided"):
-        return _text(f"{data['status']}: {data['how']}")
-    if step == "guided":
-        return _text(f"{data['state']}: {data['how']}")
-    shown = {
-        name: value for name, value in data.items() if isinstance(value, str | int | bool) and value != ""
-    }
-    return _text(", ".join(f"{name} {value}" for name, value in list(shown.items())[:5]))
-
-
-def _code(text: object) -> str:
-    return f"`{display.safe(str(text)).replace('`', chr(39))}`"
-
-
-def _text(text: object) -> str:
-    words = display.safe(str(text))
-    for sign in "\\`*_{}[]<>#|":
-        words = words.replace(sign, f"\\{sign}")
-    return words
-
-
-_ESCAPED = re.compile(r"\\([\\`*_{}\[\]<>#|])")  # as `_text` writes them
-_CELL = re.compile(r"\|((?:\\.|[^|\\])*)(?=\|)")
-
-
-def page(told: Mapping[str, Any]) -> str:
-    """The report as one HTML file, without scripts, from `document`."""
-    body = []
-    rows = False
-    for line in _lines(told):
-        plain = html.escape(_ESCAPED.sub(r"\1", line))
-        if line.startswith("|"):
-            cells = [html.escape(_ESCAPED.sub(r"\1", cell.strip())) for cell in _CELL.findall(line)]
-            if set(line) <= set("|-"):
-                continue
-            body.append("" if rows else "<table>")
-            tag = "td" if rows else "th"
-            body.append("<tr>" + "".join(f"<{tag}>{cell}</{tag}>" for cell in cells) + "</tr>")
-            rows = True
-            continue
-        if rows:
-            body.append("</table>")
-            rows = False
-        body.append(_html_line(plain))
-    return _PAGE.replace("TITLE", html.escape(told["incident"])).replace("BODY", "\n".join(body))
-
-
-def _html_line(line: str) -> str:
-    if line.startswith("## "):
-        return f"<h2>{line[3:]}</h2>"
-    if line.startswith("# "):
-        return f"<h1>{line[2:]}</h1>"
-    if line.startswith("- "):
-        return f"<p class=item>{line[2:]}</p>"
-    return "" if line.startswith("```") else f"<p>{line}</p>" if line else ""
-
-
-_PAGE = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
-<meta name="color-scheme" content="light dark"><title>TITLE</title>
-<style>body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem}table{border-collapse:collapse;width:100%}
-td,th{border:1px solid #8888;padding:.3rem .6rem;text-align:left;vertical-align:top;overflow-wrap:anywhere}.item{margin:.2rem 0 .2rem 1rem}</style></head>
-<body>
-BODY
-</body></html>
-"""
-
-
 def write_all(incident: Incident, records: Sequence[Record]) -> list[Path]:
     """All three, in the incident's folder."""
     paths = []
@@ -475,7 +276,7 @@ def written(incident: Incident, records: Sequence[Record], form: str, closing: b
     """The report in one of FORMATS. closing: as in `state_of`."""
     told = document(incident, records, closing)
     ways: Mapping[str, Callable[[], str]] = {
-        "markdown": lambda: markdown(told), "html": lambda: page(told),
+        "markdown": lambda: pages.markdown(told), "html": lambda: pages.page(told),
         "json": lambda: json.dumps(told, indent=2, sort_keys=True) + "\n",
     }  # fmt: skip
     return ways[form]()

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import fcntl
 import json
+import os
+import platform
+import pwd
 import secrets
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -47,7 +50,10 @@ class Wishes:
 
 @dataclass(frozen=True, slots=True)
 class Incident:
-    """One leak. repository: its absolute path. fingerprint, masked, environment: of the old key. url: the platform's."""
+    """One leak. repository: its absolute path. fingerprint, masked, environment: of the old key. url: the platform's.
+
+    by: who opened it, and on which machine.
+    """
 
     id: str
     repository: str
@@ -57,6 +63,7 @@ class Incident:
     url: str
     opened_at: str
     wishes: Wishes = field(default_factory=Wishes)
+    by: str = ""
 
     @property
     def folder(self) -> Path:
@@ -77,7 +84,16 @@ def described(
 ) -> Incident:
     """An incident under a new name, of which nothing is on disk yet."""
     name = f"inc-{now()[:10]}-{secrets.token_hex(4)}"
-    return Incident(name, repository, fingerprint, masked, environment, url, now(), wishes)
+    return Incident(name, repository, fingerprint, masked, environment, url, now(), wishes, _whoever())
+
+
+def _whoever() -> str:
+    """`ada on laptop`, as the system has it."""
+    try:
+        user = pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:  # in a container, say
+        user = f"user {os.getuid()}"
+    return f"{user} on {platform.node() or 'a machine without a name'}"
 
 
 def veiled(incident: Incident, secret: Secret) -> Incident:
@@ -127,17 +143,31 @@ def opening() -> Iterator[None]:
 
 @contextmanager
 def looking() -> Iterator[Path]:
-    """A private folder for a look into a remote, one at a time. It goes afterwards; what a kill left of one goes first."""
+    """A private folder for a look into a remote. Nothing of it stays; what a kill left of an earlier one goes first."""
     folder = incidents_folder()
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    look = folder / ".look"
-    with (folder / ".look.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    for one in folder.glob(".look-*"):
+        if not _runs(one.name.removeprefix(".look-")):
+            shutil.rmtree(one, ignore_errors=True)
+    look = folder / f".look-{os.getpid()}"
+    try:
+        yield look
+    finally:
         shutil.rmtree(look, ignore_errors=True)
-        try:
-            yield look
-        finally:
-            shutil.rmtree(look, ignore_errors=True)
+        with suppress(OSError):  # there are incidents
+            folder.rmdir()
+            folder.parent.rmdir()
+
+
+def _runs(number: str) -> bool:
+    """Whether there is a process of that number."""
+    try:
+        os.kill(int(number), 0)
+    except (ProcessLookupError, ValueError):
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def platform_of(incident: Incident, records: Iterable[Record]) -> str:

@@ -67,7 +67,7 @@ def looked_at(source: str, folder: Path, repository: Path, secret: Secret) -> Re
         os.fsdecode(ref) for one in found for place in one.locations if place.trace for ref in place.trace.refs
         if ref.startswith(b"refs/")
     )  # fmt: skip
-    reached = [f"still reachable from {shown(ref, secret)}" for ref in sorted(by)]
+    reached = [f"reached from {shown(ref, secret)}" for ref in sorted(by)]
     return Remote(
         (*places_of(found), *reached), by, there, tuple(unread_of(report.skipped, secret)), figures(report)
     )

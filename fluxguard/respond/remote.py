@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import os
+import re
 import shlex
 import subprocess
 from collections.abc import Callable, Mapping
@@ -212,16 +213,22 @@ def _exec(
             env=quiet,
         )
     except (OSError, ValueError):
-        raise NotSent("The command of a target could not be run.", f"Check it: {target.where}.") from None
+        raise NotSent("The command of a target could not be run.", _check(target)) from None
     except subprocess.TimeoutExpired:
-        raise FluxguardError(
-            "The command of a target did not end in 300 seconds.", f"Check it: {target.where}."
-        ) from None
+        raise FluxguardError("The command of a target did not end in 300 seconds.", _check(target)) from None
     if done.returncode:
-        raise FluxguardError(
-            f"The command of a target ended with {done.returncode}.", f"Check it: {target.where}."
-        )
+        raise FluxguardError(f"The command of a target ended with {done.returncode}.", _check(target))
     return "the command ended with 0"
+
+
+def _check(target: Target) -> str:
+    """What to do about a command that failed."""
+    shell = (
+        " (it is run without a shell; with one: exec:sh -c '...')"
+        if re.search(r"[|&;<>$`]", target.where)
+        else ""
+    )
+    return f"Check it: {target.where}{shell}."
 
 
 _WAYS: Mapping[str, Callable[[Target, Secret, Mapping[str, str], httpx.BaseTransport | None], str]] = {

@@ -37,7 +37,8 @@ def drain(run: Run) -> Data:
     while True:
         key = run.api.key(key_id)
         if not key.alive:
-            return {"state": key.state, "why": "its deadline has come"}
+            ended = "somebody revoked it" if key.state == "revoked" else "its deadline has come"
+            return {"state": key.state, "why": ended}
         moment = wire.to_moment(now()) or 0
         quiet = moment - (0 if _by_ourselves(run, key) else key.last_used_at or 0)
         if quiet >= QUIET:

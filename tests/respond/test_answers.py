@@ -16,7 +16,7 @@ import httpx
 import pytest
 from conftest import COMMAND, Mint
 
-from fluxguard.respond import evidence
+from fluxguard.respond import pages
 from tests.respond.story import Story
 
 
@@ -110,7 +110,7 @@ def test_what_an_abort_leaves_is_said(leaked: Callable[..., Story]) -> None:
     report = story.run("respond", "report").out
     assert story.answers(story.key) == 200
     assert "was not proved dead" in report
-    assert "is in use; the old one ends by itself" in report
+    assert "counts already; the old one ends by itself" in report
     assert "which may be alive" in report
     # Started again, it goes on where the first one stood, and makes no further key.
     said = story.start("--strategy", "overlap", "--yes", code=3)
@@ -187,7 +187,7 @@ def test_names_in_the_page_keep_their_backslashes() -> None:
         "platform": "p", "opened_at": "o", "steps": {}, "left": ["a\\x1b|b*c"],
         "timeline": [{"time": "t", "step": "s", "phase": "done", "data": {"one": "x\\y|z", "two": ""}}],
     }  # fmt: skip
-    page = evidence.page(told)
+    page = pages.page(told)
     assert "a\\x1b|b*c" in page
     assert "<td>one x\\y|z</td>" in page
 

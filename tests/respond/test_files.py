@@ -81,7 +81,7 @@ def test_what_is_no_plain_text_is_named_and_stays_as_it_is(story: Story, ignored
     assert {rows[str(ignored / name)] for name in HELD} == {"manual"}
     report = story.run("respond", "report").out.replace("\\", "")
     for name in HELD:
-        assert said.out.index(f"{ignored / name}: manual") < said.out.index(
+        assert said.out.index(f"{ignored / name}: by hand") < said.out.index(
             "Hand over" if alone else "Revoke the old"
         )
         assert f"- {ignored / name}:" in report

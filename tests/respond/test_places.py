@@ -100,7 +100,7 @@ def test_each_is_clean_or_named(hidden: Story) -> None:
         if place.object not in left and place.kind != "ref-name"
     ]  # fmt: skip
     assert unnamed == []
-    where = [line for line in report["left"] if line.startswith("Still on the remote: still reachable from")]
+    where = [line for line in report["left"] if line.startswith("Still on the remote: reached from")]
     assert [line.rpartition(" ")[2] for line in where if "refs/pull/" not in line] == []
     _no_bytes_of_it(hidden, fresh)
     hidden.nowhere()

@@ -107,9 +107,12 @@ def test_a_remote_is_cleaned_of_a_key_that_the_clone_holds_no_more(story: Story)
     fingerprint = words[words.index("--finding") + 1]
     said = story.run("respond", "start", "--finding", fingerprint, "--plan", code=2).err
     assert "only a remote holds" in said
+    left = first.parent / ".look-99999999"  # of one that was killed: there is no process of that number
+    left.mkdir()
+    (left / "file").write_text(story.key)
     story.run(*words, "--yes", "--no-new-key", code=None)
     assert story.holding(where=backup) == []
-    assert not list(first.parent.glob(".look/*"))
+    assert not list(first.parent.glob(".look*"))
     story.nowhere()
 
 
@@ -296,3 +299,17 @@ def test_a_remote_that_does_not_answer_is_told_apart(story: Story, url: str, wor
     assert words in said.err
     story.repo.git("remote", "set-url", "origin", str(story.remote))
     story.resume("--yes", code=1)
+
+
+def test_a_plan_for_a_key_that_only_a_remote_holds_leaves_nothing(story: Story) -> None:
+    from fluxguard.model import Secret
+
+    other = story.folder / "fresh"
+    story.repo.git("init", "-q", "-b", "main", str(other))
+    story.repo.git("remote", "add", "origin", str(story.remote), cwd=other)
+    fingerprint = Secret(story.key.encode()).fingerprint
+    where = ("respond", "start", "--repo", str(other), "--finding", fingerprint, "--plan", "--format", "json")
+    assert story.run(*where, code=2).out
+    plan = json.loads(story.run(*where, "--clean-history", "--push").out)
+    assert plan["verify"]["status"] == "active"
+    assert not story.state.exists() or not list(story.state.rglob("*"))

@@ -142,7 +142,18 @@ def test_the_plan_changes_nothing(story: Story) -> None:
         "drain",
         "revoke",
     ]
-    assert "Nothing was changed" in story.start("--plan").out
+    text = story.start("--plan", "--target", "exec:tee /there").out
+    for words in (
+        "Nothing was changed",
+        "in 2 places since 2026",
+        "pushed: refs/remotes/origin/main",
+        f"the new key goes to {path}",
+        "the new key goes to exec:tee /there",
+    ):
+        assert words in text
+    told = story.start("--plan", "--target", "exec:tee /there", "--format", "json").out
+    assert json.loads(told)["targets"] == ["exec:tee /there"]
+    assert f"no new one goes to {path}" in story.start("--plan", "--no-new-key").out
     assert path.read_text() == f"K={story.key}\n"
     assert len(story.issued()) == 1
     assert story.answers(story.key) == 200

@@ -7,18 +7,18 @@ from pathlib import Path
 import pytest
 from conftest import Mint
 
-from fluxguard.commands.watching import told
 from fluxguard.model import Location, Secret, Trace
 from fluxguard.respond import evidence, holding, places
 from fluxguard.respond.journal import Record
+from fluxguard.respond.telling import replaced, told
 
 
 @pytest.mark.parametrize(
     ("counts", "words"),
     [
         ({}, "nothing"),
-        ({"blobs": 1, "names of refs": 1, "paths": 1}, "1 blob, 1 name of a ref, 1 path"),
-        ({"blobs": 3, "blobs replaced whole": 1}, "3 blobs, 1 blob replaced whole"),
+        ({"blobs": 1, "names of refs": 1, "paths": 1}, "1 version of a file, 1 name of a ref, 1 path"),
+        ({"blobs": 3, "blobs replaced whole": 1}, "3 versions of files, 1 version of a file replaced whole"),
         (
             {"names of refs": 2, "tags of files and folders": 1},
             "2 names of refs, 1 tag of a file or a folder",
@@ -26,7 +26,7 @@ from fluxguard.respond.journal import Record
     ],
 )
 def test_what_was_replaced(counts: dict[str, int], words: str) -> None:
-    assert evidence.replaced(counts) == words
+    assert replaced(counts) == words
 
 
 def test_one_of_a_thing() -> None:
@@ -34,7 +34,7 @@ def test_one_of_a_thing() -> None:
     assert told("own-move", one) == ["1 ref, 1 log entry, 1 working file; 1 old object is gone"]
     assert told("own-rewrite", one) == ["1 commit and 1 of 1 ref become others"]
     assert told("contain", {"known_clients": 1}) == [
-        "1 known client may go on using it; everybody else is turned away"
+        "1 client may go on using it; everybody else is turned away"
     ]
 
 
