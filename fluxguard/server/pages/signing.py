@@ -131,7 +131,7 @@ def connect(
         problem = "No sign-in is under way by this code. It may have run out; start again in the terminal."
         return render("connect.html", platform, session, 404, code="", problem=problem)
     said = (
-        "The device is connected. Go back to the terminal."
+        "The device is connected. Go back to the terminal. It can be ended under Devices."
         if answer == "allow"
         else "The device was turned away."
     )
