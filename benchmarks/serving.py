@@ -37,6 +37,23 @@ HERE = Path(__file__).resolve().parent
 BARE = "bare FastAPI"
 LIMIT = 1_000_000  # requests an hour: the most that a key may have
 PASSWORD = b"correct horse battery staple\n"
+Body = Mapping[str, object]
+# What is asked, by its name: the path, and the body of what is posted. `{...}` stands for an id of the platform that is measured.
+ROUTES: Mapping[str, tuple[str, Body | None]] = {
+    "scenarios": ("/api/scenarios?project_id={project}", None),
+    "scenario": ("/api/scenarios/{scenario}", None),
+    "bundles": ("/api/bundles", None),
+    "bundle": ("/api/bundles?scenario_id={scenario}", None),
+    "projects": ("/api/projects", None),
+    "project": ("/api/projects/{project}", None),
+    "pull": ("/api/sync/pull", {"bundle_version_id": "{scenario}"}),
+    "self": ("/api/v1/self", None),
+    "key": ("/api/v1/keys/{key}", None),
+    "upload": (
+        "/api/sync/upload",
+        {"bundle_version_id": "{scenario}", "runs": [{"run_id": "run-1", "passed": True}]},
+    ),
+}
 
 
 @dataclass
@@ -57,10 +74,24 @@ class Target:
     url: str
     script: Path | None = None
     keys: tuple[str, ...] = ()
+    ids: Mapping[str, str] = field(default_factory=dict)
 
-    def other(self, path: str) -> Target:
+    @property
+    def base(self) -> str:
+        return "/".join(self.url.split("/", 3)[:3])
+
+    def asked(self, name: str, ids: Mapping[str, str], folder: Path) -> Target:
         """Another route of the same server."""
-        return replace(self, url="/".join(self.url.split("/", 3)[:3]) + path)
+        path, body = filled_in(name, ids)
+        script = self.script
+        if body is not None:
+            script = folder / f"{name}{'' if self.keys else '-bare'}.lua"
+            head = self.script.read_text() if self.script else ""
+            script.touch(0o600)
+            script.write_text(
+                f'{head}wrk.method = "POST"\nwrk.headers["Content-Type"] = "application/json"\nwrk.body = [[{json.dumps(body)}]]\n'
+            )
+        return replace(self, url=self.base + path, script=script)
 
 
 def main() -> None:
@@ -74,6 +105,13 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=2, help="processes of each server (default: 2)")
     parser.add_argument(
         "--keys", type=int, default=1_000_000, help="of the large database (default: 1,000,000)"
+    )
+    parser.add_argument(
+        "--routes",
+        nargs="+",
+        choices=tuple(ROUTES),
+        default=list(ROUTES),
+        help="of the first part (default: all)",
     )
     parser.add_argument("--rate", type=int, default=2000, help="requests a second of the paced part")
     parser.add_argument("--only", choices=("sqlite", "paced", "postgresql", "many"), help="one part")
@@ -93,34 +131,36 @@ def main() -> None:
             among_many(Path(folder), args)
 
 
+def filled_in(name: str, ids: Mapping[str, str]) -> tuple[str, object]:
+    """A route's path and body, of this platform."""
+    path, body = ROUTES[name]
+    text = json.dumps(body)
+    for one, value in ids.items():
+        path, text = path.replace(f"{{{one}}}", value), text.replace(f"{{{one}}}", value)
+    return path, json.loads(text)
+
+
 def against_bare(title: str, folder: Path, database: str, args: argparse.Namespace) -> None:
-    """Our metered routes and the bare framework's, in turn: one of those with a way of their own, and one that goes all of FastAPI's."""
-    with (
-        platform(folder, database, args.workers) as ours,
-        bare(folder, ours, args.workers, "/api/scenarios") as same,
-        bare(folder, ours, args.workers, "/api/bundles") as bundles,
-    ):
-        series = measure(
-            {
-                BARE: same,
-                "fluxguard": ours,
-                "bare, bundles": bundles,
-                "ours, bundles": ours.other("/api/bundles"),
-            },
-            args,
+    """Routes that a key uses and the bare framework's, in turn."""
+    with platform(folder, database, args.workers) as ours, bare(folder, args.workers) as same:
+        print(
+            f"{title}, {args.workers} workers, {args.connections} connections; load {load_now()}", flush=True
         )
-    print(f"{title}, {args.workers} workers, {args.connections} connections; load {load_now()}")
-    print(table("GET /api/scenarios", {name: series[name] for name in (BARE, "fluxguard")}))
-    print(table("GET /api/bundles", {name: series[name] for name in ("bare, bundles", "ours, bundles")}))
+        for name in args.routes:
+            targets = {
+                BARE: same.asked(name, ours.ids, folder),
+                "fluxguard": ours.asked(name, ours.ids, folder),
+            }
+            print(table(name, measure(targets, args)), flush=True)
 
 
 def at_a_rate(folder: Path, args: argparse.Namespace) -> None:
     """So many requests a second, no more: what somebody waits for where the server is not asked for all it has."""
-    with (
-        platform(folder, "", args.workers) as ours,
-        bare(folder, ours, args.workers, "/api/scenarios") as same,
-    ):
-        targets = {BARE: same, "fluxguard": ours}
+    with platform(folder, "", args.workers) as ours, bare(folder, args.workers) as same:
+        targets = {
+            BARE: same.asked("scenarios", ours.ids, folder),
+            "fluxguard": ours.asked("scenarios", ours.ids, folder),
+        }
         times: dict[str, list[list[float]]] = {name: [] for name in targets}
         for turn in range(args.rounds + 1):
             for name, target in targets.items():
@@ -233,18 +273,21 @@ def platform(folder: Path, database: str, workers: int, keys: int = 0) -> Iterat
     ]
     with running(command, env, folder, f"http://127.0.0.1:{port}/readyz") as process:
         base = f"http://127.0.0.1:{port}"
-        project = ask(f"{base}/api/projects", key, {"name": "bench"})["id"]
+        ids = {"project": ask(f"{base}/api/projects", key, {"name": "bench"})["id"]}
         for number in range(3):
             wish = {
-                "project_id": project,
+                "project_id": ids["project"],
                 "name": f"Scenario {number}",
                 "config_snapshot": {"personas": ["a", "b"]},
             }
-            ask(f"{base}/api/scenarios", key, wish)
-        url = f"{base}/api/scenarios?project_id={project}"
-        (folder / "scenarios.json").write_text(json.dumps(ask(url, key)))
-        (folder / "bundles.json").write_text(json.dumps(ask(f"{base}/api/bundles", key)))
-        yield with_keys(Target(process, url), folder, used)
+            ids["scenario"] = ask(f"{base}/api/scenarios", key, wish)["id"]
+        ids["key"] = ask(f"{base}/api/v1/self", key)["id"]
+        answers = {}
+        for name in ROUTES:
+            path, body = filled_in(name, ids)
+            answers[name] = ask(base + path, key, body)
+        (folder / "answers.json").write_text(json.dumps(answers))
+        yield with_keys(Target(process, base + filled_in("scenarios", ids)[0], ids=ids), folder, used)
 
 
 def with_keys(target: Target, folder: Path, keys: Sequence[str]) -> Target:
@@ -305,15 +348,13 @@ def founded(folder: Path, database: str) -> tuple[dict[str, str], str]:
 
 
 @contextlib.contextmanager
-def bare(folder: Path, ours: Target, workers: int, route: str) -> Iterator[Target]:
-    """The bare framework, giving the same answer on the same route."""
+def bare(folder: Path, workers: int) -> Iterator[Target]:
+    """The bare framework, giving the same answers on the same routes."""
     port = free_port()
-    name = route.rpartition("/")[2]
-    env = {**os.environ, "BARE_ANSWER": str(folder / f"{name}.json"), "PYTHONPATH": str(HERE)}
-    path = ours.url.split("/", 3)[3] if ours.url.partition("?")[0].endswith(route) else route[1:]
+    env = {**os.environ, "BARE_ANSWERS": str(folder / "answers.json"), "PYTHONPATH": str(HERE)}
     command = [sys.executable, str(HERE / "bare.py"), str(port), str(workers)]
-    with running(command, env, folder, f"http://127.0.0.1:{port}/{path}") as process:
-        yield Target(process, f"http://127.0.0.1:{port}/{path}")
+    with running(command, env, folder, f"http://127.0.0.1:{port}/readyz") as process:
+        yield Target(process, f"http://127.0.0.1:{port}/readyz")
 
 
 @contextlib.contextmanager

@@ -18,11 +18,12 @@ from starlette.staticfiles import StaticFiles
 
 import fluxguard
 from fluxguard.server import chores, problems, trouble
-from fluxguard.server.api import audit, keys, leaks, machines, resources, vendor
+from fluxguard.server.api import audit, devices, keys, leaks, machines, resources, vendor
 from fluxguard.server.description import describe
 from fluxguard.server.door import Straight
 from fluxguard.server.envelope import Envelope
 from fluxguard.server.gate import Gate
+from fluxguard.server.pages import devices as console_devices
 from fluxguard.server.pages import keys as console_keys
 from fluxguard.server.pages import others, signing
 from fluxguard.server.pages.console import FOLDER, SignInFirst, render, sign_in_first
@@ -31,8 +32,8 @@ from fluxguard.server.problems import MEDIA, Problem
 
 FLUSH = 1.0  # seconds between writings of what was counted
 ROUTERS = (
-    resources.router, machines.router, keys.router, audit.router, leaks.router, vendor.router,
-    signing.router, console_keys.router, others.router,
+    resources.router, machines.router, keys.router, audit.router, leaks.router, vendor.router, devices.router,
+    signing.router, console_keys.router, others.router, console_devices.router,
 )  # fmt: skip
 log = logging.getLogger("fluxguard.server")
 

@@ -137,13 +137,15 @@ def change(
         .where(tokens.c.user_id == user["id"], tokens.c.ended_at.is_(None))
         .values(ended_at=now)
     )
+    forget_tries(connection, platform, (f"email:{user['email']}",))
     trail.record(connection, platform.vault, now, actor, f"user.{what}", user["id"])
 
 
 def password_fits(row: Mapping[str, Any] | None, password: str) -> bool:
     """Whether the password is this account's. Takes as long for no account at all."""
+    nobody = _nobody()  # made at the first try, whoever's that is
     try:
-        fits = _hasher().verify(row["password"] if row else _nobody(), password)
+        fits = _hasher().verify(row["password"] if row else nobody, password)
     except (VerificationError, InvalidHashError):
         return False
     return fits and row is not None and row["disabled_at"] is None
@@ -157,7 +159,7 @@ def by_email(connection: Connection, email: str) -> Mapping[str, Any] | None:
 
 
 def may_try(connection: Connection, platform: Platform, names: tuple[str, ...]) -> bool:
-    """Counts one try for each name (`email:…`, `address:…`), and says whether all of them have tries left."""
+    """Counts one try for each name (`browser:…`, `email:…`, `address:…`), and says whether all of them have tries left."""
     now, allowed = platform.now(), True
     for what in sorted(_counted(platform, name) for name in names):
         n, _ = connection.execute(COUNT, {"what": what, "now": now, "window": TRY_WINDOW}).one()
@@ -166,16 +168,16 @@ def may_try(connection: Connection, platform: Platform, names: tuple[str, ...]) 
 
 
 def forget_tries(connection: Connection, platform: Platform, names: tuple[str, ...]) -> None:
-    """After a sign-in that worked: all tries for the account, and one, this one, for where it came from.
+    """After a sign-in that worked: all tries of the browser or for the account, and one, this one, for where it came from.
 
     Whoever has an account gets no fresh tries for other people's by it.
     """
     for name in names:
         mine = attempts.c.what == _counted(platform, name)
-        if name.startswith("email:"):
-            connection.execute(attempts.delete().where(mine))
-        else:
+        if name.startswith("address:"):
             connection.execute(attempts.update().where(mine).values(n=attempts.c.n - 1))
+        else:
+            connection.execute(attempts.delete().where(mine))
 
 
 def _counted(platform: Platform, name: str) -> str:

@@ -21,7 +21,7 @@ VERSION = 1
 class Vault:
     """What the secret is used for. Shows nothing of it."""
 
-    __slots__ = ("_audit", "_lookup", "_note", "_request", "_token")
+    __slots__ = ("_audit", "_browser", "_lookup", "_note", "_request", "_token")
 
     def __init__(self, secret: bytes) -> None:
         self._lookup = _derived(secret, b"lookup")
@@ -29,6 +29,7 @@ class Vault:
         self._request = _derived(secret, b"request")
         self._token = _derived(secret, b"token")
         self._note = _derived(secret, b"note")
+        self._browser = _derived(secret, b"browser")
 
     def lookup(self, key: bytes) -> bytes:
         """What stands in the database for a key: 32 bytes, no use without the secret."""
@@ -49,6 +50,10 @@ class Vault:
     def note(self, text: bytes) -> bytes:
         """The seal of what the platform remembers for itself, such as how far the audit trail was checked."""
         return hmac.digest(self._note, text, "sha256")
+
+    def browser(self, text: bytes) -> bytes:
+        """What proves that a browser's cookie is one of ours."""
+        return hmac.digest(self._browser, text, "sha256")
 
     def __repr__(self) -> str:
         return "Vault(***)"

@@ -89,6 +89,9 @@ tokens = Table(
     _moment("expires_at", False),
     _moment("refresh_expires_at", False),
     _moment("ended_at"),
+    Column("device_id", String(40), index=True),  # these three stay the same while tokens are renewed
+    _moment("connected_at"),
+    Column("address", String(64)),
 )
 
 projects = Table(

@@ -267,6 +267,33 @@ def test_leaks_and_what_is_done_about_them(screen: Screen) -> None:
     screen.server.ask("GET", "/api/projects", 401, key=key)
 
 
+def connect(screen: Screen, name: str) -> str:
+    """A device signs in, and the person at the screen allows it; returns its login token."""
+    start = httpx.post(f"{screen.server.url}/api/cli-connect/start", json={"device_name": name}).json()
+    page = screen.open(f"/connect?code={start['user_code']}")
+    page.get_by_role("button", name="Allow").click()
+    assert "The device is connected" in page.inner_text("main")
+    code = {"device_code": start["device_code"]}
+    done = httpx.post(f"{screen.server.url}/api/cli-connect/complete", json=code).json()
+    token: str = done["credential"]["access_token"]
+    return token
+
+
+def test_a_device_is_connected_seen_and_ended(screen: Screen) -> None:
+    token = connect(screen, "work laptop")
+    screen.server.ask("GET", "/api/projects", 200, key=token)
+    page = screen.open("/settings/api-keys")
+    page.get_by_role("link", name="Devices").click()
+    text = page.inner_text("main")
+    for words in ("work laptop", EMAIL, "Connected:", "from 127.0.0.1", "Renewed:", "Ends:"):
+        assert words in text
+    page.get_by_role("button", name="End work laptop").click()
+    assert "The device is no longer connected." in page.inner_text("main")
+    assert "No device is connected." in page.inner_text("main")
+    screen.server.ask("GET", "/api/projects", 401, key=token)
+    assert "device.ended" in screen.open("/audit").inner_text("main")
+
+
 def test_on_a_phone_in_the_dark_without_javascript(screen: Screen, browser: Browser) -> None:
     state = screen.context.storage_state()
     context = browser.new_context(
@@ -276,7 +303,7 @@ def test_on_a_phone_in_the_dark_without_javascript(screen: Screen, browser: Brow
         storage_state=state,
     )
     phone = Screen(screen.server, context)
-    for path in ("/settings/api-keys", "/settings/api-keys/new", "/projects", "/leaks"):
+    for path in ("/settings/api-keys", "/settings/api-keys/new", "/projects", "/leaks", "/devices"):
         page = phone.open(path)
         width = page.locator("main").bounding_box()
         assert width is not None
@@ -300,6 +327,7 @@ def test_the_longest_names_fit_a_phone(screen: Screen) -> None:
     made = screen.server.ask("POST", "/api/v1/keys", 201, json=wish)
     assert isinstance(made, dict)
     screen.server.ask("GET", f"/api/scenarios?project_id={project['id']}", 200, key=made["key"])
+    connect(screen, "W" * 100)
     time.sleep(1.5)  # a use is written each second
     mine = f"/settings/api-keys/{made['id']}"
     asking = [f"{mine}/{what}" for what in ("usage", "edit", "rotate", "regenerate", "revoke", "delete")]
@@ -311,6 +339,7 @@ def test_the_longest_names_fit_a_phone(screen: Screen) -> None:
         "/audit",
         "/leaks",
         "/projects",
+        "/devices",
     ):
         page = screen.open(path)
         assert page.evaluate("document.documentElement.scrollWidth") == 360, path

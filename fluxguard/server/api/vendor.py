@@ -16,7 +16,7 @@ from sqlalchemy.engine import Connection
 
 from fluxguard import wire
 from fluxguard.secret import veiled
-from fluxguard.server import life, links, listing, mint, problems, trail
+from fluxguard.server import connected, life, links, listing, mint, problems, trail
 from fluxguard.server.api.keys import (
     SECRET,
     latest,
@@ -27,18 +27,15 @@ from fluxguard.server.api.keys import (
     wanted_by,
 )
 from fluxguard.server.api.resources import Lenient, project_of
-from fluxguard.server.asking import LOGIN, Platforms, Principals, address_of, agent_of
+from fluxguard.server.asking import Platforms, Principals, address_of, agent_of
 from fluxguard.server.door import Door
 from fluxguard.server.platform import Platform
-from fluxguard.server.settings import HOUR
-from fluxguard.server.tables import devices, keys, tokens, users
+from fluxguard.server.tables import devices, keys
 from fluxguard.server.trail import Actor
 
 router = APIRouter(prefix="/api", tags=["published client"], route_class=Door)
 CODE_TTL = 600_000  # milliseconds to approve a sign-in
 INTERVAL = 2  # seconds between a client's questions
-ACCESS_TTL = HOUR
-REFRESH_TTL = 30 * wire.DAY
 REPEAT = 60_000  # milliseconds in which the same request again is a repetition
 DEFAULT = ("read_scenarios", "upload_results")
 MOST_PENDING = 20  # sign-ins that one address may have under way
@@ -157,46 +154,25 @@ def complete(body: Device, request: Request, platform: Platforms) -> dict[str, A
         mine = sa.and_(devices.c.device == digest, devices.c.state == "approved")
         if not connection.execute(devices.update().where(mine).values(state="used")).rowcount:
             return {"status": "expired"}  # the same code came twice at once: the other one has the tokens
-        user = connection.execute(sa.select(users).where(users.c.id == row["user_id"])).mappings().one()
+        user = connected.locked(connection, row["user_id"])
         if user["disabled_at"] is not None:
             return {"status": "denied"}
-        actor = Actor(f"user:{user['id']}", user["workspace_id"], address_of(request), agent_of(request))
-        trail.record(
-            connection, platform.vault, now, actor, "device.connected", user["id"], {"device": row["name"]}
+        actor = Actor(
+            f"user:{user['id']}",
+            user["workspace_id"],
+            address_of(request),
+            agent_of(request),
+            request.state.request_id,
         )
-        return {"status": "approved", "credential": _tokens(connection, platform, dict(user), row["name"])}
+        credential = connected.connect(connection, platform, user, row["name"], actor)
+        return {"status": "approved", "credential": credential}
 
 
 @router.post("/cli-connect/refresh")
 def refresh(body: Refresh, platform: Platforms) -> dict[str, Any]:
     """New tokens for old ones, which then are dead."""
-    now, digest = platform.now(), platform.vault.token(body.refresh_token.encode())
-    query = (
-        sa.select(tokens, users.c.email, users.c.workspace_id, users.c.disabled_at)
-        .join(users, users.c.id == tokens.c.user_id)
-        .where(tokens.c.refresh == digest)
-    )
     with platform.store.write() as connection:
-        row = connection.execute(query).mappings().first()
-        if row is None or row["ended_at"] or row["disabled_at"] or now >= row["refresh_expires_at"]:
-            raise problems.unauthenticated()
-        mine = sa.and_(tokens.c.refresh == digest, tokens.c.ended_at.is_(None))
-        if not connection.execute(tokens.update().where(mine).values(ended_at=now)).rowcount:
-            raise problems.unauthenticated()
-        user = {"id": row["user_id"], "email": row["email"]}
-        return {"credential": _tokens(connection, platform, user, row["device"])}
-
-
-def _tokens(connection: Connection, platform: Platform, user: dict[str, Any], device: str) -> dict[str, Any]:
-    now, access, fresh = platform.now(), mint.token(LOGIN), mint.token("fluxrefresh_")
-    connection.execute(tokens.insert().values(
-        access=platform.vault.token(access.encode()), refresh=platform.vault.token(fresh.encode()), user_id=user["id"],
-        device=device, created_at=now, expires_at=now + ACCESS_TTL, refresh_expires_at=now + REFRESH_TTL, ended_at=None,
-    ))  # fmt: skip
-    return {
-        "access_token": access, "refresh_token": fresh, "expires_at": wire.to_text(now + ACCESS_TTL), "user_id": user["id"],
-        "user_email": user["email"],
-    }  # fmt: skip
+        return {"credential": connected.renew(connection, platform, body.refresh_token)}
 
 
 def approve(

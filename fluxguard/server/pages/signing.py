@@ -11,6 +11,7 @@ from fluxguard.secret import veiled
 from fluxguard.server import people, trail
 from fluxguard.server.api import vendor
 from fluxguard.server.asking import Platforms, address_of, agent_of, network_of
+from fluxguard.server.pages import recognised
 from fluxguard.server.pages.console import (
     Acting,
     Visitors,
@@ -25,6 +26,7 @@ from fluxguard.server.platform import Platform
 from fluxguard.server.trail import Actor
 
 router = APIRouter(include_in_schema=False)
+TOO_MANY = "Too many tries. Wait a quarter of an hour, or use a browser in which you signed in before."
 
 
 @router.get("/sign-in")
@@ -48,14 +50,18 @@ def sign_in(
     request: Request, platform: Platforms, email: Annotated[str, Form()] = "", password: Annotated[str, Form()] = "",
     next: Annotated[str, Form()] = "",
 ) -> Response:  # fmt: skip
-    """A new session for the right password. Who tries too often waits, whatever the password."""
+    """A new session for the right password. Who tries too often waits, whatever the password.
+
+    A browser that signed in to the account before has tries of its own: strangers who use up those for the name keep its owner out of nowhere.
+    """
     must_be_ours(request)
-    address = address_of(request)
-    tries = (f"email:{email.strip().lower()}", f"address:{network_of(request)}")
+    address, name = address_of(request), email.strip().lower()
+    browser = recognised.browser(request, platform, name)
+    tries = (f"browser:{browser}",) if browser else (f"email:{name}", f"address:{network_of(request)}")
     with platform.store.write() as connection:
         allowed = people.may_try(connection, platform, tries)
     if not allowed:
-        return _sign_in(platform, next, "Too many tries. Wait a quarter of an hour.", email, 429)
+        return _sign_in(platform, next, TOO_MANY, email, 429)
     with platform.store.read() as connection:
         user = people.by_email(connection, email)
     fits = people.password_fits(user, password)
@@ -87,6 +93,7 @@ def sign_in(
         cookie_name(request), cookie, max_age=platform.settings.session_ttl // 1000, path="/", httponly=True,
         secure=request.url.scheme == "https", samesite="lax",
     )  # fmt: skip
+    recognised.remember(answer, request, platform, name)
     return answer
 
 
@@ -124,7 +131,7 @@ def connect(
         problem = "No sign-in is under way by this code. It may have run out; start again in the terminal."
         return render("connect.html", platform, session, 404, code="", problem=problem)
     said = (
-        "The device is connected. Go back to the terminal."
+        "The device is connected. Go back to the terminal. It can be ended under Devices."
         if answer == "allow"
         else "The device was turned away."
     )
