@@ -66,7 +66,7 @@ def _waits_for(state: str, records: Sequence[Record]) -> dict[str, Any]:
     last = next((one for one in reversed(records) if one.phase in ("waiting", "failed")), None)
     if state not in ("waiting", "failed") or last is None:
         return {}
-    todo = list(last.data.get("todo", ())) or [str(last.data["hint"])] * bool(last.data.get("hint"))
+    todo = list(last.data.get("todo", ())) or [one for one in (last.data.get("hint"),) if one]
     return {"step": last.step, "reason": waits_for(last.data), "todo": todo}
 
 

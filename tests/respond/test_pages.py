@@ -114,3 +114,22 @@ def test_foreign_use_stands_beside_what_was_known() -> None:
     page = pages.page(told)
     assert "<td>&lt;b&gt;*x*&lt;/b&gt;|</td>" in page
     assert "<b>" not in page
+
+
+@pytest.mark.parametrize(
+    ("phase", "data", "todo"),
+    [("waiting", {"reason": "it was not agreed to", "until": "", "todo": []}, []), ("failed", {"what": "It failed.", "hint": "Mend it."}, ["Mend it."]),
+     ("failed", {"what": "It failed.", "hint": ""}, []), ("waiting", {"reason": "later", "until": "2026", "todo": ["a", "b"]}, ["a", "b"])],
+)  # fmt: skip
+def test_where_it_stands_with_and_without_something_to_do(
+    phase: str, data: dict[str, Any], todo: list[str]
+) -> None:
+    incident = Incident(
+        "inc-1", "/r", "fg1:0", "flux_dev_***", "dev", "https://x", "2026-01-02T00:00:00Z", Wishes()
+    )
+    told = evidence.document(incident, [Record(1, "2026-01-02T00:00:00Z", "push", phase, data)])
+    assert told["waits_for"]["todo"] == todo
+    text = pages.markdown(told)
+    assert "At the step: Push the cleaned history" in text
+    assert all(f"{number}. {one}" in text for number, one in enumerate(todo, 1))
+    assert pages.page(told)
