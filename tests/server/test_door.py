@@ -13,6 +13,7 @@ from pydantic import BaseModel, Field
 
 from fluxguard.server.door import Door, Straight
 from fluxguard.server.envelope import Envelope
+from fluxguard.server.problems import Problem
 from tests.server.conftest import House
 
 
@@ -70,9 +71,13 @@ def both() -> tuple[TestClient, TestClient]:
     theirs.add_exception_handler(RequestValidationError, _places)
     theirs.router.routes.extend(plain.routes)
     app.router.routes.extend(ours.routes)
-    app.add_middleware(Straight, routes=app.routes)
-    app.add_middleware(Envelope, page=lambda request, problem: None)
-    return TestClient(theirs, raise_server_exceptions=False), TestClient(app)
+    app.add_middleware(Envelope, page=_no_page)
+    front = Straight(app, app, app.routes, lambda door: Envelope(door, _no_page))
+    return TestClient(theirs, raise_server_exceptions=False), TestClient(front)
+
+
+def _no_page(request: Request, problem: Problem) -> None:
+    return None
 
 
 PATHS = (
