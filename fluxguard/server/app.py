@@ -14,6 +14,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
+from starlette.routing import Match, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import Receive, Scope, Send
 
@@ -163,6 +164,18 @@ async def _http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     if error.status_code == 404:
         return await _problem(request, problems.not_found())
+    headers = dict(error.headers or {})
+    if error.status_code == 405:
+        headers["Allow"] = ", ".join(_methods(request))
     slug = {405: "method-not-allowed"}.get(error.status_code, "http-error")
-    problem = Problem(error.status_code, slug, str(error.detail), headers=dict(error.headers or {}))
-    return await _problem(request, problem)
+    return await _problem(request, Problem(error.status_code, slug, str(error.detail), headers=headers))
+
+
+def _methods(request: Request) -> list[str]:
+    """All that may be asked of this path: the framework names those of one route of several."""
+    fitting = [
+        one
+        for one in request.app.routes
+        if isinstance(one, Route) and one.matches(request.scope)[0] is not Match.NONE
+    ]
+    return sorted({method for one in fitting for method in one.methods or ()})

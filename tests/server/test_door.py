@@ -138,6 +138,18 @@ def test_what_the_door_does_not_know_is_told_at_the_start() -> None:
             router.add_api_route("/x", lambda who: {}, dependencies=[Depends(dependency)])
 
 
+def test_a_wrong_method_is_told_all_right_ones(house: House) -> None:
+    for path, methods in (
+        ("/api/projects", "GET, POST"),
+        ("/api/v1/keys/key_1", "DELETE, GET, PATCH"),
+        ("/healthz", "GET"),
+        ("/sign-in", "GET, POST"),
+    ):
+        answer = house.client.put(path, headers={"Authorization": f"Bearer {house.first}"})
+        assert (answer.status_code, answer.headers["allow"]) == (405, methods)
+        assert answer.headers["content-type"] == "application/problem+json"
+
+
 def test_each_route_of_the_platform_is_reached(house: House) -> None:
     """Nothing answers 404 or 405 that the description has, whichever way leads there."""
     described = house.client.get("/openapi.json").json()["paths"]
