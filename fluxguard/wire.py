@@ -11,6 +11,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 from fluxguard.secret import checksum
@@ -74,9 +75,12 @@ def seal_digest(key: str) -> bytes:
 
 def to_text(moment: int | None) -> str | None:
     """Milliseconds since 1970 as RFC 3339, to the second."""
-    if moment is None:
-        return None
-    return datetime.fromtimestamp(moment // 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return None if moment is None else _text(moment // 1000)
+
+
+@lru_cache(4096)
+def _text(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def to_moment(text: str | None) -> int | None:

@@ -123,7 +123,8 @@ def _words(status: int, slug: str, data: Mapping[str, Any], retry_after: str) ->
         what = "Invalid API key" + (_ended(data) or ".")
         return what, _listed("Possible causes", CAUSES) + _listed("Solution", INVALID)
     if status == 403:
-        return _denied(data, detail), _listed("Solution", DENIED)
+        says_all = slug == "privilege-escalation" and not data.get("required")
+        return _denied(data, detail), "" if says_all else _listed("Solution", DENIED)
     if status == 429:
         return ". ".join(["Rate limit exceeded", *_rate(data, retry_after)]) + ".", _listed(
             "Solution", LIMITED

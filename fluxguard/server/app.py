@@ -14,7 +14,9 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
+from starlette.routing import Match, Route
 from starlette.staticfiles import StaticFiles
+from starlette.types import Receive, Scope, Send
 
 import fluxguard
 from fluxguard.server import chores, problems, trouble
@@ -38,9 +40,21 @@ ROUTERS = (
 log = logging.getLogger("fluxguard.server")
 
 
+class KeyPlatform(FastAPI):
+    """FastAPI's application, with the doors of the API in front of it: what is asked there does not go through its layers."""
+
+    def open_doors(self) -> None:
+        """Once all routes are there."""
+        rest, routes = super().__call__, self.routes
+        self._front = Straight(self, rest, routes, lambda door: Envelope(door, _page_if_wanted))
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._front(scope, receive, send)
+
+
 def create_app(platform: Platform) -> FastAPI:
     """The application for one platform."""
-    app = FastAPI(
+    app = KeyPlatform(
         title="fluxguard key platform",
         version=fluxguard.__version__,
         lifespan=_lifespan,
@@ -58,8 +72,8 @@ def create_app(platform: Platform) -> FastAPI:
     app.add_exception_handler(HTTPException, _http)
     for kind in (sa.exc.SQLAlchemyError, sqlite3.Error):
         app.add_exception_handler(kind, _trouble)
-    app.add_middleware(Straight, routes=app.routes)
     app.add_middleware(Envelope, page=_page_if_wanted)
+    app.open_doors()
     describe(app)
     return app
 
@@ -150,6 +164,18 @@ async def _http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     if error.status_code == 404:
         return await _problem(request, problems.not_found())
+    headers = dict(error.headers or {})
+    if error.status_code == 405:
+        headers["Allow"] = ", ".join(_methods(request))
     slug = {405: "method-not-allowed"}.get(error.status_code, "http-error")
-    problem = Problem(error.status_code, slug, str(error.detail), headers=dict(error.headers or {}))
-    return await _problem(request, problem)
+    return await _problem(request, Problem(error.status_code, slug, str(error.detail), headers=headers))
+
+
+def _methods(request: Request) -> list[str]:
+    """All that may be asked of this path: the framework names those of one route of several."""
+    fitting = [
+        one
+        for one in request.app.routes
+        if isinstance(one, Route) and one.matches(request.scope)[0] is not Match.NONE
+    ]
+    return sorted({method for one in fitting for method in one.methods or ()})

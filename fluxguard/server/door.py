@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -127,16 +127,19 @@ def _is_json(media: str) -> bool:
 
 
 class Straight:
-    """The way to the doors, before the framework's own search: looked up, in place of trying one route after the other.
+    """The way to the doors, before the framework's own search and layers: looked up, in place of trying one route after the other.
 
     For paths without a parameter, and for those whose last part is the only one; the others are found the long way. Routes come in the
     order in which the search would try them, and one that it would find first is never passed by.
     """
 
-    def __init__(self, app: ASGIApp, routes: Iterable[Any]) -> None:
-        self._app = app
-        self._whole: dict[tuple[str, str], Door] = {}
-        self._last: dict[tuple[str, str], tuple[Door, str]] = {}
+    def __init__(
+        self, owner: Any, app: ASGIApp, routes: Iterable[Any], around: Callable[[ASGIApp], ASGIApp]
+    ) -> None:
+        """owner: what handlers know as `request.app`. app: for all that is no door. around: what stands around each door."""
+        self._owner, self._app, self._around = owner, app, around
+        self._whole: dict[tuple[str, str], ASGIApp] = {}
+        self._last: dict[tuple[str, str], tuple[ASGIApp, str]] = {}
         for route in routes:
             for method in (route.methods or ()) if isinstance(route, Door) else ():
                 self._learn(route, method)
@@ -145,15 +148,19 @@ class Straight:
         names = list(route.param_convertors)
         folder, _, last = route.path.rpartition("/")
         if not names and (method, folder) not in self._last:
-            self._whole.setdefault((method, route.path), route)
+            self._whole.setdefault((method, route.path), self._around(route.answer))
         elif names and last == f"{{{names[0]}}}" and len(names) == 1:
-            self._last.setdefault((method, folder), (route, names[0]))
+            self._last.setdefault((method, folder), (self._around(route.answer), names[0]))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         door = self._found(scope) if scope["type"] == "http" and not scope.get("root_path") else None
-        await (door.answer if door is not None else self._app)(scope, receive, send)
+        if door is None:
+            await self._app(scope, receive, send)
+            return
+        scope["app"] = self._owner
+        await door(scope, receive, send)
 
-    def _found(self, scope: Scope) -> Door | None:
+    def _found(self, scope: Scope) -> ASGIApp | None:
         method, path = scope["method"], scope["path"]
         door = self._whole.get((method, path))
         if door is not None:

@@ -111,6 +111,21 @@ def test_save_env_refuses_where_git_has_the_file_and_loses_no_key(server: Server
     assert [key["name"] for key in listed(server, work)].count("CI/CD Pipeline") == 1
 
 
+def test_what_a_key_can_not_hand_on_is_said(server: Server, work: Path) -> None:
+    """Without --expires and --limit it is as much as may be handed on; more is refused in a sentence."""
+    manager = ("apikeys", "create", "--name", "M", "--scope", "all", "--permission", "manage_keys")
+    assert "API key created successfully" in server.command(*manager, cwd=work).stdout
+    for more, words in (
+        (("--expires", "never"), "can't hand on more time than it has"),
+        (("--limit", "1001"), "can't hand on a higher limit than its own, 1,000 requests an hour"),
+    ):
+        done = server.command(*manager, *more, cwd=work)
+        assert done.returncode == 4
+        assert words in done.stderr
+        assert "Solution" not in done.stderr
+    assert "Nothing is outstanding" in server.command("apikeys", "resume", cwd=work).stdout
+
+
 def test_a_scope_has_to_be_named(server: Server, work: Path) -> None:
     done = server.command("apikeys", "create", "--name", "x", cwd=work)
     assert done.returncode == 2

@@ -13,6 +13,7 @@ from pydantic import BaseModel, Field
 
 from fluxguard.server.door import Door, Straight
 from fluxguard.server.envelope import Envelope
+from fluxguard.server.problems import Problem
 from tests.server.conftest import House
 
 
@@ -70,9 +71,13 @@ def both() -> tuple[TestClient, TestClient]:
     theirs.add_exception_handler(RequestValidationError, _places)
     theirs.router.routes.extend(plain.routes)
     app.router.routes.extend(ours.routes)
-    app.add_middleware(Straight, routes=app.routes)
-    app.add_middleware(Envelope, page=lambda request, problem: None)
-    return TestClient(theirs, raise_server_exceptions=False), TestClient(app)
+    app.add_middleware(Envelope, page=_no_page)
+    front = Straight(app, app, app.routes, lambda door: Envelope(door, _no_page))
+    return TestClient(theirs, raise_server_exceptions=False), TestClient(front)
+
+
+def _no_page(request: Request, problem: Problem) -> None:
+    return None
 
 
 PATHS = (
@@ -131,6 +136,18 @@ def test_what_the_door_does_not_know_is_told_at_the_start() -> None:
     for dependency in (blocking, demanding):
         with pytest.raises(TypeError, match="/x"):
             router.add_api_route("/x", lambda who: {}, dependencies=[Depends(dependency)])
+
+
+def test_a_wrong_method_is_told_all_right_ones(house: House) -> None:
+    for path, methods in (
+        ("/api/projects", "GET, POST"),
+        ("/api/v1/keys/key_1", "DELETE, GET, PATCH"),
+        ("/healthz", "GET"),
+        ("/sign-in", "GET, POST"),
+    ):
+        answer = house.client.put(path, headers={"Authorization": f"Bearer {house.first}"})
+        assert (answer.status_code, answer.headers["allow"]) == (405, methods)
+        assert answer.headers["content-type"] == "application/problem+json"
 
 
 def test_each_route_of_the_platform_is_reached(house: House) -> None:

@@ -445,7 +445,7 @@ def must_not_outlast(who: Principal, permissions: Iterable[str], ends: int | Non
     if _is_later(ends, last):
         raise problems.Problem(
             403, "privilege-escalation", "Permission denied",
-            f"A key can't hand on more time than it has: what this one makes so ends by {wire.to_text(last)}. Name an earlier end, or ask a person.",
+            f"A key can't hand on more time than it has: what it makes with these permissions ends by {wire.to_text(last)}. Name an earlier end, or ask a person.",
             latest=wire.to_text(last),
         )  # fmt: skip
 
