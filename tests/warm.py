@@ -218,6 +218,11 @@ def _forker(kind: str) -> socket.socket:
     return _FORKERS[kind][0]
 
 
+def pids() -> set[int]:
+    """Those processes."""
+    return {process.pid for _, process in _FORKERS.values()}
+
+
 def stop() -> None:
     """Ends those processes, and waits for them."""
     while _FORKERS:

@@ -111,8 +111,8 @@ def packs(repo: Repo) -> list[Path]:
 
 
 def records(folder: Path) -> list[Path]:
-    """All files in the cache."""
-    return sorted(path for path in folder.iterdir()) if folder.is_dir() else []
+    """All records in the cache; what is compiled lies beside them, in a folder of its own."""
+    return sorted(path for path in folder.iterdir() if path.name != "compiled") if folder.is_dir() else []
 
 
 # --- only what is new ----------------------------------------------------------------------------------------------

@@ -18,6 +18,7 @@ from fluxguard.audit import sifting
 from fluxguard.audit.crew import DONE, Crew, Died
 from fluxguard.audit.run import audit
 from fluxguard.config import Config
+from tests import warm
 
 
 def gathered(work: Any, tasks: int, size: int) -> tuple[dict[int, list[Any]], set[int], set[int]]:
@@ -36,11 +37,11 @@ def gathered(work: Any, tasks: int, size: int) -> tuple[dict[int, list[Any]], se
 
 
 def children() -> list[int]:
-    """The processes that this one has, ended ones that nobody waited for among them."""
+    """The processes that this one has, ended ones that nobody waited for among them; but for those of the suite itself."""
     listed = Path(f"/proc/self/task/{os.getpid()}/children")
     if not listed.exists():
         pytest.skip("no /proc here")
-    return [int(pid) for pid in listed.read_text().split()]
+    return [int(pid) for pid in listed.read_text().split() if int(pid) not in warm.pids()]
 
 
 @pytest.mark.parametrize("size", [1, 2, 5])
