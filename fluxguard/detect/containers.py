@@ -231,7 +231,7 @@ def _zip(data: bytes, budget: Budget) -> Iterator[Opened | Closed]:
         yield Closed("", f"zip archive with more than {MEMBERS:,} members, or beside others with as many")
         return
     for member in members:
-        if not member.is_dir():
+        if not member.filename.endswith("/"):  # is_dir() fails where there is no name
             yield from _zip_member(archive, member, budget)
     if _has_unlisted(data, members):
         yield Closed("", "data in the zip archive that its directory does not list")

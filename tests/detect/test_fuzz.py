@@ -5,13 +5,16 @@ from __future__ import annotations
 import base64
 import functools
 import gzip
+import io
 import random
 import re
 import runpy
 import string
+import zipfile
 from pathlib import Path
 
 import pytest
+from conftest import Mint
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -166,3 +169,21 @@ def test_the_list_of_changes_is_parsed_or_refused(raw: bytes) -> None:
 )
 def test_time_stays_in_proportion(piece: bytes) -> None:
     DETECTOR.detect(piece * (200_000 // len(piece)), b"x")
+
+
+def test_a_zip_member_without_a_name(mint: Mint) -> None:
+    """Made by hand: zipfile writes none, and stumbles over it."""
+    key = mint.key().encode()
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("n", b"x=1\n" * 50 + b"K=" + key)
+    data = stream.getvalue()
+    at, end = data.index(b"PK\1\2"), data.index(b"PK\5\6")
+    local = data[:26] + bytes(2) + data[28:30] + data[31:at]
+    central = data[at : at + 28] + bytes(2) + data[at + 30 : at + 46]
+    size, offset = len(central).to_bytes(4, "little"), len(local).to_bytes(4, "little")
+    nameless = local + central + data[end : end + 12] + size + offset + data[end + 20 :]
+    with zipfile.ZipFile(io.BytesIO(nameless)) as archive:
+        assert archive.namelist() == [""]
+    found = Detector(built_in()).detect(nameless)
+    assert [one.secret.reveal() for one in found.matches] == [key]
