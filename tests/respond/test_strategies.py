@@ -215,7 +215,7 @@ def test_another_key_of_the_workspace_that_may_less_does_not_ask(untold: Story) 
     """The leaked key is what fluxguard was given, and may handle keys; what lies in .fluxloop may not."""
     untold.create("dev", permissions=["read_scenarios"])
     other, other_id = untold.key, untold.key_id
-    untold.create("dev", permissions=["read_scenarios", "manage_keys"])
+    untold.create("dev", expires="30d", permissions=["read_scenarios", "manage_keys"])
     untold.leak()
     before = untold.repo.write(".env", f"K={untold.key}\n").read_bytes()
     untold.repo.write(".fluxloop/.env", f"FLUXLOOP_API_KEY={other}\n")
@@ -230,7 +230,7 @@ def test_another_key_of_the_workspace_that_may_less_does_not_ask(untold: Story) 
 @pytest.mark.parametrize("strategy", ["overlap", "contain", "revoke-first"])
 def test_asked_with_the_leaked_key_alone(untold: Story, strategy: str) -> None:
     """It may handle keys, and there is no other: it is replaced, and its successor goes on."""
-    untold.create("dev", permissions=["read_scenarios", "manage_keys"])
+    untold.create("dev", expires="30d", permissions=["read_scenarios", "manage_keys"])
     untold.leak()
     path = untold.repo.write(".env", f"K={untold.key}\n")
     before = path.read_bytes()
