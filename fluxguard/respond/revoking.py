@@ -21,7 +21,8 @@ def contain(run: Run) -> Data:
     if known:
         terms["allow"] = known[:1000]
     key = run.api.quarantine(str(run.known("verify")["key_id"]), terms)
-    return {"state": key.state, "known_clients": len((key.quarantine or {}).get("allow", ()))}
+    clients = len((key.quarantine or {}).get("allow", ()))
+    return {"state": key.state, "known_clients": clients, "untold": bool(clients and not known)}
 
 
 def revoke_first(run: Run) -> Data:

@@ -36,6 +36,8 @@ def test_one_of_a_thing() -> None:
     assert told("contain", {"known_clients": 1}) == [
         "1 client may go on using it; everybody else is turned away"
     ]
+    _, doubt = told("contain", {"known_clients": 1, "untold": True})
+    assert doubt.startswith("nobody used it before the leak, so a stranger may be among those")
 
 
 def test_what_is_gone_is_not_said_to_be_kept(tmp_path: Path) -> None:
