@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import re
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -49,6 +50,7 @@ def _says_no_fields(text: str) -> None:
 def test_one_that_waits_and_then_goes_on(leaked: Callable[..., Story]) -> None:
     story = leaked("prod")
     assert story.use(story.key, "shop/7") == 200
+    _wait_until_noted(story)
     story.start("--clean-history", "--push", "--yes", code=3)
     waits = _read(story)
     _says_no_fields(waits)
@@ -70,6 +72,14 @@ def test_one_that_waits_and_then_goes_on(leaked: Callable[..., Story]) -> None:
     assert "- Still on the remote: reached from refs/pull/1/head" in done
     assert "The commits that brought the key: `" in done
     story.nowhere()
+
+
+def _wait_until_noted(story: Story) -> None:
+    """The platform writes each second what keys were used for."""
+    until = time.monotonic() + 30
+    while story.server.ask("GET", f"/api/v1/keys/{story.key_id}", 200)["last_used_at"] is None:  # type: ignore[index]
+        assert time.monotonic() < until
+        time.sleep(0.05)
 
 
 @pytest.mark.parametrize("strategy", ["overlap", "revoke-first"])
