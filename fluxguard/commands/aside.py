@@ -75,8 +75,7 @@ def _labour(work: Callable[[], Any], writer: int) -> None:
         say(writer, marshal.dumps(work()))
         os._exit(0)
     finally:
-        run.stop_all()
-        os._exit(1)
+        _stop()
 
 
 def _stop(*_: object) -> None:

@@ -16,6 +16,7 @@ import urllib.request
 from pathlib import Path
 
 from fluxguard.errors import ExitCode, FluxguardError, UsageError
+from fluxguard.respond.incident import runs
 
 HELP = "the whole story in a minute, on a throw-away repository"
 PASSWORD = "a password for a minute"  # noqa: S105 - of a platform on loopback that is gone when the demo ends
@@ -67,18 +68,8 @@ def _clear_what_was_left() -> None:
     for running in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*/{_PID}"):
         with contextlib.suppress(OSError, ValueError):
             number = int(running.read_text())
-            if running.stat().st_uid == os.geteuid() and not running.is_symlink() and not _is_there(number):
+            if running.stat().st_uid == os.geteuid() and not running.is_symlink() and not runs(number):
                 shutil.rmtree(running.parent, ignore_errors=True)
-
-
-def _is_there(number: int) -> bool:
-    try:
-        os.kill(number, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
 
 
 def _end_with_parent() -> None:

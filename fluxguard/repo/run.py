@@ -269,11 +269,11 @@ def _in_folder(here: int, begin: Callable[[], int]) -> int:
         os.close(back)
 
 
-def _noted(program: str, argv: list[str], env: dict[str, str], actions: list[tuple[int, int, int]]) -> int:
-    """Starts a process, and notes it among STARTED: a signal that ends us waits until then, or nobody would end it."""
+def _noted(argv: list[str], env: dict[str, str], actions: list[tuple[int, int, int]]) -> int:
+    """Starts git, and notes it among STARTED: a signal that ends us waits until then, or nobody would end it."""
     before = _signal.pthread_sigmask(_signal.SIG_BLOCK, _ENDING)
     try:
-        pid = os.posix_spawnp(program, argv, env, file_actions=actions, setsigmask=before)
+        pid = os.posix_spawnp("git", argv, env, file_actions=actions, setsigmask=before)
         STARTED.add(pid)
         return pid
     finally:
@@ -298,7 +298,7 @@ def _spawn(arguments: tuple[str, ...], cwd: str | None, source: int, isolated: b
     if here >= 0:
         actions.append((os.POSIX_SPAWN_DUP2, here, 3))
     try:
-        pid = _in_folder(here, lambda: _noted("git", argv, environment(isolated), actions))
+        pid = _in_folder(here, lambda: _noted(argv, environment(isolated), actions))
     except OSError as error:
         os.close(reader)
         os.close(errors)

@@ -91,15 +91,19 @@ def _question(known: Data) -> str:
     lines = [f"This rewrites {count(len(known['changed']), 'ref')} of the remote for everybody."]
     if known.get("whole"):
         lines.append("The key can't be cut out of these files; a note takes their place, and they are kept:")
-        lines += [f"  {one}" for one in known["whole"][:_ASKED]]
-        lines += [f"  and {len(known['whole']) - _ASKED} more"] * (len(known["whole"]) > _ASKED)
+        lines += _first(known["whole"])
     if broken := [one for one, what in known.get("anew", {}).items() if what]:
         lines.append(
             "These archives lose the key alone, but their signatures or sums no longer fit; they are kept:"
         )
-        lines += [f"  {one}" for one in broken[:_ASKED]]
-        lines += [f"  and {len(broken) - _ASKED} more"] * (len(broken) > _ASKED)
+        lines += _first(broken)
     return "\n".join(lines)
+
+
+def _first(files: list[str]) -> list[str]:
+    """As many of them as a question names, a line each."""
+    more = len(files) - _ASKED
+    return [f"  {one}" for one in files[:_ASKED]] + [f"  and {more} more"] * (more > 0)
 
 
 _ASKED = 20  # files that a question names

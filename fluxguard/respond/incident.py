@@ -147,7 +147,8 @@ def looking() -> Iterator[Path]:
     folder = incidents_folder()
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     for one in folder.glob(".look-*"):
-        if not _runs(one.name.removeprefix(".look-")):
+        number = one.name.removeprefix(".look-")
+        if not (number.isdigit() and runs(int(number))):
             shutil.rmtree(one, ignore_errors=True)
     look = folder / f".look-{os.getpid()}"
     try:
@@ -159,11 +160,11 @@ def looking() -> Iterator[Path]:
             folder.parent.rmdir()
 
 
-def _runs(number: str) -> bool:
+def runs(number: int) -> bool:
     """Whether there is a process of that number."""
     try:
-        os.kill(int(number), 0)
-    except (ProcessLookupError, ValueError):
+        os.kill(number, 0)
+    except ProcessLookupError:
         return False
     except PermissionError:
         return True

@@ -78,6 +78,11 @@ def end(connection: Connection, platform: Platform, who: Principal, device_id: s
         )  # fmt: skip
 
 
+def may_end(who: Principal, device: Device) -> bool:
+    """Whether `end` would end it."""
+    return who.role in END_ALL or device.user_id == who.user
+
+
 def _may(who: Principal, all_of_them: frozenset[str]) -> sa.ColumnElement[bool]:
     if who.role in all_of_them:
         return users.c.workspace_id == who.actor.workspace

@@ -75,12 +75,17 @@ def test_a_mirror_of_the_clone_is_never_pushed(story: Story) -> None:
     assert story.holding() == ["refs/pull/1/head"]
 
 
-def test_another_remote_is_named_and_can_be_cleaned(story: Story) -> None:
-    git = story.repo.git
-    backup = story.folder / "backup.git"
+def _backup(story: Story) -> Path:
+    """A second remote, which has the branches with the key."""
+    git, backup = story.repo.git, story.folder / "backup.git"
     git("init", "-q", "--bare", "-b", "main", str(backup))
     git("remote", "add", "backup", str(backup))
     git("-c", "core.hooksPath=/dev/null", "push", "-q", "backup", "main", "topic")
+    return backup
+
+
+def test_another_remote_is_named_and_can_be_cleaned(story: Story) -> None:
+    git, backup = story.repo.git, _backup(story)
     assert "remote backup" in story.clean("--plan", code=0).out
     git("push", "-q", "origin", "--delete", "refs/pull/1/head", cwd=story.repo.path)
     story.clean(code=3)  # not looked at is not clean
@@ -93,11 +98,7 @@ def test_another_remote_is_named_and_can_be_cleaned(story: Story) -> None:
 
 def test_a_remote_is_cleaned_of_a_key_that_the_clone_holds_no_more(story: Story) -> None:
     """With the command that the first incident names."""
-    git = story.repo.git
-    backup = story.folder / "backup.git"
-    git("init", "-q", "--bare", "-b", "main", str(backup))
-    git("remote", "add", "backup", str(backup))
-    git("-c", "core.hooksPath=/dev/null", "push", "-q", "backup", "main", "topic")
+    git, backup = story.repo.git, _backup(story)
     git("push", "-q", "origin", "--delete", "refs/pull/1/head")
     (story.repo.path / ".env").unlink()
     story.clean("--no-new-key", "--own-clone", code=3)

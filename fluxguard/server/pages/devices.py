@@ -18,7 +18,7 @@ def devices(platform: Platforms, session: Visitors, done: str = "") -> Response:
         found = connected.listed(connection, platform, session.who)
     return render(
         "devices.html", platform, session, here="devices", devices=found, all_of_them=session.role in connected.SEE_ALL,
-        may_end={one.id for one in found if session.role in connected.END_ALL or one.user_id == session.who.user},
+        may_end={one.id for one in found if connected.may_end(session.who, one)},
         done="The device is no longer connected." if done else "",
     )  # fmt: skip
 
