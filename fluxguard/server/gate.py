@@ -19,10 +19,9 @@ from fluxguard import wire
 from fluxguard.server import life, mint, problems
 from fluxguard.server.books import PORTION, Gathered, Row, open_book
 from fluxguard.server.platform import Platform
-from fluxguard.server.settings import HOUR
+from fluxguard.server.settings import HOUR, MINUTE
 from fluxguard.server.trail import Actor
 
-MINUTE = 60_000
 FIRST_USE = frozenset({"pending", "active", "grace"})
 MOST_KEPT = 100_000  # counts that are kept in memory while the database can't be written
 TIDYING = 10.0  # seconds between checkpoints
@@ -261,7 +260,7 @@ def _time(row: Row) -> tuple[int | None, int | None]:
     expires, ends = row["expires_at"], row["ends_at"]
     if expires is None:
         return None, ends
-    return expires - row["created_at"], expires if ends is None else min(expires, ends)
+    return life.term(row), expires if ends is None else min(expires, ends)
 
 
 @lru_cache(4096)

@@ -19,6 +19,7 @@ from fluxguard import wire
 from fluxguard.secret import Secret, veiled
 from fluxguard.server import mint, problems, trail
 from fluxguard.server.platform import Platform
+from fluxguard.server.settings import MINUTE
 from fluxguard.server.tables import keys, projects, windows
 from fluxguard.server.trail import Actor
 from fluxguard.wire import ALIVE, Key
@@ -276,7 +277,7 @@ def regenerate(connection: Connection, platform: Platform, actor: Actor, row: Ro
         connection,
         platform,
         actor,
-        _like(row, _same_length(row, now)),
+        _like(row, successor_expiry(row, now)),
         action="key.regenerated",
         predecessor=row["id"],
     )
@@ -301,14 +302,21 @@ def _like(row: Row, expires_at: int | None) -> Wish:
     )  # fmt: skip
 
 
-def _same_length(row: Row, now: int) -> int | None:
-    """When a key ends that takes the place of another: after as long a time as that one was given."""
-    return None if row["expires_at"] is None else now + (row["expires_at"] - row["created_at"])
+def term(row: Row) -> int | None:
+    """The time that a key was given when it was made, in whole minutes; None for one that never expires.
+
+    Its end is reckoned from when it was asked for, which is a moment before it was made: what takes its place, and
+    what it makes, would otherwise get shorter each time.
+    """
+    made, ends = row["created_at"], row["expires_at"]
+    minutes: int | None = None if ends is None else -((made - ends) // MINUTE)
+    return None if minutes is None else minutes * MINUTE
 
 
 def successor_expiry(row: Row, now: int) -> int | None:
-    """The expiry of a successor for which none was named."""
-    return _same_length(row, now)
+    """The expiry of a successor for which none was named: after as long a time as its predecessor was given."""
+    given = term(row)
+    return None if given is None else now + given
 
 
 def quarantine(

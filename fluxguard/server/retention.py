@@ -14,7 +14,7 @@ from sqlalchemy.engine import Connection
 
 from fluxguard.server import once, trail
 from fluxguard.server.platform import Platform
-from fluxguard.server.settings import HOUR
+from fluxguard.server.settings import HOUR, MINUTE
 from fluxguard.server.tables import (
     attempts,
     devices,
@@ -31,7 +31,6 @@ TIDYING = HOUR  # milliseconds between two times
 EVERY = DAY
 LOT = 2000  # rows of one transaction
 BREATH = 0.01  # seconds for others between two of them
-MINUTE = 60_000
 
 
 def tidy(platform: Platform) -> None:

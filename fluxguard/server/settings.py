@@ -12,7 +12,7 @@ from fluxguard.errors import UsageError
 from fluxguard.wire import DAY, WireError, to_span
 
 Clock = Callable[[], int]
-HOUR = 3_600_000  # milliseconds
+MINUTE, HOUR = 60_000, 3_600_000  # milliseconds
 KEEP_USAGE, KEEP_REFUSALS = "FLUXGUARD_KEEP_USAGE", "FLUXGUARD_KEEP_REFUSALS"
 LEAST = {
     KEEP_USAGE: 31 * DAY,

@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from fluxguard import wire
 from fluxguard.errors import UsageError
 from fluxguard.server.platform import open_platform
-from tests.server.conftest import House
+from tests.server.conftest import Clock, House
 from tests.server.real import COMMAND, Server
 
 MANAGER = ["read_scenarios", "manage_keys"]
@@ -64,6 +64,27 @@ def test_a_key_makes_none_that_has_more_time_or_a_higher_limit(house: House) -> 
     assert [house.state(one["id"]) for one in (maker, made, manager)] == ["active", "active", "expired"]
     house.clock.forward(2 * wire.DAY)
     assert [house.state(one["id"]) for one in (maker, made)] == ["expired", "active"]
+
+
+def test_the_time_that_making_takes_is_taken_from_no_key(house: House) -> None:
+    """Between asking for a key and having made it some time passes, now more and now less of it."""
+    pace = [40]  # milliseconds from one look at the clock to the next
+
+    def now(clock: Clock) -> int:
+        clock.forward(pace[0])
+        return clock.now
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(type(house.clock), "__call__", now)
+        maker = house.create(permissions=MANAGER, expires="30d")
+        made = house.create(expires="30d")
+        pace[0] = 1
+        house.create(key=maker["key"], expires="30d")
+        pace[0] = 400
+        for _ in range(5):
+            made = house.mint(made["id"], "regenerate")
+    given = wire.to_moment(made["expires_at"]) - wire.to_moment(made["created_at"])  # type: ignore[operator]
+    assert 0 <= 30 * wire.DAY - given < 2000
 
 
 def test_where_nothing_is_said_a_key_makes_one_that_has_as_much_as_it_may_give(house: House) -> None:
