@@ -74,12 +74,20 @@ def test_a_signal_ends_git_too(
     (folder / "git").write_text(f"#!/bin/sh\necho $$ >> {tmp_path}/begun\nexec sleep 600\n")
     (folder / "git").chmod(0o755)
     env = {**repo.env, "PATH": f"{folder}:{repo.env['PATH']}"}
-    with subprocess.Popen([COMMAND, *arguments], cwd=repo.path, env=env, stderr=subprocess.DEVNULL) as ours:
+    with subprocess.Popen(
+        [COMMAND, *arguments], cwd=repo.path, env=env, stderr=subprocess.DEVNULL, preexec_fn=_as_on_a_terminal
+    ) as ours:
         begun = _written(tmp_path / "begun")
         ours.send_signal(number)
         assert ours.wait(20) == (130 if number == signal.SIGINT else -number)
     for pid in begun:
         assert _ends(pid)
+
+
+def _as_on_a_terminal() -> None:
+    """No signal is ignored, whatever the tests themselves were started by (`nohup` ignores one)."""
+    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+        signal.signal(number, signal.SIG_DFL)
 
 
 def _written(path: Path) -> list[int]:
