@@ -46,9 +46,8 @@ from fluxguard import private, settings
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import numpy.typing as npt
-
     from fluxguard.config import Config
+    from fluxguard.repo.arrays import npt
 
     Array = npt.NDArray[Any]
 
@@ -281,7 +280,7 @@ def _decoded(data: bytes, key: bytes) -> Record | None:
 
 def _arrays(shapes: Any, body: memoryview, at: int) -> dict[str, Array]:
     """The arrays, one behind the other. Most of what is asked of an unchanged repository has none, and needs no numpy."""
-    import numpy as np
+    from fluxguard.repo.arrays import np
 
     arrays: dict[str, Array] = {}
     for name, kind, size in shapes:

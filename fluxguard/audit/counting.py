@@ -5,11 +5,9 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 
-import numpy as np
-import numpy.typing as npt
-
 from fluxguard.audit.certificate import Counted
 from fluxguard.audit.depot import Depot
+from fluxguard.repo.arrays import np, npt
 from fluxguard.repo.pack import KINDS
 
 _NAMES = ("blob", "tree", "commit", "tag")

@@ -7,11 +7,9 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
 
-import numpy as np
-import numpy.typing as npt
-
 from fluxguard.errors import GitError
 from fluxguard.repo import objects, plain, store
+from fluxguard.repo.arrays import np, npt
 from fluxguard.repo.forest import IN_MEMORY, TOO_LARGE, TOO_MUCH, Forest, allowed
 from fluxguard.repo.inflate import Damaged
 from fluxguard.repo.links import EMPTY, Present

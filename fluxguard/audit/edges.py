@@ -9,10 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-import numpy as np
-import numpy.typing as npt
-
 from fluxguard.repo import delta as deltas
+from fluxguard.repo.arrays import np, npt
 from fluxguard.repo.forest import Forest
 from fluxguard.repo.inflate import Damaged
 from fluxguard.repo.links import SEAM, Prefixes

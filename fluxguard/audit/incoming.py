@@ -10,8 +10,6 @@ import os
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-import numpy as np
-
 from fluxguard.audit.crew import DONE, Crew, Died, hands
 from fluxguard.audit.depot import Opened
 from fluxguard.audit.examine import HOME, examine, homes
@@ -21,6 +19,7 @@ from fluxguard.detect.engine import Detector
 from fluxguard.detect.ruleset import built_in
 from fluxguard.detect.triggers import MARKER, Triggers, head
 from fluxguard.push import Cleared
+from fluxguard.repo.arrays import np
 from fluxguard.repo.pack import COMMIT, KINDS, DamagedPack
 from fluxguard.sources import lfs
 

@@ -8,14 +8,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
 from fluxguard.audit import cache as caches
 from fluxguard.audit.cache import Cache, Identity, Record
 from fluxguard.audit.depot import Bytes, Depot, Opened
 from fluxguard.audit.examine import Sighting
 from fluxguard.audit.whole import NOTHING, Clear, Stamps, Whole, loose_digest, loose_stamps, state
+from fluxguard.repo.arrays import np, npt
 from fluxguard.repo.links import Ints, Prefixes, Present
 from fluxguard.repo.pack import KINDS
 from fluxguard.repo.store import Store

@@ -12,14 +12,13 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
-import numpy as np
-
 from fluxguard.audit import edges
 from fluxguard.audit.cache import Record
 from fluxguard.audit.crew import DONE, Crew, Died, hands
 from fluxguard.audit.depot import Depots, Opened
 from fluxguard.audit.known import Known, Table, unpacked
 from fluxguard.audit.whole import Clear
+from fluxguard.repo.arrays import np
 from fluxguard.repo.graph import Graph, Rows, parse_commit
 from fluxguard.repo.inflate import Damaged
 from fluxguard.repo.pack import COMMIT, TREE

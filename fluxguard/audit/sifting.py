@@ -7,8 +7,6 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
-import numpy as np
-
 from fluxguard.audit.crew import DONE, Crew, Died, hands
 from fluxguard.audit.depot import Depots, Opened
 from fluxguard.audit.examine import Sighting, examine, homes
@@ -20,6 +18,7 @@ from fluxguard.detect.engine import Detector
 from fluxguard.detect.ruleset import built_in
 from fluxguard.detect.triggers import Triggers, head
 from fluxguard.repo import links, store
+from fluxguard.repo.arrays import np
 from fluxguard.repo.distinct import distinct
 from fluxguard.repo.inflate import Damaged
 from fluxguard.repo.pack import KINDS

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
+from fluxguard.repo.arrays import np, npt
 
 
 def distinct(numbers: npt.NDArray[Any]) -> npt.NDArray[Any]:

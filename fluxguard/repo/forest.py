@@ -10,10 +10,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
-import numpy as np
-import numpy.typing as npt
-
 from fluxguard.repo import delta as deltas
+from fluxguard.repo.arrays import np, npt
 from fluxguard.repo.distinct import distinct
 from fluxguard.repo.inflate import TRUSTED, Damaged, decompress, error, inflate
 from fluxguard.repo.pack import Pack, release

@@ -15,9 +15,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
+from fluxguard.repo.arrays import np, npt
 from fluxguard.repo.distinct import distinct
 
 Prefixes = npt.NDArray[np.uint64]

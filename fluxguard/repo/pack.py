@@ -11,10 +11,8 @@ import os
 import stat
 from dataclasses import dataclass, field
 
-import numpy as np
-import numpy.typing as npt
-
 from fluxguard.errors import BrokenRepository
+from fluxguard.repo.arrays import np, npt
 
 COMMIT, TREE, BLOB, TAG = 1, 2, 3, 4
 OFS_DELTA, REF_DELTA = 6, 7
