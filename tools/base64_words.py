@@ -1,4 +1,4 @@
-"""Prints the words of `BASE64` in fluxguard/detect/triggers.py: what the words to look for become in base64.
+"""Prints `BASE64_WORDS` of fluxguard/detect/triggers.py: what the words to look for become in base64.
 
 They stand there as they come out, for making them anew would cost every commit more than looking for them does.
 Usage: python tools/base64_words.py

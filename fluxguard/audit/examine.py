@@ -1,66 +1,17 @@
-"""What stands in one object: every key, as a sighting that can be handed on and kept, for it does not hold the key."""
+"""What stands in one object: every key, as a sighting that can be handed on and kept."""
 
 from __future__ import annotations
 
 import builtins
-from collections.abc import Iterator
-from dataclasses import astuple, dataclass
-from typing import Any
 
 from fluxguard import display
+from fluxguard.audit.sighting import Examined, Sighting
 from fluxguard.detect import suppress
 from fluxguard.detect.engine import Detection, Detector, Match
 from fluxguard.detect.layers import Places
 from fluxguard.masks import Masks
 from fluxguard.model import Secret
 from fluxguard.repo import links
-
-HOME = b"fluxloop"  # what stands in this is looked at whatever it holds
-
-
-@dataclass(frozen=True, slots=True)
-class Sighting:
-    """A key in an object.
-
-    object: its hex id. kind: the contract's name for the place. line, column: from 1, in the message for a message.
-    name: for a path, the how-manieth entry of the tree it is. rule, environment, confidence, via: as in a finding.
-    allowed: the reason in an allow comment, or "".
-    """
-
-    object: str
-    kind: str
-    fingerprint: str
-    rule: str
-    environment: str
-    confidence: str
-    line: int
-    column: int
-    via: tuple[str, ...]
-    allowed: str = ""
-    name: int = -1
-
-    def values(self) -> tuple[Any, ...]:
-        """All of it, as values that `marshal` and JSON can carry."""
-        return astuple(self)
-
-    @classmethod
-    def of(cls, values: Any) -> Sighting:
-        """What `values` made, even after a journey through JSON."""
-        listed = list(values)
-        listed[8] = tuple(listed[8])
-        return cls(*listed)
-
-
-@dataclass(frozen=True, slots=True)
-class Examined:
-    """What stands in one object. secrets: the key of each sighting. unread: (where inside, why)."""
-
-    sightings: tuple[Sighting, ...] = ()
-    secrets: tuple[Secret, ...] = ()
-    unread: tuple[tuple[str, str], ...] = ()
-
-    def __bool__(self) -> bool:
-        return bool(self.sightings or self.unread)
 
 
 def examine(id: str, kind: str, data: bytes, detector: Detector, path: bytes | None = None) -> Examined:
@@ -123,11 +74,3 @@ def _sighting(match: Match, id: str, kind: str, name: int, places: Places, masks
         allowed.reason if allowed else "",
         name,
     )
-
-
-def homes(data: bytes, width: int) -> Iterator[tuple[bytes, bytes, bytes]]:
-    """The entries of a tree that are called after FluxLoop: (mode, name, id)."""
-    if HOME in data.lower():
-        for mode, name, id in links.entries(data, width):
-            if HOME in name.lower():
-                yield mode, name, id

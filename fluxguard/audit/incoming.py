@@ -12,7 +12,8 @@ from typing import Any
 
 from fluxguard.audit.crew import DONE, Crew, Died, hands
 from fluxguard.audit.depot import Opened
-from fluxguard.audit.examine import HOME, examine, homes
+from fluxguard.audit.examine import examine
+from fluxguard.audit.homes import HOME, homes
 from fluxguard.audit.sift import Sieve
 from fluxguard.config import Config
 from fluxguard.detect.engine import Detector

@@ -11,7 +11,7 @@ from typing import Any
 from fluxguard.audit import cache as caches
 from fluxguard.audit.cache import Cache, Identity, Record
 from fluxguard.audit.depot import Bytes, Depot, Opened
-from fluxguard.audit.examine import Sighting
+from fluxguard.audit.sighting import Sighting
 from fluxguard.audit.whole import NOTHING, Clear, Stamps, Whole, loose_digest, loose_stamps, state
 from fluxguard.repo.arrays import np, npt
 from fluxguard.repo.links import Ints, Prefixes, Present

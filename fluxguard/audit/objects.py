@@ -12,19 +12,15 @@ from fluxguard.audit import certificate, counting, unchanged
 from fluxguard.audit.cache import Cache
 from fluxguard.audit.certificate import Counted
 from fluxguard.audit.depot import Depot, Depots
-from fluxguard.audit.examine import Examined, Sighting, examine
-from fluxguard.audit.history import LOG, History
+from fluxguard.audit.examiner import Examiner
 from fluxguard.audit.known import PASSING, Known, Table, unpacked
-from fluxguard.audit.lineage import Lineage, TooLong
 from fluxguard.audit.missing import BRING, Beside, Cut, missing_objects, unread_inside
 from fluxguard.audit.sifting import Sifting
-from fluxguard.audit.story import Teller, mentions
+from fluxguard.audit.sighting import Examined, Sighting
 from fluxguard.audit.surroundings import Surroundings
 from fluxguard.audit.whole import Whole
 from fluxguard.chunk import Origin, Skipped
-from fluxguard.config import Config
 from fluxguard.detect.triggers import Triggers
-from fluxguard.findings import Seen
 from fluxguard.model import Certificate, Event, Finding, Location, Mention, Secret, Suppression, Trace
 from fluxguard.repo import links, store
 from fluxguard.repo.forest import TOO_MUCH
@@ -33,6 +29,12 @@ from fluxguard.repo.inflate import Damaged
 from fluxguard.repo.pack import TOO_DEEP
 from fluxguard.repo.store import Store, TooLarge
 from fluxguard.sources.windows import windows
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from fluxguard.audit.history import History
+    from fluxguard.config import Config
+    from fluxguard.findings import Seen
 
 _HURRY = 3.0  # seconds, in which what was found before an interruption is traced, or not at all
 Placed = tuple[
@@ -46,15 +48,20 @@ class Objects:
     """What the objects hold, put together: secrets, places, what is unread, the certificates."""
 
     def __init__(
-        self, stores: Sequence[Store], memory: Cache | None, config: Config, triggers: Triggers
+        self,
+        stores: Sequence[Store],
+        memory: Cache | None,
+        configure: Callable[[], Config],
+        triggers: Triggers,
     ) -> None:
-        """memory: what earlier audits know of them."""
+        """memory: what earlier audits know of them. configure: brings the configuration, where it is needed."""
         self._tick: Callable[[], None] = lambda: None
         self._packs = Known(memory)
         self._depots = Depots(stores, self._packs.kinds)
-        self._sifting = Sifting(self._depots, config, triggers, self._packs)
+        self._examiner = Examiner(configure, triggers)
+        self._sifting = Sifting(self._depots, self._examiner, triggers, self._packs)
         self._found = self._sifting.found
-        self._config = config
+        self._configure = configure
         self._around: Surroundings
         self._cut: Cut
         self._counts: dict[int, Counted] = {}
@@ -123,12 +130,13 @@ class Objects:
             depot = self._depots.each[number]
             try:
                 kind, size, pieces = depot.pieces(id)
-                if size > self._config.largest:
-                    self._fail(number, id, f"larger than the limit of {self._config.largest:,} bytes", True)
+                largest = self._configure().largest
+                if size > largest:
+                    self._fail(number, id, f"larger than the limit of {largest:,} bytes", True)
                     continue
                 before = len(self._sightings), len(self._found.unread)
                 for chunk in windows(pieces, Origin("blob", b"", id)):
-                    if self._sifting.detector.suspects(chunk.data):
+                    if self._examiner.suspects(chunk.data):
                         self._take_window(id, kind, chunk.data, chunk.line, chunk.column)
                 self._found.objects += 1
                 self._found.bytes += size
@@ -139,7 +147,7 @@ class Objects:
 
     def _take_window(self, id: str, kind: str, data: bytes, line: int, column: int) -> None:
         seen = set(self._sightings)
-        examined = examine(id, "blob" if kind == "tree" else kind, data, self._sifting.detector)
+        examined = self._examiner.examine(id, "blob" if kind == "tree" else kind, data)
         for sighting in examined.sightings:
             if not sighting.via:
                 moved = sighting.column + column - 1 if sighting.line == 1 else sighting.column
@@ -169,11 +177,10 @@ class Objects:
             paths = [table.packed(tuple(sorted(paths))) for paths in self._home_paths.values()]
             value = [[one.values() for one in fresh], [*zip(self._home_paths, paths, strict=True)]]
             self._known.keep(
-                "homes", sorted(self._found.homes), value, texts | table.texts, self._sifting.is_clear
+                "homes", sorted(self._found.homes), value, texts | table.texts, self._examiner.is_clear
             )
 
     def _look_at_home(self) -> None:
-        detector = self._sifting.detector if self._found.homes else None
         done: set[tuple[str, bytes]] = set()
         pending = sorted(self._found.homes)
         while pending:
@@ -186,9 +193,8 @@ class Objects:
                     Skipped(path[:200], "too many files under FluxLoop's names to look at each again")
                 )
                 return
-            assert detector is not None
             is_tree = mode.lstrip(b"0") == b"40000"
-            if not is_tree and not detector.concerned(path):
+            if not is_tree and not self._examiner.concerned(path):
                 continue
             try:
                 kind, data = self._depots.content(id)
@@ -197,7 +203,7 @@ class Objects:
             if is_tree:
                 pending += [(m, path + b"/" + n, i.hex()) for m, n, i in links.entries(data, len(id) // 2)]
             else:
-                examined = examine(id, kind, data, detector, path)
+                examined = self._examiner.examine(id, kind, data, path)
                 known = set(self._sightings)
                 self._sightings += [one for one in examined.sightings if one not in known]
                 if examined.sightings:
@@ -246,7 +252,7 @@ class Objects:
             counted,
             self._beside,
             absent,
-            self._sifting.is_clear,
+            self._examiner.is_clear,
         )
 
     def _fail(self, number: int, id: str, reason: str, certain: bool = False) -> None:
@@ -282,6 +288,8 @@ class Objects:
 
     def hurried(self) -> list[Seen] | None:
         """What was found before an interruption, traced through all of the history; None where that takes more than seconds."""
+        from fluxguard.audit.lineage import TooLong
+
         try:
             return list(self._hurried())
         except TooLong:
@@ -316,9 +324,13 @@ class Objects:
         return [[one.values() for one in self._sightings], sorted(set(self._refs())), indexed]
 
     def _found_places(self, until: float = float("inf")) -> list[Placed]:
+        from fluxguard.audit.history import History
+        from fluxguard.audit.lineage import Lineage
+        from fluxguard.audit.story import mentions
+
         before = len(self.skipped)
         lineage = Lineage(
-            self._depots, self._found.loose, self._packs, self._sifting.is_clear, until, self._tick
+            self._depots, self._found.loose, self._packs, self._examiner.is_clear, until, self._tick
         )
         history = self._history = History(self._depots, lineage, self._refs())
         found = [*self._in_paths(history), *self._in_words(history)]
@@ -341,7 +353,7 @@ class Objects:
             for id, one in self.mentions.items()
         ]
         self._known.keep(
-            "places", self._behind_places(), [table.values, rows, said], table.texts, self._sifting.is_clear
+            "places", self._behind_places(), [table.values, rows, said], table.texts, self._examiner.is_clear
         )
 
     def untraced(self) -> list[Seen]:
@@ -358,6 +370,8 @@ class Objects:
         """What happened to a key, where one of these objects holds it."""
         if self._history is None:
             return ()
+        from fluxguard.audit.story import Teller
+
         teller = Teller(self._history, family, self.mentions)
         events = teller.events(finding)
         self.mentions = teller.said
@@ -368,6 +382,8 @@ class Objects:
         self._known.save()
 
     def _refs(self) -> Iterator[tuple[bytes, str]]:
+        from fluxguard.audit.history import LOG
+
         for ref in self._around.refs:
             yield ref.name, ref.id
         for name, id in set(self._around.logs):
@@ -396,10 +412,10 @@ class Objects:
             entries = list(links.entries(data, len(id) // 2))
             for one in mine:
                 self._names[id, one.name] = entries[one.name][1]
-        examined = examine(id, kind, data, self._sifting.detector)
+        examined = self._examiner.examine(id, kind, data)
         self._keep(examined)
         for path in sorted(self._home_paths.get(id, ())):
-            self._keep(examine(id, kind, data, self._sifting.detector, path))
+            self._keep(self._examiner.examine(id, kind, data, path))
         for sighting, secret in zip(examined.sightings, examined.secrets, strict=True):
             if sighting.kind == "path" and sighting.via:
                 self.hidden.append((self._names[id, sighting.name], secret.masked))
@@ -409,9 +425,9 @@ class Objects:
             try:
                 kind, _, pieces = depot.pieces(id)
                 for chunk in windows(pieces, Origin("blob", b"", id)):
-                    if self._sifting.detector.suspects(chunk.data):
+                    if self._examiner.suspects(chunk.data):
                         kind = "blob" if kind == "tree" else kind
-                        self._keep(examine(id, kind, chunk.data, self._sifting.detector))
+                        self._keep(self._examiner.examine(id, kind, chunk.data))
             except Damaged:
                 continue
 
@@ -451,8 +467,9 @@ class Objects:
         yield sighting, kind, path, traced
 
     def _one(self, sighting: Sighting, kind: str, path: bytes, traced: Trace | None) -> Iterator[Seen]:
-        rules = {rule.id: rule for rule in self._config.rules}
-        rule = rules.get(sighting.rule)
+        from fluxguard.findings import Seen
+
+        rule = next((one for one in self._configure().rules if one.id == sighting.rule), None)
         secret = self._secrets.get(sighting.fingerprint)
         if secret is None or (rule is not None and path and not rule.concerns(path)):
             return
@@ -491,13 +508,15 @@ class Objects:
             kept = self._known.recall(f"count {number}", depot.store.path)
             counted = Counted(*kept) if kept else counting.count(depot, self._found.loose[number])
             value = [counted.kinds, counted.total, counted.digest]
-            self._known.keep(f"count {number}", depot.store.path, value, (), self._sifting.is_clear)
+            self._known.keep(f"count {number}", depot.store.path, value, (), self._examiner.is_clear)
             self._counts[number] = counted
         return self._counts[number]
 
 
 def _kinds(depot: Depot, known: Mapping[str, str], until: float) -> dict[str, str]:
     """The kinds of the loose objects that the pass did not come to. Raises TooLong."""
+    from fluxguard.audit.lineage import TooLong
+
     found = {}
     for id in depot.store.loose:
         if id not in known:

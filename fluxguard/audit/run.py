@@ -144,7 +144,7 @@ class Audit:
             self._watch(0, -1, 0)
         from fluxguard.audit.objects import Objects
 
-        objects = Objects(stores, memory, self._config, self._scan.triggers)
+        objects = Objects(stores, memory, lambda: self._config, self._scan.triggers)
         return objects, self._sift(objects, around)
 
     def _around(self) -> Surroundings:

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
 from fluxguard.audit.crew import DONE, Crew, Died, hands
 from fluxguard.audit.depot import Depots, Opened
-from fluxguard.audit.examine import Sighting, examine, homes
+from fluxguard.audit.examiner import Examiner
+from fluxguard.audit.homes import homes
 from fluxguard.audit.known import Content, Home, Known
 from fluxguard.audit.sift import PULSE, Sieve
+from fluxguard.audit.sighting import Sighting
 from fluxguard.audit.whole import Whole
-from fluxguard.config import Config
-from fluxguard.detect.engine import Detector
-from fluxguard.detect.ruleset import built_in
 from fluxguard.detect.triggers import Triggers, head
 from fluxguard.repo import links, store
 from fluxguard.repo.arrays import np
@@ -28,7 +27,6 @@ Hole = tuple[str, str, str]  # the id of an object, where inside, why it can't b
 _SHARES = 96  # of one pack, at the most
 _LOOSE = 500  # objects in a share
 _ALONE = 24 << 20  # bytes of objects; for less, another process costs more than it brings
-_UNPACKED = 64 << 30  # bytes that all packed contents together may unpack to
 
 
 @dataclass(slots=True)
@@ -85,13 +83,12 @@ class Sifting:
     """The pass. `start` sets the processes to work, `finish` gathers what they found."""
 
     def __init__(
-        self, depots: Depots, config: Config, triggers: Triggers, known: Known | None = None
+        self, depots: Depots, examiner: Examiner, triggers: Triggers, known: Known | None = None
     ) -> None:
         self._depots = depots
         self._triggers = triggers
-        self._config = config
+        self._examiner = examiner
         self._known = known or Known(None)
-        self._detector: Detector | None = None
         self._recheck()
         self._loose = [self._known.loose(depot.store, lambda: self.present) for depot in depots.each]
         self._shares: dict[tuple[int, str], Share] = {}
@@ -126,14 +123,6 @@ class Sifting:
 
     def _lacks(self, names: links.Prefixes) -> bool:
         return len(names) > 0 and bool(self.present.lack(names).any())
-
-    @property
-    def detector(self) -> Detector:
-        """The rules, loaded when the first suspect turns up."""
-        if self._detector is None:
-            limits = replace(self._config.limits, total=max(self._config.limits.total, _UNPACKED))
-            self._detector = Detector([*built_in(), *self._config.rules], self._triggers, limits)
-        return self._detector
 
     def _divided(self) -> Iterator[Task]:
         group = -1
@@ -245,7 +234,7 @@ class Sifting:
         yield "end", len(kinds) - len(large), size, broken, large, owned, b"", each
 
     def _suspect(self, id: str, kind: str, data: bytes, width: int) -> Iterator[Any]:
-        found = examine(id, kind, data, self.detector)
+        found = self._examiner.examine(id, kind, data)
         if found:
             yield "found", id, [sighting.values() for sighting in found.sightings], list(found.unread)
         if kind == "tree":
@@ -330,18 +319,13 @@ class Sifting:
             if share.left or share.doubtful or share.large:
                 continue
             if share.opened is not None:
-                self._known.keep_pack(share.opened, share.content, self.is_clear)
+                self._known.keep_pack(share.opened, share.content, self._examiner.is_clear)
             else:
-                self._loose[number].keep(share.each, self.is_clear)
+                self._loose[number].keep(share.each, self._examiner.is_clear)
 
     def whole(self) -> Whole:
         """What was, or is to be, worked out from all of it together."""
         return self._known.whole(self._depots.each, self._loose)
-
-    def is_clear(self, text: str) -> bool:
-        """Whether a text holds no key."""
-        data = text.encode("utf-8", "surrogateescape")
-        return not self.detector.suspects(data) or not self.detector.detect(data).matches
 
     def _died(self, task: Task, found: Found) -> None:
         """A process ended in the middle of its work (killed, out of memory): none of it counts as read."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-import re
 import time
 from bisect import bisect_left, bisect_right
 from collections import deque
@@ -15,14 +13,6 @@ from fluxguard.detect.containers import Budget, Closed, unpack
 from fluxguard.detect.layers import Layer, Text
 from fluxguard.detect.ruleset import PATIENCE, Rule, TooSlow
 from fluxguard.secret import Secret
-
-
-@functools.cache
-def _base64_hits() -> re.Pattern[bytes]:
-    """What is looked for in base64. Made when it is needed, as it takes a while."""
-    words = (word for word, bit in triggers.Triggers().literals.items() if bit == triggers.BASE64)
-    return re.compile(b"|".join(map(re.escape, words)))
-
 
 _DECODED = triggers.ESCAPE | triggers.BASE64 | triggers.HEX | triggers.WIDE | triggers.PACKED
 _SHORTEST_PACKED = 48  # bytes; what a key takes in gzip
@@ -217,7 +207,7 @@ class _Visit:
         if kinds & (triggers.JOINED | triggers.PLAIN) and "folded" not in layer.via:
             yield from layers.folded(layer)
         if kinds & triggers.BASE64:
-            yield from layers.base64(layer, _base64_hits())
+            yield from layers.base64(layer)
         if kinds & triggers.HEX:
             yield from layers.hexadecimal(layer)
             yield from numbers.decoded(layer)

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 from fluxguard.detect.grade import looks_random
 from fluxguard.detect.triggers import (
+    BASE64_WORDS,
     DUMPED,
     HEX_WORDS,
     HINTS,
@@ -501,15 +502,22 @@ _URL = bytes.maketrans(b"-_", b"+/")
 _NARROWEST = 16  # a wrapped line shorter than this is taken for a last line
 
 
-def base64(layer: Layer, hits: re.Pattern[bytes]) -> Iterator[Layer]:
+def base64(layer: Layer) -> Iterator[Layer]:
     """Base64 around each hit: both alphabets, with or without padding, wrapped lines, whatever it begins with."""
-    done = -1
-    for hit in hits.finditer(layer.data):
-        if hit.start() < done:
-            continue
-        run = _base64_run(layer.data, hit.start(), done)
-        done = run[-1][1]
-        yield from _base64_layers(layer, run)
+    done = 0
+    for start, end in around(layer.data, BASE64_WORDS):
+        for hit in _base64_hits().finditer(layer.data, start, end):
+            if hit.start() < done:
+                continue
+            run = _base64_run(layer.data, hit.start(), done)
+            done = run[-1][1]
+            yield from _base64_layers(layer, run)
+
+
+@functools.cache
+def _base64_hits() -> re.Pattern[bytes]:
+    """What is looked for in base64. Made when it is needed, as it takes a while."""
+    return re.compile(b"|".join(map(re.escape, BASE64_WORDS)))
 
 
 def _base64_run(data: bytes, hit: int, floor: int) -> list[tuple[int, int]]:

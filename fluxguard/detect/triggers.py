@@ -94,7 +94,8 @@ def _ways_to_escape(letter: int) -> list[bytes]:
 
 
 # What the words to look for become in base64, up to three times over. Made by tools/base64_words.py.
-_BASE64 = b"""
+BASE64_WORDS = tuple(
+    b"""
 Zmx1e ZsdX mbHV4 RkxVWExPT1 ZMVVhMT09Q GTFVYTE9PU Zmx4X ZseF mbHhf Zmxfc2tf ZsX3NrX mbF9za1 NjY2Yzc1Nz
 Y2NmM3NTc4 2NjZjNzU3O NjY2Qzc1Nz Y2NkM3NTc4 2NjZDNzU3O JTY2JT U2NiU2 lNjYlN XHUwMDY2 x1MDA2N cdTAwNj JiMxMDI7
 YjMTAyO mIzEwMj Wm14MWVG pteDFlR abXgxZU WnNkWGhm pzZFhoZ ac2RYaG bWJIVjRY 1iSFY0W tYkhWNF V20xNE1XVk
@@ -108,6 +109,7 @@ mWTJsZ ZgBsAHUAeA YAbAB1AHgA mAGwAdQB4A XwBkAGUAdgBfA 8AZABlAHYAXw fAGQAZQB2AF8A
 fAHMAdABnAF8A XwBwAHIAbwBkAF8A 8AcAByAG8AZABfA fAHAAcgBvAGQAXw XwBjAGkAXw 8AYwBpAF8A fAGMAaQBfA H4sI UEsDB
 SDRzS VUVzRE
 """.split()
+)
 # `flux_` at each of the three alignments.
 _FLUX = (b"Zmx1eF", b"ZsdXhf", b"mbHV4X")
 
@@ -184,7 +186,7 @@ GZIPPED = (b"\x1f\x8b\x08\0", b"\x1f\x8b\x08\x08")
 
 _SURE: tuple[tuple[int, Sequence[bytes]], ...] = (
     (PLAIN, (b"fluxloop", b"FLUXLOOP", b"FluxLoop", b"Fluxloop", b"fluxLoop", b"flx_", b"fl_sk_")),
-    (BASE64, _BASE64),
+    (BASE64, BASE64_WORDS),
     (HEX, (*_HEX_BASE64, *SPREAD, OCTALS[0], *_WORDS_FIRST, LONG_WORDS[0], *BITS)),
     (WIDE, (b"f\0l\0u\0x", b"f\0\0\0l\0\0\0u")),
     (MARKER, MARKER_WORDS[:1]),

@@ -19,6 +19,7 @@ from conftest import COMMAND, Mint, Repo, Run, forms
 
 from fluxguard.audit import cache, depot, lineage, sifting
 from fluxguard.audit.depot import Opened
+from fluxguard.audit.examiner import Examiner
 from fluxguard.audit.run import audit
 from fluxguard.config import Config, load_config
 from fluxguard.detect.ruleset import Rule, TooSlow
@@ -138,7 +139,7 @@ def test_without_findings_no_rule_is_loaded_and_no_process_started(
 ) -> None:
     pack(repo)
     first = look(repo)
-    monkeypatch.setattr(sifting, "Detector", None)
+    monkeypatch.setattr(Examiner, "_detector", None)
     assert look(repo) == first
 
 
@@ -148,6 +149,27 @@ from fluxguard.cli import main
 code = main(["audit"])
 print(code, *sorted(sys.modules))
 """
+
+
+def test_an_audit_that_meets_no_suspect_loads_no_rule(repo: Repo) -> None:
+    pack(repo)
+    repo.commit("b", "loose\n")
+    done = subprocess.run(
+        [sys.executable, "-I", "-c", LOADED], cwd=repo.path, env=repo.env, capture_output=True, text=True
+    )
+    code, *loaded = done.stdout.splitlines()[-1].split()
+    assert code == "0", done.stderr
+    assert "numpy" in loaded
+    assert not {"regex", "fluxguard.config", "fluxguard.detect.engine", "fluxguard.repo.graph"} & set(loaded)
+
+
+def test_numpy_brings_no_threads(repo: Repo) -> None:
+    """Those of its linear algebra take longer to start than a small repository to be looked through."""
+    code = "import os, fluxguard.audit.objects; print(len(os.listdir('/proc/self/task')), os.environ.get('OPENBLAS_NUM_THREADS'))"
+    if not os.path.isdir("/proc/self/task"):
+        pytest.skip("threads are counted as Linux lists them")
+    done = subprocess.run([sys.executable, "-c", code], env=repo.env, capture_output=True, text=True)
+    assert done.stdout == "1 None\n", done.stderr
 
 
 def test_an_unchanged_repository_without_a_key_loads_nothing_that_reads_objects(repo: Repo) -> None:
@@ -478,14 +500,14 @@ def test_nothing_is_kept_of_what_a_process_died_over(
     empty(repo)
     monkeypatch.setattr(sifting, "_ALONE", 0)
     monkeypatch.setattr(sifting, "hands", lambda: 2)
-    examine = sifting.examine
+    examine = Examiner.examine
 
     def dies(*arguments: Any) -> Any:
         os.kill(os.getpid(), signal.SIGKILL)
 
-    monkeypatch.setattr(sifting, "examine", dies)
+    monkeypatch.setattr(Examiner, "examine", dies)
     assert not look(repo).complete
-    monkeypatch.setattr(sifting, "examine", examine)
+    monkeypatch.setattr(Examiner, "examine", examine)
     report = look(repo)
     assert report.complete
     assert len(report.findings) == 1
@@ -520,7 +542,7 @@ def test_nothing_is_kept_when_the_audit_is_interrupted(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(sifting, "examine", interrupts)
+        patch.setattr(Examiner, "examine", interrupts)
         try:
             look(repo)
         except KeyboardInterrupt:

@@ -22,7 +22,7 @@ import jsonschema
 import pytest
 from conftest import COMMAND, PROJECT, Mint, Outcome, Repo, Run
 
-from fluxguard.audit import objects, several, sifting
+from fluxguard.audit import history, objects, several, sifting
 from fluxguard.audit import run as run_module
 from fluxguard.config import Config
 from fluxguard.reports import json as as_json
@@ -560,7 +560,7 @@ def test_an_interruption_while_objects_are_read_or_traced(
             interrupt()
 
     if when == "tracing":
-        monkeypatch.setattr(objects, "History", interrupt)
+        monkeypatch.setattr(history, "History", interrupt)
     report = run_module.audit(str(repo.path), Config(), watch)
     assert report.exit_code == 130
     assert not report.complete

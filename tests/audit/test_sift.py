@@ -19,6 +19,7 @@ from packing import BLOB, COMMIT, TREE, Copy, Insert, Instruction, Item
 
 from fluxguard.audit import run, sift
 from fluxguard.audit.depot import ALL, Depots
+from fluxguard.audit.examiner import Examiner
 from fluxguard.audit.sift import Sieve
 from fluxguard.audit.sifting import Sifting
 from fluxguard.config import Config
@@ -375,7 +376,8 @@ def absent_by_git(folder: Path) -> set[str]:
 
 def found_in(folder: Path) -> set[str]:
     depots = Depots(store.stores(gitdir.family(gitdir.locate(str(folder)))))
-    sifting = Sifting(depots, Config(), Triggers())
+    triggers = Triggers()
+    sifting = Sifting(depots, Examiner(Config, triggers), triggers)
     sifting.start()
     found = sifting.finish(lambda done, keys: None)
     assert not any(found.broken)
