@@ -231,7 +231,7 @@ class _Visit:
             self._skip((*layer.via, via), f"nested in more than {self._limits.depth} layers")
             return
         name = via.partition(":")[2].encode("utf-8", "replace")
-        if name:
+        if name and (self._always or self._triggers.kinds(name)):  # an archive has thousands of them
             self._rules_on(Layer.of(Text(name, (*layer.via, via.partition(":")[0], "name"))))
         text = Text(data, (*layer.text.via, via))
         # A large archive has more members than layers may be looked at; in most of them there is nothing.

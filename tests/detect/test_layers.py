@@ -13,6 +13,7 @@ import zipfile
 from collections.abc import Callable
 
 import pytest
+from conftest import Mint
 
 from fluxguard.detect.engine import Detector, Match
 from fluxguard.detect.ruleset import built_in, prove
@@ -228,6 +229,13 @@ def test_what_stands_behind_a_prefix_and_is_a_word_is_no_key() -> None:
     for template in ASSEMBLED.values():
         data = template.replace("PRE", "flux_" + "dev_").replace("BODY", "photorealisticportraitmodel")
         assert not find(data.encode())
+
+
+@pytest.mark.parametrize("pack", [zipped, tarred])
+def test_a_key_may_be_the_name_of_a_member(pack: Callable[[str, bytes], bytes], mint: Mint) -> None:
+    key = mint.key()
+    found = DETECTOR.detect(pack(f"notes/{key}.txt", b"x")).matches
+    assert [(match.secret.reveal(), match.via[-1]) for match in found] == [(key.encode(), "name")]
 
 
 @pytest.mark.parametrize("pack", [gzip.compress, bz2.compress, lzma.compress, lambda data: zipped("a", data)])
