@@ -7,6 +7,7 @@ and so does `scan` with names of files.
 from __future__ import annotations
 
 import _signal  # type: ignore[import-not-found]  # `signal` would import enum
+import gc
 import os
 import sys
 
@@ -25,6 +26,7 @@ COMMANDS = (
     "scan", "audit", "gitignore", "install", "uninstall", "hook", "rules", "respond", "apikeys", "auth", "serve",
     "demo", "doctor",
 )  # fmt: skip
+GARBAGE = 50_000  # objects, by so many more than before, until circles are looked for among them
 PLAIN_FLAGS = ("--no-repo-config", "--no-ignore", "--quiet", "--no-color")
 
 
@@ -34,6 +36,7 @@ def program() -> int:
     All that there was to say is written by then; taking the interpreter apart would cost 2 ms more, after an audit many
     times that. Where somebody asked to be called at the end (coverage does), the end is the ordinary one.
     """
+    gc.set_threshold(GARBAGE)
     ready = _signal.getsignal(_signal.SIGINT) == _signal.SIG_DFL
     for name in ("SIGTERM", "SIGHUP"):
         number = getattr(_signal, name, None)

@@ -31,7 +31,7 @@ OURS = {
     "fluxguard.words",
 }
 # Of the standard library: C modules, and what Python itself has loaded on most systems.
-THEIRS = {"__future__", "_sha1", "binascii", "time", "zlib"}
+THEIRS = {"__future__", "_sha1", "binascii", "gc", "time", "zlib"}
 THEIRS |= {"select"}  # only where git is slower than we are, and has to be waited for
 PROGRAM = """
 import sys

@@ -21,7 +21,6 @@ _MOST_TURNS = (
     1_000  # what fits into the smallest pipe; of more tasks than that, a process takes several in turn
 )
 _READ = 1 << 18
-_GARBAGE = 50_000  # objects, by so many more than before, until it is looked for circles among them
 
 
 class Died(Exception):
@@ -134,7 +133,6 @@ def _labour(work: Work, queue: int, step: int, end: int, writer: int) -> None:
     try:
         # What was there before is not looked through again and again, and its pages stay shared.
         gc.freeze()
-        gc.set_threshold(_GARBAGE)
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # the one that started us is told, and ends us
         for ending in (signal.SIGTERM, signal.SIGHUP):
             signal.signal(ending, signal.SIG_DFL)
