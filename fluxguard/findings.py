@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from fluxguard.chunk import Chunk, Skipped
 from fluxguard.config import Config
 from fluxguard.detect import suppress
-from fluxguard.detect.engine import Detector, Match
+from fluxguard.detect.engine import Detection, Detector, Match
 from fluxguard.detect.layers import Places, Text
 from fluxguard.detect.ruleset import built_in
 from fluxguard.detect.triggers import MARKER, Triggers
@@ -122,9 +122,9 @@ class Collector:
         """Whether nothing was found, and there is nothing to point out."""
         return not self._sightings and not self._stale
 
-    def add(self, chunk: Chunk) -> list[Skipped]:
-        """Looks into one chunk; what could not be looked into comes back."""
-        detection = self._detector.detect(chunk.data, chunk.origin.path)
+    def add(self, chunk: Chunk, detection: Detection | None = None) -> list[Skipped]:
+        """Looks into one chunk; what could not be looked into comes back. detection: of this chunk, where it was made already."""
+        detection = detection or self._detector.detect(chunk.data, chunk.origin.path)
         view = _View(chunk)
         used: set[int] = set()
         for match in detection.matches:

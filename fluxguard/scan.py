@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from fluxguard.config import Config
     from fluxguard.detect.bulk import Shelf
-    from fluxguard.detect.engine import Detector
+    from fluxguard.detect.engine import Detection, Detector
     from fluxguard.findings import Collector
     from fluxguard.second import Portions, Tally, Tell
 
@@ -168,13 +168,17 @@ class Scan:
                     self._look(Chunk(path, Origin(kind, path)))
 
     def _look(self, chunk: Chunk) -> None:
+        detection = None
         if self.collector is None:
-            if self._holds_nothing(chunk.data, chunk.origin.path, self.triggers.kinds(chunk.data)):
+            nothing, detection = self._first_look(
+                chunk.data, chunk.origin.path, self.triggers.kinds(chunk.data)
+            )
+            if nothing:
                 return
             from fluxguard.findings import Collector
 
             self.collector = Collector(self._config, self.triggers, self._detector)
-        self.skipped += self.collector.add(chunk)
+        self.skipped += self.collector.add(chunk, detection)
 
     def suspects(self, data: bytes) -> int:
         """Whether anything may stand in these bytes, which `run` is then to look at."""
@@ -192,16 +196,19 @@ class Scan:
         self.bytes += size
 
     def _holds_nothing(self, data: bytes, path: bytes, kinds: int) -> bool:
-        """Whether detection clears what looked suspicious, so that nothing needs to be loaded that makes reports.
+        return self._first_look(data, path, kinds)[0]
+
+    def _first_look(self, data: bytes, path: bytes, kinds: int) -> tuple[bool, Detection | None]:
+        """Whether detection clears what looked suspicious, so that nothing needs to be loaded that makes reports; what it found.
 
         Not asked where there is configuration, nor of an allow comment, of which a report has something to say.
         """
         if self._config is not None or kinds & MARKER:
-            return False
+            return False, None
         if self._is_harmless(data, kinds) and not is_fluxloop_path(path):
-            return True
+            return True, None
         found = self._prepared().detect(data, path)
-        return not found.matches and not found.unread
+        return not found.matches and not found.unread, found
 
     def _is_harmless(self, data: bytes, kinds: int) -> bool:
         from fluxguard.detect.harmless import is_harmless
