@@ -88,24 +88,39 @@ def main(argv: list[str] | None = None, ready: bool = False) -> int:
         _explain(error, arguments)
         return error.exit_code
     except KeyboardInterrupt:
-        _say("\nfluxguard: interrupted; nothing that it has not said so far counts as clean.")
-        return ExitCode.INTERRUPTED
+        what = "interrupted; nothing that it has not said so far counts as clean."
+        _say(f"\nfluxguard: {what}")
+        return _told(what, ExitCode.INTERRUPTED, arguments)
     except BrokenPipeError:
         # Whoever read our output went away. What they did not read they can't call clean.
         _discard()
         return ExitCode.INCOMPLETE
     except OSError as error:
+        what = f"{_refused(error)}: the run is not finished."
+        code = _told(what, ExitCode.INCOMPLETE, arguments)
         _discard()
-        _say(f"fluxguard: {_refused(error)}: the run is not finished.")
-        return ExitCode.INCOMPLETE
+        _say(f"fluxguard: {what}")
+        return code
     except (MemoryError, RecursionError):
-        _say("fluxguard: this is too large for the memory at hand: the run is not finished.")
-        return ExitCode.INCOMPLETE
+        what = "this is too large for the memory at hand: the run is not finished."
+        _say(f"fluxguard: {what}")
+        return _told(what, ExitCode.INCOMPLETE, arguments)
     except Exception:
         from fluxguard.defect import record
 
-        _say(record())
-        return ExitCode.DEFECT
+        what = record()
+        _say(f"fluxguard: {what}")
+        return _told(what, ExitCode.DEFECT, arguments)
+
+
+def _told(what: str, code: int, arguments: list[str]) -> int:
+    """Says it as JSON, too, where that was asked for and nothing was said so far; returns the exit code."""
+    mistakes = sys.modules.get("fluxguard.commands.mistakes")
+    if mistakes is not None:
+        from fluxguard.display import safe
+
+        mistakes.tell(safe(" ".join(what.split())), "", code, arguments, last=True)
+    return code
 
 
 def _refused(error: OSError) -> str:
@@ -252,10 +267,9 @@ def _explain(error: FluxguardError, arguments: list[str]) -> None:
     lines = [f"fluxguard: {error.what}", *([f"  {error.hint}"] if error.hint else [])]
     for line in map(shown, error.page or lines):
         _say(_folded(line) if sys.stderr.isatty() else line)
-    if "fluxguard.commands.mistakes" in sys.modules:
-        from fluxguard.commands import mistakes
-
-        mistakes.tell(error, arguments, shown)
+    mistakes = sys.modules.get("fluxguard.commands.mistakes")
+    if mistakes is not None:
+        mistakes.tell(shown(error.what), shown(error.hint), error.exit_code, arguments)
 
 
 def _folded(line: str) -> str:

@@ -26,11 +26,11 @@ def record() -> str:
         path = _write("\n".join(lines) + "\n")
     except OSError:
         return (
-            "fluxguard: this is a defect in fluxguard; the run is not finished, so nothing\n"
+            "this is a defect in fluxguard; the run is not finished, so nothing\n"
             "  counts as clean. Its trace could not be written: is the disk full?"
         )
     return (
-        "fluxguard: this is a defect in fluxguard; the run is not finished, so nothing\n"
+        "this is a defect in fluxguard; the run is not finished, so nothing\n"
         "  counts as clean.\n"
         f"  A trace without any of your data: {path}\n"
         "  Please report it: https://github.com/fluxguard/fluxguard/issues"

@@ -8,9 +8,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from fluxguard.errors import FluxguardError
+    from collections.abc import Sequence
 
 SCHEMA = "fluxguard.error/1"
 _BY_EVENTS = ("start", "resume", "status", "forget", "abort")  # actions of `respond`
@@ -53,22 +51,27 @@ def _wants_json(arguments: Sequence[str]) -> bool:
     return formats[-1:] == ["json"]
 
 
-def tell(error: FluxguardError, arguments: Sequence[str], shown: Callable[[str], str]) -> None:
-    """The error as an object. shown: a text as it may be shown."""
+def tell(what: str, hint: str, code: int, arguments: Sequence[str], last: bool = False) -> None:
+    """What went wrong, as an object. what, hint: as they may be shown. code: the exit code. last: also behind other events."""
     stream: Any = sys.stdout
-    if not isinstance(stream, Watched) or stream.used:
+    if not isinstance(stream, Watched) or (stream.used and not (last and _by_events(arguments))):
         return
-    said = {"what": shown(error.what), "hint": shown(error.hint)}
+    said = {"what": what, "hint": hint}
     try:
-        print(json.dumps(_object(arguments, error.exit_code, said), sort_keys=True), flush=True)
+        print(json.dumps(_object(arguments, code, said), sort_keys=True), flush=True)
     except (OSError, ValueError):  # the exit code says it
         return
+
+
+def _by_events(arguments: Sequence[str]) -> bool:
+    command, action = [*arguments, "", ""][:2]
+    return command == "respond" and action in _BY_EVENTS
 
 
 def _object(arguments: Sequence[str], code: int, said: dict[str, str]) -> dict[str, Any]:
     """An event, where the run speaks by events."""
     command, action = [*arguments, "", ""][:2]
-    if command == "respond" and action in _BY_EVENTS:
+    if _by_events(arguments):
         from fluxguard.respond.incident import now
         from fluxguard.respond.runner import Event
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import sys
 
 import pytest
 from conftest import Mint, Run
 
+from fluxguard.cli import main
 from fluxguard.commands import mistakes
-from fluxguard.errors import UsageError
 
 
 @pytest.mark.parametrize(
@@ -75,5 +76,40 @@ def test_what_was_said_is_not_followed_by_another_object(
         monkeypatch.setattr(sys, "stdout", sys.stdout)
         mistakes.watch(arguments)
         print(said, end="")
-        mistakes.tell(UsageError("It fails."), arguments, str)
+        mistakes.tell("It fails.", "", 2, arguments)
         assert len(capsys.readouterr().out.splitlines()) == lines
+
+
+@pytest.mark.parametrize(
+    ("ends", "code"),
+    [(KeyboardInterrupt(), 130), (MemoryError(), 3), (OSError(28, "No space left on device"), 3), (ZeroDivisionError(), 70)],
+)  # fmt: skip
+@pytest.mark.parametrize("command", ["scan", "respond"])
+def test_whatever_ends_it_is_told(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, ends: BaseException, code: int, command: str
+) -> None:  # fmt: skip
+    """An interruption, a full disk, a defect: one object; behind events one more."""
+    module = importlib.import_module(f"fluxguard.commands.{command}")
+    arguments = (
+        ["scan", "--format", "json"] if command == "scan" else ["respond", "status", "--format", "json"]
+    )
+
+    def fails(args: object) -> int:
+        if command == "respond":
+            print('{"state": "done"}')
+        raise ends
+
+    monkeypatch.setattr(sys, "stdout", sys.stdout)
+    monkeypatch.setattr("fluxguard.cli._discard", lambda: None)  # it would close the terminal of the tests
+    monkeypatch.setattr(module, "run" if command == "scan" else "_status", fails)
+    assert main(arguments) == code
+    out, err = capsys.readouterr()
+    *before, told = [json.loads(line) for line in out.splitlines()]
+    if command == "scan":
+        assert not before
+        assert told["exit_code"] == code
+        assert " ".join(err.split()).endswith(told["what"])
+    else:
+        assert before
+        assert (told["step"], told["state"]) == ("status", "failed")
+        assert told["data"]["what"]
