@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import sqlalchemy as sa
@@ -66,13 +67,31 @@ def state_of(row: Row, now: int) -> str:
     return "grace" if row["ends_at"] is not None else "active"
 
 
+def shown(row: Row, now: int) -> str:
+    """A row as others may see it, as JSON. What a quarantine names may be long, and is not kept."""
+    values, state = tuple(row[name] for name in VIEWED), state_of(row, now)
+    return _rendered_before(values, state) if row["quarantine"] is None else _rendered(values, state)
+
+
+def _rendered(values: tuple[Any, ...], state: str) -> str:
+    key = _seen(dict(zip(VIEWED, values, strict=True)), state)
+    return json.dumps(key.to_json(), ensure_ascii=False, separators=(",", ":"))
+
+
+_rendered_before = lru_cache(2048)(_rendered)  # the same row is the same text
+
+
 def view(row: Row, now: int) -> Key:
     """A row as others may see it."""
+    return _seen(row, state_of(row, now))
+
+
+def _seen(row: Row, state: str) -> Key:
     scope: str = row["scope"]
     return Key(
         id=row["id"], name=row["name"], masked=row["masked"], environment=row["environment"],
         permissions=tuple(row["permissions"].split()), projects=None if scope == "all" else tuple(scope.split()),
-        state=state_of(row, now), created_at=row["created_at"], description=row["description"],
+        state=state, created_at=row["created_at"], description=row["description"],
         created_by=row["created_by"], expires_at=row["expires_at"], last_used_at=row["last_used_at"],
         last_used=json.loads(row["last_used"] or "{}"), confirmed_at=row["confirmed_at"], grace_until=row["ends_at"],
         pending_until=row["pending_until"], predecessor_id=row["predecessor_id"], successor_id=row["successor_id"],

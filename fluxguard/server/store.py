@@ -96,6 +96,19 @@ class Store:
                 if self.embedded:
                     connection.exec_driver_sql("ROLLBACK")
 
+    def select(self, sql: str, **values: Any) -> list[tuple[Any, ...]]:
+        """The rows of one statement, for a thread, which may wait. sql: `:name` for a value."""
+        if not self.embedded:
+            with self.engine.connect() as connection:
+                return [tuple(row) for row in connection.execute(sa.text(sql), values)]
+        pooled = self.engine.raw_connection()
+        try:
+            cursor = pooled.cursor()
+            cursor.execute(sql, values)
+            return list(cursor.fetchall())
+        finally:
+            pooled.close()  # back to the pool
+
     def _select_here(self, sql: str, values: Mapping[str, Any]) -> list[tuple[Any, ...]]:
         with self._quick_lock:
             if self._quick is None:
