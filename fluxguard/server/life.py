@@ -21,6 +21,7 @@ from fluxguard.secret import Secret, veiled
 from fluxguard.server import mint, problems, trail
 from fluxguard.server.platform import Platform
 from fluxguard.server.settings import MINUTE
+from fluxguard.server.store import insert, run
 from fluxguard.server.tables import keys, projects, windows
 from fluxguard.server.trail import Actor
 from fluxguard.wire import ALIVE, Key
@@ -34,6 +35,8 @@ VIEWED = (
     "predecessor_id", "successor_id", "quarantine", "last_used_at", "last_used",
 )  # fmt: skip
 VIEW = f"SELECT {', '.join(VIEWED)} FROM keys WHERE id = :id AND workspace_id = :workspace"  # noqa: S608
+COLUMNS = tuple(column.name for column in keys.columns)
+FIND = f"SELECT {', '.join(COLUMNS)} FROM keys WHERE id = :id AND workspace_id = :workspace"  # noqa: S608
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,11 +105,13 @@ def _seen(row: Row, state: str) -> Key:
 
 def find(connection: Connection, workspace: str, key_id: str, lock: bool = False) -> Row:
     """A key of the workspace. Raises: Problem 404. lock: nobody else changes it until the transaction ends."""
-    query = sa.select(keys).where(keys.c.id == key_id, keys.c.workspace_id == workspace)
-    row = connection.execute(query.with_for_update() if lock else query).mappings().first()
-    if row is None:
+    alone = (
+        " FOR UPDATE" if lock and connection.dialect.name != "sqlite" else ""
+    )  # SQLite has one writer anyway
+    rows = run(connection, FIND + alone, id=key_id, workspace=workspace)
+    if not rows:
         raise problems.not_found()
-    return dict(row)
+    return dict(zip(COLUMNS, rows[0], strict=True))
 
 
 async def seen(platform: Platform, workspace: str, key_id: str) -> Row:
@@ -140,7 +145,7 @@ def create(
         "ended_at": None, "end_reason": None, "predecessor_id": predecessor, "successor_id": None, "overlap": overlap,
         "quarantine": None, "last_used_at": None, "last_used": None,
     }  # fmt: skip
-    connection.execute(keys.insert(), row)
+    insert(connection, keys, row)
     if predecessor:
         _carry_over(connection, platform, predecessor, row["id"])
     detail = {
@@ -195,10 +200,14 @@ def _check(connection: Connection, workspace: str, wish: Wish) -> None:
 
 
 def _changed(connection: Connection, row: Row, **values: Any) -> Row:
-    connection.execute(
-        keys.update().where(keys.c.id == row["id"]).values(version=row["version"] + 1, **values)
-    )
-    return {**row, **values, "version": row["version"] + 1}
+    changes = {**values, "version": row["version"] + 1}
+    run(connection, _updating(tuple(changes)), id=row["id"], **changes)
+    return {**row, **changes}
+
+
+@lru_cache(64)
+def _updating(names: tuple[str, ...]) -> str:
+    return f"UPDATE keys SET {', '.join(f'{name} = :{name}' for name in names)} WHERE id = :id"  # noqa: S608
 
 
 def _must_live(row: Row, now: int, doing: str) -> None:
