@@ -147,3 +147,6 @@ def _must_be_installed() -> None:
 
     if importlib.util.find_spec("fastapi") is None or importlib.util.find_spec("sqlalchemy") is None:
         raise UsageError("The platform's parts are not installed.", "Run: pip install 'fluxguard[server]'")
+    from fluxguard.server import door
+
+    door.must_fit()

@@ -205,6 +205,6 @@ async def admitted(request: Request, permission: str, operation: str, project: s
     return Guest(caller.workspace, actor, caller.projects)
 
 
-async def off_loop(platform: Platform, work: Callable[[], T]) -> T:
-    """Short work on the database: at once on the embedded one, where it takes microseconds; in a thread where it travels."""
-    return work() if platform.settings.embedded else await run_in_threadpool(work)
+async def off_loop(platform: Platform, work: Callable[[], T], short: bool = True) -> T:
+    """Work on the database: short one at once on the embedded one, where it takes microseconds; in a thread where it travels, or takes long."""
+    return work() if short and platform.settings.embedded else await run_in_threadpool(work)

@@ -6,18 +6,23 @@ whoever declares more is told at the start. Console pages, with forms and cookie
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import json
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import Annotated, Any
 from urllib.parse import parse_qsl
 
+import fastapi
+from fastapi import Depends, Header
 from fastapi.responses import JSONResponse, Response
 from fastapi.routing import APIRoute
+from pydantic import BaseModel
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from fluxguard.errors import UsageError
 from fluxguard.server import problems
 
 Errors = list[dict[str, Any]]
@@ -124,6 +129,70 @@ def _read_body(field: Any, raw: bytes, request: Request, values: dict[str, Any])
 def _is_json(media: str) -> bool:
     kind = media.partition(";")[0].strip().lower()
     return kind == "application/json" or (kind.startswith("application/") and kind.endswith("+json"))
+
+
+def must_fit() -> None:
+    """Tries the door on one route that has everything it reads. Raises: UsageError where FastAPI describes that otherwise."""
+    try:
+        fits = asyncio.run(_tried())
+    except Exception:
+        fits = False
+    if not fits:
+        raise UsageError(
+            f"FastAPI {fastapi.__version__} does not describe routes as the platform reads them.",
+            "Run: pip install --upgrade 'fluxguard[server]', which brings a version that does.",
+        )
+
+
+class _Wish(BaseModel):
+    name: str
+    number: int = 3
+
+
+async def _who(request: Request) -> str:
+    return request.headers["x-who"]
+
+
+def _trial(
+    id: str, wish: _Wish, who: Annotated[str, Depends(_who)], request: Request, limit: int = 7, page: int = 1,
+    if_match: Annotated[str | None, Header()] = None,
+) -> list[Any]:  # fmt: skip
+    return [id, wish.name, wish.number, who, request.method, limit, page, if_match]
+
+
+def _ending(id: str) -> None:
+    """What answers with nothing."""
+
+
+async def _tried() -> bool:
+    door = Door("/{id}", _trial, methods=["POST"])
+    Door("/{id}", _ending, methods=["DELETE"], status_code=204)
+    right = await _sending(door, b'{"name": "a"}', b"limit=5")
+    try:
+        await _sending(door, b'{"name": 1}', b"limit=many")
+    except problems.Problem as problem:
+        wrong = [one["pointer"] for one in problem.more["errors"]]
+        return json.loads(right) == ["x", "a", 3, "me", "POST", 5, 1, "1"] and wrong == ["/limit", "/name"]
+    return False
+
+
+async def _sending(door: Door, body: bytes, query: bytes) -> bytes:
+    """What the door answers to a request. Raises: Problem."""
+    headers = [(b"content-type", b"application/json"), (b"x-who", b"me"), (b"if-match", b"1")]
+    scope = {
+        "type": "http", "method": "POST", "path": "/x", "query_string": query, "path_params": {"id": "x"}, "headers": headers,
+    }  # fmt: skip
+    answer: list[Message] = []
+
+    async def receive() -> Message:
+        return {"type": "http.request", "body": body}
+
+    async def send(message: Message) -> None:
+        answer.append(message)
+
+    await door.answer(scope, receive, send)
+    sent: bytes = answer[-1]["body"]
+    return sent
 
 
 class Straight:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import sqlalchemy as sa
@@ -20,6 +21,7 @@ from fluxguard.secret import Secret, veiled
 from fluxguard.server import mint, problems, trail
 from fluxguard.server.platform import Platform
 from fluxguard.server.settings import MINUTE
+from fluxguard.server.store import insert, run
 from fluxguard.server.tables import keys, projects, windows
 from fluxguard.server.trail import Actor
 from fluxguard.wire import ALIVE, Key
@@ -33,6 +35,8 @@ VIEWED = (
     "predecessor_id", "successor_id", "quarantine", "last_used_at", "last_used",
 )  # fmt: skip
 VIEW = f"SELECT {', '.join(VIEWED)} FROM keys WHERE id = :id AND workspace_id = :workspace"  # noqa: S608
+COLUMNS = tuple(column.name for column in keys.columns)
+FIND = f"SELECT {', '.join(COLUMNS)} FROM keys WHERE id = :id AND workspace_id = :workspace"  # noqa: S608
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,13 +70,31 @@ def state_of(row: Row, now: int) -> str:
     return "grace" if row["ends_at"] is not None else "active"
 
 
+def shown(row: Row, now: int) -> str:
+    """A row as others may see it, as JSON. What a quarantine names may be long, and is not kept."""
+    values, state = tuple(row[name] for name in VIEWED), state_of(row, now)
+    return _rendered_before(values, state) if row["quarantine"] is None else _rendered(values, state)
+
+
+def _rendered(values: tuple[Any, ...], state: str) -> str:
+    key = _seen(dict(zip(VIEWED, values, strict=True)), state)
+    return json.dumps(key.to_json(), ensure_ascii=False, separators=(",", ":"))
+
+
+_rendered_before = lru_cache(2048)(_rendered)  # the same row is the same text
+
+
 def view(row: Row, now: int) -> Key:
     """A row as others may see it."""
+    return _seen(row, state_of(row, now))
+
+
+def _seen(row: Row, state: str) -> Key:
     scope: str = row["scope"]
     return Key(
         id=row["id"], name=row["name"], masked=row["masked"], environment=row["environment"],
         permissions=tuple(row["permissions"].split()), projects=None if scope == "all" else tuple(scope.split()),
-        state=state_of(row, now), created_at=row["created_at"], description=row["description"],
+        state=state, created_at=row["created_at"], description=row["description"],
         created_by=row["created_by"], expires_at=row["expires_at"], last_used_at=row["last_used_at"],
         last_used=json.loads(row["last_used"] or "{}"), confirmed_at=row["confirmed_at"], grace_until=row["ends_at"],
         pending_until=row["pending_until"], predecessor_id=row["predecessor_id"], successor_id=row["successor_id"],
@@ -83,11 +105,13 @@ def view(row: Row, now: int) -> Key:
 
 def find(connection: Connection, workspace: str, key_id: str, lock: bool = False) -> Row:
     """A key of the workspace. Raises: Problem 404. lock: nobody else changes it until the transaction ends."""
-    query = sa.select(keys).where(keys.c.id == key_id, keys.c.workspace_id == workspace)
-    row = connection.execute(query.with_for_update() if lock else query).mappings().first()
-    if row is None:
+    alone = (
+        " FOR UPDATE" if lock and connection.dialect.name != "sqlite" else ""
+    )  # SQLite has one writer anyway
+    rows = run(connection, FIND + alone, id=key_id, workspace=workspace)
+    if not rows:
         raise problems.not_found()
-    return dict(row)
+    return dict(zip(COLUMNS, rows[0], strict=True))
 
 
 async def seen(platform: Platform, workspace: str, key_id: str) -> Row:
@@ -121,7 +145,7 @@ def create(
         "ended_at": None, "end_reason": None, "predecessor_id": predecessor, "successor_id": None, "overlap": overlap,
         "quarantine": None, "last_used_at": None, "last_used": None,
     }  # fmt: skip
-    connection.execute(keys.insert(), row)
+    insert(connection, keys, row)
     if predecessor:
         _carry_over(connection, platform, predecessor, row["id"])
     detail = {
@@ -176,10 +200,14 @@ def _check(connection: Connection, workspace: str, wish: Wish) -> None:
 
 
 def _changed(connection: Connection, row: Row, **values: Any) -> Row:
-    connection.execute(
-        keys.update().where(keys.c.id == row["id"]).values(version=row["version"] + 1, **values)
-    )
-    return {**row, **values, "version": row["version"] + 1}
+    changes = {**values, "version": row["version"] + 1}
+    run(connection, _updating(tuple(changes)), id=row["id"], **changes)
+    return {**row, **changes}
+
+
+@lru_cache(64)
+def _updating(names: tuple[str, ...]) -> str:
+    return f"UPDATE keys SET {', '.join(f'{name} = :{name}' for name in names)} WHERE id = :id"  # noqa: S608
 
 
 def _must_live(row: Row, now: int, doing: str) -> None:

@@ -11,19 +11,26 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import sqlalchemy as sa
-from sqlalchemy.engine import Connection
-
 from fluxguard import wire
 from fluxguard.secret import veiled
 from fluxguard.server import problems
-from fluxguard.server.life import ENDED, Row
-from fluxguard.server.tables import keys
+from fluxguard.server.life import ENDED, VIEWED, Row
 
 MOST = 1000  # keys on a page
+SHORT = 100  # keys that are found and shown in a millisecond
 LOOKED_AT = 5000  # keys that one page looks at, where most of them may not be seen
 _PLACE = re.compile(r"(-?\d{1,16})\.([0-9A-Za-z_]{1,40})\Z")
 Place = tuple[int, str]
+Rows = list[tuple[Any, ...]]
+# `life.state_of` for the database, which leaves out what does not fit before it hands anything over.
+STATE = f"""
+    CASE WHEN state IN ({", ".join(f"'{one}'" for one in sorted(ENDED))}) THEN state
+        WHEN ends_at <= :now THEN 'revoked' WHEN expires_at <= :now THEN 'expired'
+        WHEN confirmed_at IS NULL AND pending_until <= :now THEN 'lapsed' WHEN state = 'pending' THEN 'pending'
+        WHEN quarantine IS NOT NULL THEN 'quarantined' WHEN ends_at IS NOT NULL THEN 'grace' ELSE 'active' END
+"""
+ALL = f"SELECT {', '.join(VIEWED)} FROM keys WHERE workspace_id = :workspace"  # noqa: S608
+BEHIND = "created_at <= :moment AND (created_at < :moment OR id > :id)"  # the first is what the index can use
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +50,12 @@ class Wanted:
     only: str = ""
     confined: bool = False
 
+    @property
+    def plain(self) -> bool:
+        """Whether an index leads to them, one by one: no key is looked at in vain."""
+        chosen = self.project or self.environment or self.states or self.q or self.unused or self.confined
+        return bool(self.only or not chosen)
+
 
 @dataclass(frozen=True, slots=True)
 class Page:
@@ -53,33 +66,37 @@ class Page:
 
 
 def page(
-    connection: Connection, wanted: Wanted, now: int, limit: int, after: str = "",
+    select: Callable[..., Rows], wanted: Wanted, now: int, limit: int, after: str = "",
     may_see: Callable[[Row], bool] = lambda row: True,
 ) -> Page:  # fmt: skip
-    """One page. after: as the page before said. Raises: Problem 422 for another one."""
-    size, place = max(limit + 1, 100), _place(after)
-    query = _query(wanted, now).limit(size)
+    """One page, of rows as `life.view` takes them. select: as `Store.select`. after: as the page before said.
+
+    Raises: Problem 422 for another one.
+    """
+    size, place = limit + 1 if wanted.plain else max(limit + 1, 100), _place(after)
+    conditions, values = _question(wanted, now)
     found: list[Row] = []
     for _ in range(0, LOOKED_AT, size):
-        rows = connection.execute(_behind(query, place)).mappings().all()
-        for row in rows:
+        rows = select(_sql(conditions, place), **values, **_from(place), size=size)
+        for one in rows:
+            row = dict(zip(VIEWED, one, strict=True))
             if len(found) == limit:
                 return Page(found, _cursor(place))
             place = row["created_at"], row["id"]
-            if may_see(dict(row)):
-                found.append(dict(row))
+            if may_see(row):
+                found.append(row)
         if len(rows) < size:
             return Page(found, "")
     return Page(found, _cursor(place))
 
 
 def every(
-    connection: Connection, wanted: Wanted, now: int, may_see: Callable[[Row], bool] = lambda row: True
+    select: Callable[..., Rows], wanted: Wanted, now: int, may_see: Callable[[Row], bool] = lambda row: True
 ) -> Iterator[Row]:
     """All of them, for whoever knows no pages."""
     after = ""
     while True:
-        one = page(connection, wanted, now, MOST, after, may_see)
+        one = page(select, wanted, now, MOST, after, may_see)
         yield from one.rows
         after = one.after
         if not after:
@@ -98,53 +115,46 @@ def must_be_sound(limit: int, states: tuple[str, ...] = (), environment: str = "
         raise problems.invalid(f"environment is one of: {', '.join(wire.ENVIRONMENTS)}.", "/environment")
 
 
-def state_in_sql(now: int) -> sa.ColumnElement[str]:
-    """`life.state_of` for the database, which leaves out what does not fit before it hands anything over."""
-    c = keys.c
-    return sa.case(
-        (c.state.in_(sorted(ENDED)), c.state),
-        (c.ends_at <= now, "revoked"),
-        (c.expires_at <= now, "expired"),
-        (sa.and_(c.confirmed_at.is_(None), c.pending_until <= now), "lapsed"),
-        (c.state == "pending", "pending"),
-        (c.quarantine.is_not(None), "quarantined"),
-        (c.ends_at.is_not(None), "grace"),
-        else_="active",
-    )
-
-
-def _query(wanted: Wanted, now: int) -> sa.Select[Any]:
-    c, states = keys.c, wanted.states
-    query = sa.select(keys).where(c.workspace_id == wanted.workspace)
+def _question(wanted: Wanted, now: int) -> tuple[list[str], dict[str, Any]]:
+    """Which conditions hold of what is wanted, and their values."""
+    states, conditions, values = wanted.states, [], {"workspace": wanted.workspace, "now": now}
     if wanted.unused:
         states = (states or frozenset(wire.STATES)) & (wire.ALIVE | {"pending"})
-        query = query.where(c.confirmed_at.is_(None))
+        conditions.append("confirmed_at IS NULL")
     if states or wanted.unused:
-        query = query.where(state_in_sql(now).in_(sorted(states)))
+        named = {f"state{n}": state for n, state in enumerate(sorted(states))}
+        conditions.append(f"{STATE} IN ({', '.join(f':{name}' for name in named) or 'NULL'})")
+        values |= named
     if "deleted" not in states:
-        query = query.where(c.state != "deleted")
-    if wanted.project:
-        named = (sa.literal(" ") + c.scope + " ").contains(f" {wanted.project} ", autoescape=True)
-        query = query.where(sa.or_(c.scope == "all", named))
+        conditions.append("state <> 'deleted'")
     if wanted.confined:
-        query = query.where(c.scope != "all")
-    if wanted.only:
-        query = query.where(c.id == wanted.only)
-    if wanted.environment:
-        query = query.where(c.environment == wanted.environment)
-    if wanted.q:
-        query = query.where(
-            sa.or_(c.name.icontains(wanted.q, autoescape=True), c.name.contains(wanted.q, autoescape=True))
-        )
-    return query.order_by(c.created_at.desc(), c.id)
+        conditions.append("scope <> 'all'")
+    for text, name, condition in (
+        (wanted.project and f"% {_plain(wanted.project)} %", "project",
+            "(scope = 'all' OR ' ' || scope || ' ' LIKE :project ESCAPE '/')"),
+        (wanted.only, "only", "id = :only"),
+        (wanted.environment, "environment", "environment = :environment"),
+        (wanted.q and f"%{_plain(wanted.q)}%", "name",
+            "(lower(name) LIKE lower(:name) ESCAPE '/' OR name LIKE :name ESCAPE '/')"),
+    ):  # fmt: skip
+        if text:
+            conditions.append(condition)
+            values[name] = text
+    return conditions, values
 
 
-def _behind(query: sa.Select[Any], place: Place | None) -> sa.Select[Any]:
-    if place is None:
-        return query
-    moment, key_id = place
-    # The first condition alone is what the index can use.
-    return query.where(keys.c.created_at <= moment, sa.or_(keys.c.created_at < moment, keys.c.id > key_id))
+def _plain(text: str) -> str:
+    """Text that LIKE takes as it stands."""
+    return re.sub("([%_/])", r"/\1", text)
+
+
+def _sql(conditions: list[str], place: Place | None) -> str:
+    behind = [] if place is None else [BEHIND]
+    return " AND ".join((ALL, *conditions, *behind)) + " ORDER BY created_at DESC, id LIMIT :size"
+
+
+def _from(place: Place | None) -> dict[str, Any]:
+    return {} if place is None else {"moment": place[0], "id": place[1]}
 
 
 def _cursor(place: Place | None) -> str:

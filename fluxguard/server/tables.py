@@ -15,6 +15,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    text,
 )
 
 metadata = MetaData(
@@ -30,6 +31,8 @@ metadata = MetaData(
 def _moment(name: str, nullable: bool = True) -> Column[int]:
     return Column(name, BigInteger, nullable=nullable)
 
+
+_LEFT = text("state <> 'deleted'")
 
 workspaces = Table(
     "workspaces",
@@ -155,6 +158,7 @@ keys = Table(
     _moment("last_used_at"),
     Column("last_used", Text),  # JSON: address, user_agent, operation, project
     Index("ix_keys_workspace", "workspace_id", "created_at"),
+    Index("ix_keys_listed", "workspace_id", "created_at", sqlite_where=_LEFT, postgresql_where=_LEFT),
 )
 
 # How much of its hourly quota a key has used: one row a key.

@@ -16,6 +16,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from fluxguard.server.secret import Vault
+from fluxguard.server.store import insert, run
 from fluxguard.server.tables import audit
 
 START = b"\0" * 32
@@ -32,7 +33,7 @@ FIELDS = (
     "detail",
     "request_id",
 )
-LAST = sa.select(audit.c.seq, audit.c.proof).order_by(audit.c.seq.desc()).limit(1)
+LAST = "SELECT seq, proof FROM audit ORDER BY seq DESC LIMIT 1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +53,8 @@ def record(
 ) -> int:  # fmt: skip
     """Appends one record in the transaction at hand, and returns its number. `detail` never holds a key."""
     _wait_for_the_end_of_the_chain(connection)
-    last = connection.execute(LAST).first()
-    seq, before = (last.seq + 1, bytes(last.proof)) if last else (1, START)
+    last = run(connection, LAST)
+    seq, before = (last[0][0] + 1, bytes(last[0][1])) if last else (1, START)
     row = {
         "seq": seq, "at": now, "workspace_id": actor.workspace, "actor": actor.name, "address": actor.address[:64],
         "user_agent": actor.user_agent[:200], "action": action, "target": target,
@@ -61,7 +62,7 @@ def record(
         "request_id": actor.request_id,
     }  # fmt: skip
     proof = vault.audit(_canonical([row[name] for name in FIELDS], before))
-    connection.execute(audit.insert(), {**row, "proof": proof})
+    insert(connection, audit, {**row, "proof": proof})
     return seq
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
+import fastapi
 import pytest
 from fastapi import APIRouter, Depends, FastAPI, Header, Request
 from fastapi.exceptions import RequestValidationError
@@ -11,6 +12,8 @@ from fastapi.responses import JSONResponse
 from fastapi.testclient import TestClient
 from pydantic import BaseModel, Field
 
+from fluxguard.errors import ExitCode
+from fluxguard.server import door
 from fluxguard.server.door import Door, Straight
 from fluxguard.server.envelope import Envelope
 from fluxguard.server.problems import Problem
@@ -72,7 +75,7 @@ def both() -> tuple[TestClient, TestClient]:
     theirs.router.routes.extend(plain.routes)
     app.router.routes.extend(ours.routes)
     app.add_middleware(Envelope, page=_no_page)
-    front = Straight(app, app, app.routes, lambda door: Envelope(door, _no_page))
+    front = Straight(app, app, app.routes, lambda one: Envelope(one, _no_page))
     return TestClient(theirs, raise_server_exceptions=False), TestClient(front)
 
 
@@ -136,6 +139,23 @@ def test_what_the_door_does_not_know_is_told_at_the_start() -> None:
     for dependency in (blocking, demanding):
         with pytest.raises(TypeError, match="/x"):
             router.add_api_route("/x", lambda who: {}, dependencies=[Depends(dependency)])
+
+
+@pytest.mark.parametrize("part", ["validate", "get_default"])
+def test_a_framework_that_describes_routes_otherwise_is_told_at_the_start(
+    part: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from fastapi._compat import ModelField
+
+    from fluxguard import cli
+
+    door.must_fit()
+    monkeypatch.delattr(ModelField, part)
+    assert cli.main(["serve", "user", "list"]) == ExitCode.USAGE
+    told = capsys.readouterr().err
+    assert f"FastAPI {fastapi.__version__} does not describe routes" in told
+    assert "pip install" in told
+    assert "Traceback" not in told
 
 
 def test_a_wrong_method_is_told_all_right_ones(house: House) -> None:

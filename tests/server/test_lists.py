@@ -136,10 +136,11 @@ def test_the_database_and_the_program_agree_on_every_state(house: House) -> None
                 (None, "{}"),
             ))
         ])  # fmt: skip
-    with house.platform.store.read() as connection:
-        found = connection.execute(sa.select(keys, listing.state_in_sql(NOW).label("told"))).mappings().all()
+    sql = listing.ALL.replace(" FROM ", f", {listing.STATE} FROM ")
+    told = house.platform.store.select(sql, workspace=workspace, now=NOW)
+    found = [dict(zip((*life.VIEWED, "told"), row, strict=True)) for row in told]
     assert len(found) > 1500
-    assert all(row["told"] == life.state_of(dict(row), NOW) for row in found)
+    assert all(row["told"] == life.state_of(row, NOW) for row in found)
     assert {row["told"] for row in found} == set(wire.STATES)
 
 
@@ -208,9 +209,11 @@ def test_a_late_page_is_found_by_the_index(house: House) -> None:
     """No page reads what lies before it."""
     if not house.platform.settings.embedded:
         return
-    wanted = listing.Wanted("wsp_1")
-    query = listing._behind(listing._query(wanted, NOW).limit(50), (START, "key_1"))
-    sql = str(query.compile(house.platform.store.engine, compile_kwargs={"literal_binds": True}))
-    with house.platform.store.read() as connection:
-        plan = " ".join(row[3] for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {sql}"))
-    assert "ix_keys_workspace (workspace_id=? AND created_at<?)" in plan, plan
+    for states, index in ((frozenset(), "ix_keys_listed"), (frozenset({"deleted"}), "ix_keys_workspace")):
+        conditions, values = listing._question(listing.Wanted("wsp_1", states=states), NOW)
+        sql, place = (
+            f"EXPLAIN QUERY PLAN {listing._sql(conditions, (START, 'key_1'))}",
+            listing._from((START, "key_1")),
+        )
+        plan = " ".join(row[3] for row in house.platform.store.select(sql, **values, **place, size=50))
+        assert f"{index} (workspace_id=? AND created_at<?)" in plan, plan

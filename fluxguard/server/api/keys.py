@@ -7,14 +7,14 @@ from typing import Annotated, Any, Literal
 from urllib.parse import urlencode
 
 from fastapi import APIRouter, Header, Request
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy.engine import Connection
 
 from fluxguard import wire
 from fluxguard.secret import veiled
 from fluxguard.server import life, listing, once, problems, sealing
-from fluxguard.server.asking import Platforms, Principal, Principals
+from fluxguard.server.asking import Platforms, Principal, Principals, off_loop
 from fluxguard.server.door import Door
 from fluxguard.server.platform import Platform
 
@@ -133,7 +133,7 @@ def create(
 
 
 @router.get("", response_model=list[dict[str, Any]])
-def keys(
+async def keys(
     request: Request,
     platform: Platforms,
     who: Principals,
@@ -145,17 +145,14 @@ def keys(
     unused: bool = False,
     limit: int = 100,
     cursor: str = "",
-) -> JSONResponse:
+) -> Response:
     """The workspace's keys, newest first. Where there are more, `Link` with `rel="next"` leads on; a page may be shorter than asked for."""
     listing.must_be_sound(limit, (state,), environment, q + project_id + project)
     wanted = wanted_by(
         who, project=project_id or project, environment=environment, states=frozenset({state} - {""}), q=q,
         unused=unused,
     )  # fmt: skip
-    now = platform.now()
-    with platform.store.read() as connection:
-        page = listing.page(connection, wanted, now, limit, cursor, lambda row: visible(who, row))
-    return listed(request, page, now)
+    return await listed(request, platform, who, wanted, limit, cursor)
 
 
 def wanted_by(who: Principal, **chosen: Any) -> listing.Wanted:
@@ -167,18 +164,35 @@ def wanted_by(who: Principal, **chosen: Any) -> listing.Wanted:
     )  # fmt: skip
 
 
-def listed(request: Request, page: listing.Page, now: int) -> JSONResponse:
+async def listed(
+    request: Request, platform: Platform, who: Principal, wanted: listing.Wanted, limit: int | None, cursor: str
+) -> Response:  # fmt: skip
+    """A page, or all of them where there is no limit. What takes more than a moment keeps nobody else waiting."""
+
+    def work() -> Response:
+        now, select = platform.now(), platform.store.select
+        if limit is None:
+            page = listing.Page(list(listing.every(select, wanted, now, lambda row: visible(who, row))), "")
+        else:
+            page = listing.page(select, wanted, now, limit, cursor, lambda row: visible(who, row))
+        return _page(request, page, now)
+
+    return await off_loop(platform, work, wanted.plain and limit is not None and limit <= listing.SHORT)
+
+
+def _page(request: Request, page: listing.Page, now: int) -> Response:
     """A page, and the next one's address (RFC 8288), relative, for the Host header is a stranger's to choose."""
     headers = {}
     if page.after:
         chosen = {name: value for name, value in request.query_params.items() if name in CHOSEN}
         query = urlencode({**chosen, "cursor": page.after})
         headers["Link"] = f'<{request.url.path}?{query}>; rel="next"'
-    return JSONResponse([life.view(row, now).to_json() for row in page.rows], headers=headers)
+    text = ",".join([life.shown(row, now) for row in page.rows])
+    return Response(f"[{text}]".encode(), headers=headers, media_type="application/json")
 
 
 @router.get("/{key_id}")
-async def show(key_id: str, platform: Platforms, who: Principals) -> JSONResponse:
+async def show(key_id: str, platform: Platforms, who: Principals) -> Response:
     row = await life.seen(platform, who.actor.workspace, key_id)
     if not visible(who, row):
         raise problems.not_found()
@@ -192,7 +206,7 @@ def change(
     platform: Platforms,
     who: Principals,
     if_match: Annotated[str | None, Header()] = None,
-) -> JSONResponse:
+) -> Response:
     """Changes what is named; the rest stays. `If-Match` with the ETag guards against somebody else's change between."""
     who.must_manage()
     who.must_not_be_contained()
@@ -224,7 +238,7 @@ def delete(
     who: Principals,
     confirm_name: str = "",
     if_match: Annotated[str | None, Header()] = None,
-) -> JSONResponse:
+) -> Response:
     """Deletes a key whose name is given. This cannot be undone."""
     who.must_manage()
     who.must_not_be_contained(key_id)
@@ -311,7 +325,7 @@ def _minting(
 
 
 @router.post("/{key_id}/confirm")
-def confirm(key_id: str, platform: Platforms, who: Principals) -> JSONResponse:
+def confirm(key_id: str, platform: Platforms, who: Principals) -> Response:
     """The new key has arrived safely: called by a person, or by the key itself."""
     with platform.store.write() as connection:
         row = found(connection, who, key_id, lock=True)
@@ -324,7 +338,7 @@ def confirm(key_id: str, platform: Platforms, who: Principals) -> JSONResponse:
 
 
 @router.post("/{key_id}/quarantine")
-def quarantine(key_id: str, platform: Platforms, who: Principals, body: Terms | None = None) -> JSONResponse:
+def quarantine(key_id: str, platform: Platforms, who: Principals, body: Terms | None = None) -> Response:
     """Contains a key: only those that used it before now go on."""
     from fluxguard.server import usage
 
@@ -345,7 +359,7 @@ def quarantine(key_id: str, platform: Platforms, who: Principals, body: Terms | 
 
 
 @router.post("/{key_id}/release")
-def release(key_id: str, platform: Platforms, who: Principals) -> JSONResponse:
+def release(key_id: str, platform: Platforms, who: Principals) -> Response:
     who.must_manage()
     who.must_not_be_contained()
     with platform.store.write() as connection:
@@ -354,7 +368,7 @@ def release(key_id: str, platform: Platforms, who: Principals) -> JSONResponse:
 
 
 @router.post("/{key_id}/revoke")
-def revoke(key_id: str, platform: Platforms, who: Principals, body: Reason | None = None) -> JSONResponse:
+def revoke(key_id: str, platform: Platforms, who: Principals, body: Reason | None = None) -> Response:
     """Ends a key at once. It is on disk and in force when the answer goes out. Again is the same as once."""
     who.must_manage()
     who.must_not_be_contained(key_id)
@@ -494,8 +508,10 @@ def _etag(row: life.Row) -> str:
     return f'"{row["version"]}"'
 
 
-def one(row: life.Row, now: int) -> JSONResponse:
-    return JSONResponse(life.view(row, now).to_json(), headers={"ETag": _etag(row)})
+def one(row: life.Row, now: int) -> Response:
+    return Response(
+        life.shown(row, now).encode(), headers={"ETag": _etag(row)}, media_type="application/json"
+    )
 
 
 def shown(status: int, answer: dict[str, Any], headers: dict[str, str]) -> JSONResponse:

@@ -19,6 +19,7 @@ from fluxguard.server import mint, problems, trail
 from fluxguard.server.asking import Guest, Platforms, admitted
 from fluxguard.server.door import Door
 from fluxguard.server.platform import Platform
+from fluxguard.server.store import insert, run
 from fluxguard.server.tables import projects, runs, scenarios
 
 router = APIRouter(prefix="/api", tags=["resources"], route_class=Door)
@@ -31,7 +32,6 @@ LIST = SCENARIOS + "ORDER BY s.created_at, s.id"
 LIST_ONE = SCENARIOS + "AND s.project_id = :project ORDER BY s.created_at, s.id"
 NEWEST = SCENARIOS + "AND s.project_id = :project ORDER BY s.created_at DESC, s.id DESC LIMIT 1"
 SCENARIO = SCENARIOS + "AND s.id = :id"
-FOUND = sa.text(SCENARIO)
 WORKSPACES = "SELECT id, name FROM workspaces WHERE id = :workspace"
 PROJECTS = "SELECT id, name, workspace_id, created_at FROM projects WHERE workspace_id = :workspace"
 PROJECT = PROJECTS + " AND id = :id"
@@ -134,7 +134,7 @@ async def create_scenario(body: NewScenario, request: Request, platform: Platfor
                 "id": mint.identifier("scn"), "project_id": body.project_id, "name": body.name, "body": kept,
                 "created_at": platform.now(),
             }  # fmt: skip
-            connection.execute(scenarios.insert(), row)
+            insert(connection, scenarios, row)
             detail = {"name": body.name, "project": body.project_id}
             trail.record(
                 connection, platform.vault, platform.now(), guest.actor, "scenario.created", row["id"], detail
@@ -215,15 +215,22 @@ async def upload(body: Upload, request: Request, platform: Platforms) -> dict[st
     def write() -> dict[str, Any]:
         with platform.store.write() as connection:
             row = _found(connection, guest, body.bundle_version_id)
-            batch = mint.identifier("run")
-            run = {"id": batch, "project_id": row["project_id"], "body": kept, "created_at": platform.now()}
-            connection.execute(runs.insert(), run)
+            batch: dict[str, Any] = {
+                "id": mint.identifier("run"), "project_id": row["project_id"], "body": kept, "created_at": platform.now(),
+            }  # fmt: skip
+            insert(connection, runs, batch)
             detail = {"scenario": row["id"], "runs": len(body.runs)}
             trail.record(
-                connection, platform.vault, platform.now(), guest.actor, "results.uploaded", batch, detail
+                connection,
+                platform.vault,
+                platform.now(),
+                guest.actor,
+                "results.uploaded",
+                batch["id"],
+                detail,
             )
         return {
-            "run_batch_id": batch,
+            "run_batch_id": batch["id"],
             "run_ids": [str(run.get("run_id", "")) for run in body.runs],
             "quick_gate": None,
         }
@@ -252,11 +259,10 @@ def new_project(connection: Connection, platform: Any, actor: trail.Actor, name:
 
 def project_of(connection: Connection, workspace: str, project_id: str) -> dict[str, Any]:
     """A project of the workspace. Raises: Problem 404."""
-    query = sa.select(projects).where(projects.c.id == project_id, projects.c.workspace_id == workspace)
-    row = connection.execute(query).mappings().first()
-    if row is None:
+    rows = run(connection, PROJECT, workspace=workspace, id=project_id)
+    if not rows:
         raise problems.not_found()
-    return dict(row)
+    return dict(zip(("id", "name", "workspace_id", "created_at"), rows[0], strict=True))
 
 
 async def _read(platform: Platform, guest: Guest, sql: str, **values: str) -> tuple[Any, ...]:
@@ -268,10 +274,10 @@ async def _read(platform: Platform, guest: Guest, sql: str, **values: str) -> tu
 
 
 def _found(connection: Connection, guest: Guest, scenario_id: str) -> dict[str, Any]:
-    row = connection.execute(FOUND, {"workspace": guest.workspace, "id": scenario_id}).mappings().first()
-    if row is None or not _may(guest, row["project_id"]):
+    rows = run(connection, SCENARIO, workspace=guest.workspace, id=scenario_id)
+    if not rows or not _may(guest, rows[0][1]):
         raise problems.not_found()
-    return dict(row)
+    return dict(zip(SHOWN, rows[0], strict=True))
 
 
 def _listed(row: tuple[Any, ...]) -> str:

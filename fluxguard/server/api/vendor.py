@@ -10,7 +10,7 @@ from typing import Any
 
 import sqlalchemy as sa
 from fastapi import APIRouter, Request
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, Response
 from pydantic import Field
 from sqlalchemy.engine import Connection
 
@@ -23,10 +23,9 @@ from fluxguard.server.api.keys import (
     limit_of_new,
     listed,
     must_not_exceed,
-    visible,
     wanted_by,
 )
-from fluxguard.server.api.resources import Lenient, project_of
+from fluxguard.server.api.resources import PROJECT, Lenient, project_of
 from fluxguard.server.asking import Platforms, Principals, address_of, agent_of
 from fluxguard.server.door import Door
 from fluxguard.server.platform import Platform
@@ -92,29 +91,22 @@ def _repeated(connection: Connection, actor: Actor, wish: life.Wish, now: int) -
 
 
 @router.get("/api-keys", response_model=list[dict[str, Any]])
-def list_keys(
+async def list_keys(
     request: Request,
     platform: Platforms,
     who: Principals,
     project_id: str = "",
     limit: int | None = None,
     cursor: str = "",
-) -> JSONResponse:
+) -> Response:
     """The keys that open something. All of them, for the published client knows no pages; who names a `limit` gets those."""
     listing.must_be_sound(listing.MOST if limit is None else limit, text=project_id)
-    wanted, now = wanted_by(who, project=project_id, states=wire.ALIVE), platform.now()
-
-    def may_see(row: life.Row) -> bool:
-        return visible(who, row)
-
-    with platform.store.read() as connection:
-        if project_id:
-            project_of(connection, who.actor.workspace, project_id)
-        if limit is None:
-            page = listing.Page(list(listing.every(connection, wanted, now, may_see)), "")
-        else:
-            page = listing.page(connection, wanted, now, limit, cursor, may_see)
-    return listed(request, page, now)
+    wanted = wanted_by(who, project=project_id, states=wire.ALIVE)
+    if project_id and not await platform.store.select_soon(
+        PROJECT, workspace=wanted.workspace, id=project_id
+    ):
+        raise problems.not_found()
+    return await listed(request, platform, who, wanted, limit, cursor)
 
 
 @router.post("/cli-connect/start")

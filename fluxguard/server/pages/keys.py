@@ -44,8 +44,8 @@ def overview(
         session.who.actor.workspace, project=project, states=frozenset({state} - {"", "unused"}), q=q.strip()[:100],
         unused=unused,
     )  # fmt: skip
+    page = listing.page(platform.store.select, wanted, now, PAGE, after)
     with platform.store.read() as connection:
-        page = listing.page(connection, wanted, now, PAGE, after)
         names = names_of(connection, session)
     chosen = {name: value for name, value in (("state", state), ("project", project), ("q", q)) if value}
     return render(

@@ -111,8 +111,8 @@ def leaks(platform: Platforms, session: Visitors, done: str = "") -> Response:
     with platform.store.read() as connection:
         found = leaking.listed(connection, session.who.actor.workspace)
         policy = leaking.policy(connection, platform, session.who.actor.workspace)
-        wanted = listing.Wanted(session.who.actor.workspace, unused=True)
-        unused = listing.page(connection, wanted, now, UNUSED)
+    wanted = listing.Wanted(session.who.actor.workspace, unused=True)
+    unused = listing.page(platform.store.select, wanted, now, UNUSED)
     return render(
         "leaks.html", platform, session, here="leaks", leaks=found, policy=policy,
         unused=[life.view(row, now) for row in unused.rows], more=unused.after != "", done="Saved." if done else "",
