@@ -441,22 +441,20 @@ class Objects:
     def _in_paths(self, history: History) -> Iterator[Placed]:
         """Keys in blobs and in the names of trees."""
         numbers: dict[tuple[str, str, bytes], int] = {}
+        standing: dict[tuple[bytes, int], list[Sighting]] = {}
         keys: dict[bytes, set[int]] = {}
         for sighting in self._sightings:
             if sighting.kind in ("blob", "path"):
                 name = self._names.get((sighting.object, sighting.name), b"")
                 number = numbers.setdefault((sighting.fingerprint, sighting.kind, name), len(numbers))
-                keys.setdefault(bytes.fromhex(sighting.object), set()).add(number)
-        meanings = list(numbers)
+                id = bytes.fromhex(sighting.object)
+                standing.setdefault((id, number), []).append(sighting)
+                keys.setdefault(id, set()).add(number)
+        names = [name for _, _, name in numbers]
         for place, traced in history.places({id: frozenset(held) for id, held in keys.items()}):
-            fingerprint, kind, name = meanings[place.key]
-            id = place.blob.hex()
-            path = b"/".join(part for part in (place.path, name) if part)
-            for sighting in self._by_object()[id]:
-                if (sighting.fingerprint, sighting.kind) == (fingerprint, kind) and (
-                    self._names.get((id, sighting.name), b"") == name
-                ):
-                    yield from self._at(sighting, path, traced)
+            path = b"/".join(part for part in (place.path, names[place.key]) if part)
+            for sighting in standing[place.blob, place.key]:
+                yield from self._at(sighting, path, traced)
 
     def _at(self, sighting: Sighting, path: bytes, traced: Trace) -> Iterator[Placed]:
         kind = sighting.kind
