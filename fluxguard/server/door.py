@@ -37,7 +37,7 @@ class Door(APIRoute):
         self._parameters = (
             ("path", needs.path_params), ("query", needs.query_params), ("header", needs.header_params)
         )  # fmt: skip
-        self._dependencies = [(str(one.name), one.call) for one in needs.dependencies]
+        self._dependencies = [(one.name, one.call) for one in needs.dependencies]  # no name: it only lets in
         self._on_loop = inspect.iscoroutinefunction(self.endpoint)
         _must_be_simple(self)
         self.app = self.answer
@@ -47,7 +47,9 @@ class Door(APIRoute):
         request = Request(scope, receive)
         values: dict[str, Any] = {}
         for name, dependency in self._dependencies:
-            values[name] = await dependency(request)  # type: ignore[misc]
+            value = await dependency(request)  # type: ignore[misc]
+            if name is not None:
+                values[name] = value
         errors = self._read(request, values)
         if self.body_field is not None:
             errors += _read_body(self.body_field, await request.body(), request, values)
