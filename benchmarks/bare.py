@@ -86,6 +86,11 @@ async def key(key_id: str) -> dict[str, Any]:
     return ANSWERS["key"]
 
 
+@app.get("/api/v1/keys")
+async def keys(limit: int = 100, cursor: str = "", state: str = "", q: str = "") -> list[dict[str, Any]]:
+    return ANSWERS["keys"]
+
+
 if __name__ == "__main__":
     import uvicorn
 

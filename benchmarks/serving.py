@@ -49,6 +49,7 @@ ROUTES: Mapping[str, tuple[str, Body | None]] = {
     "pull": ("/api/sync/pull", {"bundle_version_id": "{scenario}"}),
     "self": ("/api/v1/self", None),
     "key": ("/api/v1/keys/{key}", None),
+    "keys": ("/api/v1/keys?limit=100", None),
     "upload": (
         "/api/sync/upload",
         {"bundle_version_id": "{scenario}", "runs": [{"run_id": "run-1", "passed": True}]},

@@ -178,4 +178,4 @@ def _methods(request: Request) -> list[str]:
         for one in request.app.routes
         if isinstance(one, Route) and one.matches(request.scope)[0] is not Match.NONE
     ]
-    return sorted({method for one in fitting for method in one.methods or ()})
+    return sorted({method for one in fitting for method in one.methods or ()}) or ["GET", "HEAD"]  # files

@@ -26,6 +26,7 @@ from fluxguard.errors import UsageError
 from fluxguard.server import problems
 
 Errors = list[dict[str, Any]]
+REQUIRED = object()
 
 
 class Door(APIRoute):
@@ -34,10 +35,16 @@ class Door(APIRoute):
     def __init__(self, *args: Any, **how: Any) -> None:
         super().__init__(*args, **how)
         needs = self.dependant
-        self._parameters = (
-            ("path", needs.path_params), ("query", needs.query_params), ("header", needs.header_params)
-        )  # fmt: skip
-        self._dependencies = [(str(one.name), one.call) for one in needs.dependencies]
+        declared = (
+            ("path", needs.path_params),
+            ("query", needs.query_params),
+            ("header", needs.header_params),
+        )
+        self._parameters = [
+            (place, [(field, _default(field)) for field in fields]) for place, fields in declared if fields
+        ]
+        self._body = (self.body_field, _default(self.body_field)) if self.body_field is not None else None
+        self._dependencies = [(one.name, one.call) for one in needs.dependencies]  # no name: it only lets in
         self._on_loop = inspect.iscoroutinefunction(self.endpoint)
         _must_be_simple(self)
         self.app = self.answer
@@ -47,10 +54,12 @@ class Door(APIRoute):
         request = Request(scope, receive)
         values: dict[str, Any] = {}
         for name, dependency in self._dependencies:
-            values[name] = await dependency(request)  # type: ignore[misc]
+            value = await dependency(request)  # type: ignore[misc]
+            if name is not None:
+                values[name] = value
         errors = self._read(request, values)
-        if self.body_field is not None:
-            errors += _read_body(self.body_field, await request.body(), request, values)
+        if self._body is not None:
+            errors += _read_body(*self._body, await request.body(), request, values)
         if errors:
             raise problems.unfit(errors)
         if self.dependant.request_param_name:
@@ -64,10 +73,13 @@ class Door(APIRoute):
     def _read(self, request: Request, values: dict[str, Any]) -> Errors:
         errors: Errors = []
         for place, fields in self._parameters:
-            if fields:
-                sent = _sent(place, request)
-                for field in fields:
-                    errors += _take(field, sent.get(field.alias), (place, field.alias), values)
+            sent = _sent(place, request)
+            for field, default in fields:
+                value = sent.get(field.alias)
+                if value is None and default is not REQUIRED:
+                    values[field.name] = default
+                else:
+                    errors += _take(field, value, (place, field.alias), values)
         return errors
 
     def _response(self, result: Any) -> Response:
@@ -102,18 +114,20 @@ def _sent(place: str, request: Request) -> Mapping[str, str]:
     return dict(parse_qsl(text, keep_blank_values=True)) if text else {}
 
 
+def _default(field: Any) -> Any:
+    """What a parameter is where nothing was sent: the same for every request, for nobody changes it."""
+    return REQUIRED if field.field_info.is_required() else field.get_default()
+
+
 def _take(field: Any, value: Any, where: tuple[str, ...], values: dict[str, Any]) -> Errors:
-    """Puts a value where it belongs, or its default. Returns what is wrong with it."""
+    """Puts a value where it belongs. Returns what is wrong with it."""
     if value is None:
-        if field.field_info.is_required():
-            return [{"loc": where, "msg": "Field required"}]
-        values[field.name] = field.get_default()
-        return []
+        return [{"loc": where, "msg": "Field required"}]
     values[field.name], errors = field.validate(value, {}, loc=where)
     return list(errors or ())
 
 
-def _read_body(field: Any, raw: bytes, request: Request, values: dict[str, Any]) -> Errors:
+def _read_body(field: Any, default: Any, raw: bytes, request: Request, values: dict[str, Any]) -> Errors:
     """Raises: Problem 400 for what is no text, or nested beyond measure."""
     sent: Any = raw or None
     if raw and _is_json(request.headers.get("content-type", "")):
@@ -123,6 +137,9 @@ def _read_body(field: Any, raw: bytes, request: Request, values: dict[str, Any])
             return [{"loc": ("body",), "msg": "JSON decode error"}]
         except (ValueError, RecursionError):
             raise problems.Problem(400, "http-error", "There was an error parsing the body") from None
+    if sent is None and default is not REQUIRED:
+        values[field.name] = default
+        return []
     return _take(field, sent, ("body",), values)
 
 

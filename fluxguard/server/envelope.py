@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import sqlalchemy as sa
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -21,8 +21,9 @@ from fluxguard.server.problems import MEDIA, Problem
 from fluxguard.server.store import LineBroke
 from fluxguard.server.tally import Busy, Unwritable
 
-LARGEST = 8 << 20  # bytes of a body for the API
-LARGEST_FORM = 256 << 10  # of a form
+LARGEST = 8 << 20  # bytes of a body, where much is sent
+MUCH = ("/api/sync/", "/api/scenarios", "/api/v1/keys", "/api/v1/leaks")
+LARGEST_FORM = 256 << 10  # of any other one
 SLOWEST = 60.0  # seconds in which a body has to be there
 NO_SNIFF = (b"x-content-type-options", b"nosniff")
 log = logging.getLogger("fluxguard.server")
@@ -64,6 +65,8 @@ class Envelope:
             await self.app(scope, body.receive, sending)
             if body.refused is not None and not begun:
                 raise body.refused
+        except ClientDisconnect:
+            return  # whoever asked has gone
         except Exception as error:
             problem = _told(error)
             if problem.status == 500:
@@ -91,7 +94,7 @@ def _must_be_readable(scope: Scope) -> None:
 
 
 def _most(scope: Scope) -> int:
-    return LARGEST if scope["path"].startswith("/api") else LARGEST_FORM
+    return LARGEST if scope["path"].startswith(MUCH) else LARGEST_FORM
 
 
 def _too_large(scope: Scope) -> Problem:

@@ -282,13 +282,11 @@ def rotate(
     _must_live(row, now, "rotated")
     if not 0 <= overlap <= LONGEST_OVERLAP:
         raise problems.invalid("The overlap is at most 30 days.", "/overlap")
+    if not 0 <= pending_ttl <= LONGEST_OVERLAP:
+        raise problems.invalid("A successor waits for its first use at most 30 days.", "/pending_ttl")
     if row["successor_id"]:
         other = find(connection, row["workspace_id"], row["successor_id"])
-        if state_of(other, now) in ALIVE | {"pending"}:
-            raise problems.conflict(
-                "rotation-in-progress", "This key is being rotated already.", successor_id=other["id"],
-                successor_state=state_of(other, now),
-            )  # fmt: skip
+        _must_have_no_other(other, ALIVE | {"pending"}, now)
     wish = _like(row, expires_at)
     fresh, secret = create(
         connection, platform, actor, wish, action="key.rotated", pending=True, pending_until=now + pending_ttl,
@@ -297,10 +295,39 @@ def rotate(
     return fresh, secret, _changed(connection, row, successor_id=fresh["id"])
 
 
+def _must_have_no_other(successor: Row, states: frozenset[str], now: int) -> None:
+    """A key has one living successor at the most. Raises: Problem 409."""
+    state = state_of(successor, now)
+    if state in states:
+        raise problems.conflict(
+            "rotation-in-progress", "This key is being rotated already.", successor_id=successor["id"], successor_state=state,
+        )  # fmt: skip
+
+
+def _give_up_rotation(connection: Connection, platform: Platform, actor: Actor, row: Row) -> None:
+    """A successor that nobody has confirmed lapses, for another one takes its place. Raises: Problem 409 where one lives.
+
+    One that is being confirmed at this moment is not waited for: that waits for us.
+    """
+    if not row["successor_id"]:
+        return
+    free = " FOR UPDATE SKIP LOCKED" if connection.dialect.name != "sqlite" else ""
+    rows = run(connection, FIND + free, id=row["successor_id"], workspace=row["workspace_id"])
+    if not rows:
+        raise problems.conflict(
+            "at-the-same-time", "This key's successor is being confirmed. Look, and try again."
+        )
+    other = dict(zip(COLUMNS, rows[0], strict=True))
+    _must_have_no_other(other, ALIVE, platform.now())
+    if state_of(other, platform.now()) == "pending":
+        lapse(connection, platform, actor, other, "its predecessor was regenerated")
+
+
 def regenerate(connection: Connection, platform: Platform, actor: Actor, row: Row) -> tuple[Row, str]:
-    """The page's Regenerate: a new key, and the old one dead in the same transaction."""
+    """The page's Regenerate: a new key, and the old one dead in the same transaction. A rotation that is under way is given up."""
     now = platform.now()
     _must_live(row, now, "regenerated")
+    _give_up_rotation(connection, platform, actor, row)
     fresh, secret = create(
         connection,
         platform,

@@ -17,6 +17,7 @@ from fluxguard.server import problems
 from fluxguard.server.life import ENDED, VIEWED, Row
 
 MOST = 1000  # keys on a page
+LONGEST = 200  # characters that are searched for, together
 SHORT = 100  # keys that are found and shown in a millisecond
 LOOKED_AT = 5000  # keys that one page looks at, where most of them may not be seen
 _PLACE = re.compile(r"(-?\d{1,16})\.([0-9A-Za-z_]{1,40})\Z")
@@ -105,6 +106,8 @@ def every(
 
 def must_be_sound(limit: int, states: tuple[str, ...] = (), environment: str = "", text: str = "") -> None:
     """Raises: Problem 422 for a page of no size, for what no key is, and for a key in the text that is searched for: links would repeat it."""
+    if len(text) > LONGEST:
+        raise problems.invalid(f"What is searched for has at most {LONGEST} characters.", "/q")
     if veiled(text) != text:
         raise problems.invalid("This text holds a key; a key stands nowhere but where it is used.", "/q")
     if not 1 <= limit <= MOST:

@@ -151,6 +151,13 @@ def password_fits(row: Mapping[str, Any] | None, password: str) -> bool:
     return fits and row is not None and row["disabled_at"] is None
 
 
+def is_as_it_was(connection: Connection, user: Mapping[str, Any]) -> bool:
+    """Whether nobody disabled the account or gave it another password while one was looked at. Nobody does until the transaction ends."""
+    query = sa.select(users.c.password, users.c.disabled_at).where(users.c.id == user["id"]).with_for_update()
+    now = connection.execute(query).one()
+    return bool(now.password == user["password"] and now.disabled_at is None)
+
+
 def by_email(connection: Connection, email: str) -> Mapping[str, Any] | None:
     row = (
         connection.execute(sa.select(users).where(users.c.email == email.strip().lower())).mappings().first()

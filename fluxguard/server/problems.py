@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -107,6 +108,17 @@ def must_hold_no_key(text: str, pointer: str) -> None:
     """For a name that is kept, shown and written into the audit trail. Raises: Problem 422."""
     if veiled(text) != text:
         raise invalid("This text holds a key; a key stands nowhere but where it is used.", pointer)
+
+
+# Control characters, ends of lines, and what turns the direction of a text around: nobody sees them, or they show another name.
+_UNSEEN = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ufeff]")
+
+
+def must_be_a_name(text: str, pointer: str = "/name") -> None:
+    """Raises: Problem 422 for one that can't be seen on one line, and for one that holds a key."""
+    if _UNSEEN.search(text) or not any(one.isprintable() and not one.isspace() for one in text):
+        raise invalid("A name is on one line, and can be seen.", pointer)
+    must_hold_no_key(text, pointer)
 
 
 LONG = 300  # seconds: a disk that is full or read-only is mended by a person

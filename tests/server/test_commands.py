@@ -274,9 +274,10 @@ def test_a_wrong_key_gets_the_page_s_words(server: Server, work: Path) -> None:
 
 
 def test_no_platform_no_key(server: Server, tmp_path: Path) -> None:
-    done = server.command("apikeys", "list", cwd=tmp_path)
-    assert done.returncode == 2
-    assert "fluxguard auth login" in done.stderr
+    for words in (("list",), ("create", "--name", "x", "--scope", "all")):
+        done = server.command("apikeys", *words, cwd=tmp_path)
+        assert done.returncode == 2
+        assert "fluxguard auth login" in done.stderr
     url = server.url
     server.kill()
     done = server.command("apikeys", "list", cwd=tmp_path, FLUXLOOP_API_KEY="flux_dev_" + "x" * 20)

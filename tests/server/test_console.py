@@ -102,6 +102,7 @@ def test_a_key_is_created_shown_once_copied_and_downloaded(screen: Screen, tmp_p
     assert page.evaluate("navigator.clipboard.readText()") == key
     with page.expect_download() as download:
         page.get_by_role("button", name="Download .env").click()
+    assert download.value.suggested_filename == "fluxloop.env"
     download.value.save_as(tmp_path / "env")
     assert (tmp_path / "env").read_text() == f"FLUXLOOP_API_KEY={key}\n"
     page.get_by_role("button", name="I saved it").click()

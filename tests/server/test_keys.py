@@ -121,6 +121,26 @@ def test_the_old_key_never_outlives_its_own_expiry(house: House) -> None:
     assert old["grace_until"] == old["expires_at"]
 
 
+def test_a_key_has_one_living_successor(house: House) -> None:
+    old = house.create()
+    pending = house.mint(old["id"], "rotate")
+    fresh = house.mint(old["id"], "regenerate")
+    assert house.use(pending["key"], 401)["reason"] == "lapsed"
+    house.use(fresh["key"])
+    other = house.create()
+    successor = house.mint(other["id"], "rotate")
+    house.use(successor["key"])
+    told = house.mint(other["id"], "regenerate", 409)
+    assert (told["successor_id"], told["successor_state"]) == (successor["id"], "active")
+    house.use(other["key"])
+    house.use(successor["key"])
+
+
+def test_a_successor_is_not_waited_for_without_end(house: House) -> None:
+    told = house.mint(house.create()["id"], "rotate", 422, pending_ttl="31d")
+    assert told["errors"][0]["pointer"] == "/pending_ttl"
+
+
 def test_one_rotation_at_a_time(house: House) -> None:
     old = house.create()
     made = house.mint(old["id"], "rotate")

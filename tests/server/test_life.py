@@ -129,7 +129,8 @@ class Life(RuleBasedStateMachine):
 
     @rule(target=keys, old=keys)
     def regenerate(self, old: Model) -> Any:
-        alive = old.state(self.now) in ALIVE
+        other = old.successor
+        alive = old.state(self.now) in ALIVE and not (other and other.state(self.now) in ALIVE)
         status, made = self._call(
             "POST", f"/api/v1/keys/{old.id}/regenerate", headers={"Idempotency-Key": f"g{next(_NAMES)}"}
         )
@@ -137,6 +138,8 @@ class Life(RuleBasedStateMachine):
         if status != 201:
             return multiple()
         old.ended = "regenerated"
+        if other and other.state(self.now) == "pending":
+            other.ended = "lapsed"
         shown = self._call("GET", f"/api/v1/keys/{made['id']}")[1]
         from fluxguard.wire import to_moment
 
@@ -148,7 +151,7 @@ class Life(RuleBasedStateMachine):
                 exact = connection.execute(
                     sa.text("SELECT expires_at FROM keys WHERE id = :id"), {"id": made["id"]}
                 ).scalar()
-        old.successor = self._born(Model(made["id"], made["key"], self.now, exact))
+        old.successor = self._born(Model(made["id"], made["key"], self.now, exact, old=old))
         return old.successor
 
     @rule(key=keys)

@@ -13,6 +13,7 @@ from html import unescape
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 import sqlalchemy as sa
 
@@ -69,6 +70,54 @@ def test_the_form_has_the_page_s_fields_in_its_order(house: House, projects: dic
     assert 'placeholder="For local development on MacBook"' in page
     assert re.search(r'value="projects" checked> Specific Projects', page)
     assert re.search(r'value="90d" checked> 90 days', page)
+
+
+def test_api_keys_is_the_first_item_of_the_menu(house: House, projects: dict[str, str]) -> None:
+    menu = re.search(r'(?s)<nav aria-label="Main">.*?</nav>', raw(house, "/projects"))
+    assert menu is not None
+    assert re.findall(r'<a href="([^"]+)"[^>]*>([^<]+)</a>', menu[0])[0] == ("/settings/api-keys", "API Keys")
+
+
+def test_a_limit_of_its_own_is_given_in_the_form_and_by_the_command(server: Server, tmp_path: Path) -> None:
+    """What the page has people contact support for."""
+    with httpx.Client(base_url=server.url) as person:
+        person.post("/sign-in", data={"email": EMAIL, "password": PASSWORD})
+        page = person.get("/settings/api-keys/new").text
+        form = dict(re.findall(r'type="hidden" name="(\w+)" value="([^"]*)"', page))
+        form |= {"name": "By form", "scope": "all", "permissions": "read_scenarios", "hourly_limit": "5000"}
+        assert "API Key Created Successfully" in person.post("/settings/api-keys", data=form).text
+    how = {"cwd": tmp_path, "FLUXLOOP_API_KEY": server.key}
+    done = server.command(
+        "apikeys", "create", "--name", "By command", "--scope", "all", "--limit", "77", **how
+    )
+    assert done.returncode == 0
+    known = server.ask("GET", "/api/v1/keys", 200)
+    assert isinstance(known, list)
+    assert {one["name"]: one["hourly_limit"] for one in known} == {
+        "By command": 77, "By form": 5000, "First key": 1000,
+    }  # fmt: skip
+
+
+def test_what_happened_to_a_key_and_with_it_stands_in_its_timeline(
+    house: House, projects: dict[str, str]
+) -> None:
+    made = page_s_key(house, projects)
+    house.use(made["key"], params={"project_id": projects["sales-assistant"]})
+    house.call("POST", "/api/projects", made["key"], 403, json={"name": "another"})
+    house.clock.forward(MINUTE)
+    house.call("POST", f"/api/v1/keys/{made['id']}/revoke", status=200, json={"reason": "leaked"})
+    house.use(made["key"], 401)
+    house.client.app.state.gate.flush()  # type: ignore[attr-defined]
+    told = house.call("GET", f"/api/v1/keys/{made['id']}/timeline", status=200)
+    kinds = [(one["type"], one.get("reason"), one.get("project")) for one in told]
+    assert sorted(kinds, key=str) == [
+        ("key.confirmed", None, None), ("key.created", None, None), ("key.revoked", None, None),
+        ("refused", "permission-denied", None), ("refused", "revoked", None), ("used", None, projects["sales-assistant"]),
+    ]  # fmt: skip
+    assert [one["t"] for one in told] == sorted(one["t"] for one in told)
+    since = next(one["t"] for one in told if one["type"] == "key.revoked")
+    later = house.call("GET", f"/api/v1/keys/{made['id']}/timeline?since={since}", status=200)
+    assert {one["type"] for one in later} == {"key.revoked", "refused"}
 
 
 def test_the_list_shows_what_the_page_shows(house: House, projects: dict[str, str]) -> None:

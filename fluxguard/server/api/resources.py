@@ -7,7 +7,7 @@ from functools import lru_cache
 from typing import Any
 
 import sqlalchemy as sa
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Depends, Request
 from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy.engine import Connection
@@ -16,13 +16,14 @@ from starlette.concurrency import run_in_threadpool
 from fluxguard import wire
 from fluxguard.secret import veiled
 from fluxguard.server import mint, problems, trail
-from fluxguard.server.asking import Guest, Platforms, admitted
+from fluxguard.server.asking import Guest, Platforms, admitted, known
 from fluxguard.server.door import Door
 from fluxguard.server.platform import Platform
 from fluxguard.server.store import insert, run
 from fluxguard.server.tables import projects, runs, scenarios
 
 router = APIRouter(prefix="/api", tags=["resources"], route_class=Door)
+KNOWN = [Depends(known)]  # of routes that take a body
 SHOWN = ("id", "project_id", "name", "body", "created_at")
 SCENARIOS = """
     SELECT s.id, s.project_id, s.name, s.body, s.created_at FROM scenarios AS s JOIN projects AS p ON p.id = s.project_id
@@ -97,7 +98,7 @@ async def list_projects(request: Request, platform: Platforms) -> list[dict[str,
     return [_project(*row) for row in rows if _may(guest, row[0])]
 
 
-@router.post("/projects", status_code=201)
+@router.post("/projects", status_code=201, dependencies=KNOWN)
 async def create_project(body: NewProject, request: Request, platform: Platforms) -> dict[str, Any]:
     guest = await admitted(request, "manage_projects", "manage_projects")
     if guest.projects is not None:
@@ -121,10 +122,10 @@ async def show_project(project_id: str, request: Request, platform: Platforms) -
     return _project(*rows[0])
 
 
-@router.post("/scenarios", status_code=201)
+@router.post("/scenarios", status_code=201, dependencies=KNOWN)
 async def create_scenario(body: NewScenario, request: Request, platform: Platforms) -> dict[str, Any]:
     guest = await admitted(request, "create_scenarios", "create_scenarios", body.project_id)
-    problems.must_hold_no_key(body.name, "/name")
+    problems.must_be_a_name(body.name)
     kept = _kept({"description": body.description, "config_snapshot": body.config_snapshot})
 
     def write() -> dict[str, Any]:
@@ -184,7 +185,7 @@ async def list_bundles(
     return [{"id": id, "scenario_id": id, "version": 1, "status": "published"}][: max(0, limit)]
 
 
-@router.post("/sync/pull")
+@router.post("/sync/pull", dependencies=KNOWN)
 async def pull(body: Pull, request: Request, platform: Platforms) -> dict[str, Any]:
     """A scenario with its test data."""
     guest = await admitted(request, "read_scenarios", "pull_scenarios", body.project_id or "")
@@ -206,7 +207,7 @@ async def pull(body: Pull, request: Request, platform: Platforms) -> dict[str, A
     }
 
 
-@router.post("/sync/upload")
+@router.post("/sync/upload", dependencies=KNOWN)
 async def upload(body: Upload, request: Request, platform: Platforms) -> dict[str, Any]:
     """Results of runs, kept as they come."""
     guest = await admitted(request, "upload_results", "upload_results")
@@ -240,7 +241,7 @@ async def upload(body: Upload, request: Request, platform: Platforms) -> dict[st
 
 def new_project(connection: Connection, platform: Any, actor: trail.Actor, name: str) -> dict[str, Any]:
     """Makes a project. Raises: Problem 409 where there is one of that name, 422 for a name that holds a key."""
-    problems.must_hold_no_key(name, "/name")
+    problems.must_be_a_name(name)
     same = sa.select(projects.c.id).where(projects.c.workspace_id == actor.workspace, projects.c.name == name)
     if connection.execute(same).first():
         raise problems.conflict("name-taken", "There is a project of this name already.")

@@ -26,7 +26,7 @@ from fluxguard.server.api.keys import (
     wanted_by,
 )
 from fluxguard.server.api.resources import PROJECT, Lenient, project_of
-from fluxguard.server.asking import Platforms, Principals, address_of, agent_of
+from fluxguard.server.asking import Platforms, Principals, address_of, agent_of, network_of
 from fluxguard.server.door import Door
 from fluxguard.server.platform import Platform
 from fluxguard.server.tables import devices, keys
@@ -109,10 +109,10 @@ async def list_keys(
     return await listed(request, platform, who, wanted, limit, cursor)
 
 
-@router.post("/cli-connect/start")
-def start(request: Request, platform: Platforms, body: Start | None = None) -> dict[str, Any]:
+@router.post("/cli-connect/start", response_model=dict[str, Any])
+def start(request: Request, platform: Platforms, body: Start | None = None) -> JSONResponse:
     """A device wants to sign in: a code for it, and one for the person."""
-    now, device, address = platform.now(), mint.token(), address_of(request)
+    now, device, address = platform.now(), mint.token(), network_of(request)
     with platform.store.write() as connection:
         mine = sa.select(sa.func.count()).where(
             devices.c.address == address, devices.c.state == "pending", devices.c.expires_at > now
@@ -127,28 +127,28 @@ def start(request: Request, platform: Platforms, body: Start | None = None) -> d
             device=platform.vault.token(device.encode()), user_code=code, name=veiled(body.device_name)[:100] if body else "a device",
             state="pending", user_id=None, address=address, created_at=now, expires_at=now + CODE_TTL,
         ))  # fmt: skip
-    return {
+    return JSONResponse({
         "device_code": device, "user_code": code, "verification_url": f"{links.base(platform, request)}/connect?code={code}",
         "expires_in": CODE_TTL // 1000, "expires_in_sec": CODE_TTL // 1000, "interval": INTERVAL, "interval_sec": INTERVAL,
-    }  # fmt: skip
+    }, headers=SECRET)  # fmt: skip
 
 
-@router.post("/cli-connect/complete")
-def complete(body: Device, request: Request, platform: Platforms) -> dict[str, Any]:
+@router.post("/cli-connect/complete", response_model=dict[str, Any])
+def complete(body: Device, request: Request, platform: Platforms) -> JSONResponse:
     """Whether a person has approved; then, once, the tokens."""
     now, digest = platform.now(), platform.vault.token(body.device_code.encode())
     with platform.store.write() as connection:
         row = connection.execute(sa.select(devices).where(devices.c.device == digest)).mappings().first()
         if row is None or row["state"] == "used" or now >= row["expires_at"]:
-            return {"status": "expired"}
+            return _said("expired")
         if row["state"] != "approved":
-            return {"status": row["state"]}
+            return _said(row["state"])
         mine = sa.and_(devices.c.device == digest, devices.c.state == "approved")
         if not connection.execute(devices.update().where(mine).values(state="used")).rowcount:
-            return {"status": "expired"}  # the same code came twice at once: the other one has the tokens
+            return _said("expired")  # the same code came twice at once: the other one has the tokens
         user = connected.locked(connection, row["user_id"])
         if user["disabled_at"] is not None:
-            return {"status": "denied"}
+            return _said("denied")
         actor = Actor(
             f"user:{user['id']}",
             user["workspace_id"],
@@ -157,14 +157,19 @@ def complete(body: Device, request: Request, platform: Platforms) -> dict[str, A
             request.state.request_id,
         )
         credential = connected.connect(connection, platform, user, row["name"], actor)
-        return {"status": "approved", "credential": credential}
+        return _said("approved", credential=credential)
 
 
-@router.post("/cli-connect/refresh")
-def refresh(body: Refresh, platform: Platforms) -> dict[str, Any]:
+def _said(status: str, **more: Any) -> JSONResponse:
+    return JSONResponse({"status": status, **more}, headers=SECRET)
+
+
+@router.post("/cli-connect/refresh", response_model=dict[str, Any])
+def refresh(body: Refresh, platform: Platforms) -> JSONResponse:
     """New tokens for old ones, which then are dead."""
     with platform.store.write() as connection:
-        return {"credential": connected.renew(connection, platform, body.refresh_token)}
+        credential = connected.renew(connection, platform, body.refresh_token)
+    return JSONResponse({"credential": credential}, headers=SECRET)
 
 
 def approve(

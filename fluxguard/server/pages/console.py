@@ -124,11 +124,18 @@ Changing = Annotated[Visitor, Depends(changing)]
 
 def must_be_ours(request: Request) -> None:
     """A form comes from a page of ours. Raises: Problem 403 where the browser says that it does not."""
-    origin = request.headers.get("origin")
-    if origin is not None and urlsplit(origin).netloc != request.headers.get("host"):
+    origin, ours = request.headers.get("origin"), request.headers.get("host", "")
+    if origin is not None and (not ours or _host(origin) != ours):
         raise problems.forbidden("This form came from another site.")
     if request.headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
         raise problems.forbidden("This form came from another site.")
+
+
+def _host(origin: str) -> str:
+    try:
+        return urlsplit(origin).netloc
+    except ValueError:  # a bracket that is not closed
+        return ""
 
 
 @cache

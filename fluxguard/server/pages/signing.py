@@ -66,6 +66,7 @@ def sign_in(
         user = people.by_email(connection, email)
     fits = people.password_fits(user, password)
     with platform.store.write() as connection:
+        fits = fits and user is not None and people.is_as_it_was(connection, user)
         if not fits or user is None:
             actor = Actor("system", user["workspace_id"] if user else "", address, agent_of(request))
             trail.record(
