@@ -85,7 +85,7 @@ def change(args: argparse.Namespace, incident: Any) -> None:
     from fluxguard.respond import remote
 
     for text in args.target:
-        remote.parse(text)
+        remote.runnable(text)
     with _held(incident) as run:
         if args.no_new_key and not run.renews:
             return  # it was said before

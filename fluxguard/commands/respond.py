@@ -148,7 +148,6 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _start(args: argparse.Namespace) -> int:
-    from fluxguard.repo import gitdir
     from fluxguard.respond import incident as incidents
     from fluxguard.respond import outside, remote, remotes
 
@@ -161,8 +160,8 @@ def _start(args: argparse.Namespace) -> int:
     if args.own_clone and not args.clean_history:
         raise UsageError("--own-clone moves this clone over to a cleaned history.", "Add --clean-history.")
     for text in args.target:
-        remote.parse(text)
-    located = gitdir.locate(args.repo)
+        remote.runnable(text)
+    located = _located(args)
     outside.must_lie_outside(located)
     repository = os.path.abspath(located.tree or located.path)
     cleaned = remotes.chosen(Path(repository), args.remote, args.push) if args.clean_history else ""
@@ -192,6 +191,18 @@ def _start(args: argparse.Namespace) -> int:
         _must_be_new(secret.fingerprint)
         incidents.open_incident(made, secret)
     return _go(args, made, api)
+
+
+def _located(args: argparse.Namespace) -> Any:
+    """The repository. Raises: UsageError where there is none: a key that leaked elsewhere still has its files looked for in one."""
+    from fluxguard.errors import BrokenRepository
+    from fluxguard.repo import gitdir
+
+    try:
+        return gitdir.locate(args.repo)
+    except BrokenRepository as error:
+        where = "the one whose .env has the key, or an empty one (git init), where the key is in none"
+        raise UsageError(error.what, f"Name a repository with --repo PATH: {where}.") from None
 
 
 def _must_be_new(fingerprint: str) -> None:
@@ -385,9 +396,6 @@ def _go(args: argparse.Namespace, incident: Any, api: Any) -> int:
         unread = any(run.known(name).get("unread") for name in ("distribute", "guided", "rewrite", "prove"))
         return ExitCode.CLEAN if state == "closed" and not unread else ExitCode.INCOMPLETE
     except FluxguardError as error:
-        if api.anonymous and getattr(error, "status", 0) == 401:
-            error.what = "There is no key to ask the platform with but the leaked one, which is not used."
-            error.hint = "Log in with a key that may manage keys: fluxguard auth login. Then resume."
         if "resume" not in error.hint and not isinstance(error, UsageError):
             hint = error.hint
             for again in (", then run the same command again", "   If it is, run the same command again."):
@@ -486,6 +494,9 @@ def _foreseen(cleaning: Mapping[str, Any]) -> list[str]:
     lines += [
         f"made anew without the key, all else of it as it is{_broken(what)}: {one}"
         for one, what in cleaning.get("anew", {}).items()
+    ]
+    lines += [
+        f"your own clone can't be cleaned as it stands: {one}" for one in cleaning.get("hindrances", ())
     ]
     return lines + [
         f"remote {one} would be neither cleaned nor looked at" for one in cleaning.get("others", ())

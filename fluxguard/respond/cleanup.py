@@ -20,7 +20,7 @@ from fluxguard.respond import holding, paths
 from fluxguard.respond.cutting import Cleaner
 from fluxguard.respond.forms import forms, renamed, replaced
 from fluxguard.respond.losing import Lost, tags_without_tagger
-from fluxguard.respond.mirror import LONGEST, environment, git, refs
+from fluxguard.respond.mirror import LONGEST, environment, git, hint_of, refs
 from fluxguard.respond.pointed import without_commit
 from fluxguard.respond.remaining import figures, places_of, unread_of
 from fluxguard.respond.veil import shown
@@ -160,7 +160,7 @@ def _filtered(folder: Path, cleaner: Cleaner, names: dict[bytes, bytes]) -> dict
     if done.returncode:
         raise FluxguardError(
             "git-filter-repo failed on the mirror; nothing of yours was changed.",
-            "Is git-filter-repo installed? pip install git-filter-repo",
+            hint_of(done.stderr) or "Is git-filter-repo installed? pip install git-filter-repo",
         )
     answer = json.loads(done.stdout.splitlines()[-1])
     names |= {bytes.fromhex(old): bytes.fromhex(new) for old, new in answer["names"].items()}

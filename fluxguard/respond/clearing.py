@@ -13,6 +13,7 @@ from fluxguard.config import Config
 from fluxguard.errors import FluxguardError
 from fluxguard.respond import cleanup, holding, mirror, pushing, remaining, remotes
 from fluxguard.respond.course import Data, Overtaken, Run, StillThere, Waiting, run_safe
+from fluxguard.respond.ownclone import steps as ownclone
 from fluxguard.respond.ownclone.backup import ORIGINALS
 from fluxguard.respond.veil import shown
 from fluxguard.words import count
@@ -173,4 +174,5 @@ def foreseen(run: Run) -> Data:
         "whole": list(holding.named(course.whole, holding.blobs(places), run.old)),
         "anew": holding.made_anew(course, holding.blobs(places), run.old),
         "others": remotes.others(run.repository, remote, run.old),
+        "hindrances": ownclone.hindrances(run) if run.incident.wishes.own_clone else [],
     }

@@ -45,7 +45,7 @@ def reissue(run: Run) -> Data:
 
 def _intend(run: Run) -> None:
     """What will be asked for, on disk before it is sent: sent again, it is the same request to the letter."""
-    if run.strategy == "revoke-first":
+    if run.strategy == "revoke-first" or _came_to_its_end(run):
         wish = _like_the_old(run)
     else:
         wish = {"overlap": str(run.known("choose")["overlap"]), "pending_ttl": "7d"}
@@ -56,12 +56,18 @@ def _intend(run: Run) -> None:
     )  # fmt: skip
 
 
+def _came_to_its_end(run: Run) -> bool:
+    """Whether the old key died while a new one had to be made anew: it can't be rotated any more."""
+    again = any(one.step == "reissue" and one.phase == "stale" for one in run.journal.records)
+    return again and not run.api.key(str(run.known("verify")["key_id"])).alive
+
+
 def _like_the_old(run: Run) -> Data:
     """For a key that is dead already: the same rights, and as long a life as it was given."""
     old = run.api.key(str(run.known("verify")["key_id"]))
     expires = "never"
     if old.expires_at is not None:
-        moment = wire.to_moment(now()) or 0
+        moment = run.api.clock or wire.to_moment(now()) or 0
         expires = wire.to_text(moment + max(old.expires_at - old.created_at, wire.DAY)) or "never"
     told = old.to_json()
     same = ("name", "environment", "scope", "permissions", "hourly_limit")
@@ -79,7 +85,7 @@ def _asked_for(run: Run) -> Data:
     wish, idempotency = run.vault.get("wish"), run.vault.get("idempotency")
     assert wish is not None
     assert idempotency is not None
-    if run.strategy != "revoke-first":
+    if "overlap" in json.loads(wish):
         return run.api.rotate(str(run.known("verify")["key_id"]), json.loads(wish), idempotency.decode())
     answer = _created(run, json.loads(wish), idempotency.decode())
     issued = run.api.keys()
@@ -139,13 +145,35 @@ def confirm(run: Run) -> Data:
     try:
         answer = run.api.confirm(str(run.known("reissue")["key_id"]))
     except PlatformError as error:
-        if error.slug != "confirmation-expired":
+        if error.slug != "confirmation-expired" and error.status != 404:
             raise
-        if run.vault.get("new") is not None:
-            run.vault.put(lapsed=run.new.reveal())
-        run.vault.drop("new", "new_id", "private", "idempotency", "wish")
-        raise Overtaken(
-            "The new key lapsed before it was confirmed. The old one is as it was.",
-            "Resume: it asks for another, and brings that where the lapsed one stands.", "reissue", "distribute", "hand-over",
-        ) from None  # fmt: skip
+        raise _lost(run, "The new key lapsed before it was confirmed.") from None
     return {"state": answer.state, "at": wire.to_text(answer.confirmed_at)}
+
+
+def must_live(run: Run) -> None:
+    """The old key does not go while the new one is dead: somebody may have ended that meanwhile. Raises: Overtaken."""
+    new_id = run.known("reissue").get("key_id")
+    if not new_id or not run.renews:
+        return
+    try:
+        key = run.api.key(str(new_id))
+    except PlatformError as error:
+        if error.status != 404:
+            raise
+    else:
+        if key.alive:
+            return
+    raise _lost(run, f"The new key {new_id} opens nothing any more: somebody ended it meanwhile.")
+
+
+def _lost(run: Run, what: str) -> Overtaken:
+    """The new key is dead. Where it stands, another will take its place."""
+    if run.vault.get("new") is not None:
+        run.vault.put(lapsed=run.new.reveal())
+    run.vault.drop("new", "new_id", "private", "idempotency", "wish")
+    return Overtaken(
+        f"{what} Nothing was done to the old one since.",
+        "Resume: it asks for another, and brings that where the dead one stands.",
+        "reissue", "distribute", "hand-over", "confirm",
+    )  # fmt: skip
