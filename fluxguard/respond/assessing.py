@@ -7,7 +7,7 @@ from fluxguard.audit import run as auditing
 from fluxguard.config import Config
 from fluxguard.errors import UsageError
 from fluxguard.platform.errors import NotOffered, PlatformError
-from fluxguard.respond import choose
+from fluxguard.respond import choose, narrowing
 from fluxguard.respond.course import Data, Run, run_safe
 
 
@@ -86,11 +86,11 @@ def assess(run: Run) -> Data:
 def _use_since(run: Run, since: str) -> Data:
     """The key's use since the leak, set against that before. Times are those of the commits, to the minute.
 
-    foreign: requests from where it was never used before. untold: requests since the leak of a key that nobody used before it: whose they are
+    unused: permissions that no use ever needed. foreign: requests from where it was never used before. untold: requests since the leak of a key that nobody used before it: whose they are
     can't be told. known: who used it before the leak. timeline: the uses since.
     """
     key_id = run.known("verify").get("key_id")
-    nothing: Data = {"foreign": 0, "untold": 0, "known": [], "timeline": []}
+    nothing: Data = {"foreign": 0, "untold": 0, "known": [], "timeline": [], "unused": []}
     if not key_id:
         return {**nothing, "use": "not known: the platform can't be asked who used it"}
     try:
@@ -110,6 +110,7 @@ def _use_since(run: Run, since: str) -> Data:
     return {
         "foreign": count if known else 0, "untold": 0 if known else count, "timeline": later[-50:],
         "known": [{"address": address, "user_agent": agent} for address, agent in sorted(known)],
+        "unused": narrowing.unused(run.known("verify").get("permissions", ()), uses),
     }  # fmt: skip
 
 

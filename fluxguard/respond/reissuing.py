@@ -9,6 +9,7 @@ from fluxguard import wire
 from fluxguard.errors import FluxguardError
 from fluxguard.platform.errors import PlatformError
 from fluxguard.platform.sealed import Lock
+from fluxguard.respond import narrowing
 from fluxguard.respond.course import Data, Overtaken, Run
 from fluxguard.respond.incident import now
 
@@ -18,7 +19,7 @@ HANDED_ON = {"latest": "expires", "most": "hourly_limit"}  # what a refusal says
 def reissue(run: Run) -> Data:
     """A new key with the same rights, safe on disk before anything else happens. A lost answer is asked for again."""
     if run.vault.get("new") is not None:
-        return _reissued(run)
+        return _narrowed(run)
     again = run.vault.get("private") is not None
     if not again:
         _intend(run)
@@ -40,6 +41,14 @@ def reissue(run: Run) -> Data:
     private = run.vault.get("private")
     secret = Lock(private).open(str(answer["sealed_key"]))
     run.vault.put(new=secret.reveal(), new_id=str(answer["id"]).encode())
+    return _narrowed(run)
+
+
+def _narrowed(run: Run) -> Data:
+    """What the new key is not to have is taken from it, while it lies in the vault alone."""
+    new_id = run.vault.get("new_id")
+    assert new_id is not None
+    narrowing.narrow(run.api, new_id.decode(), run.incident.wishes)
     return _reissued(run)
 
 
@@ -49,6 +58,8 @@ def _intend(run: Run) -> None:
         wish = _like_the_old(run)
     else:
         wish = {"overlap": str(run.known("choose")["overlap"]), "pending_ttl": "7d"}
+        if run.incident.wishes.expires:
+            wish["expires"] = run.incident.wishes.expires
     lock = Lock()
     run.vault.put(
         private=lock.private, idempotency=f"inc-{randomness.token_hex(16)}".encode(),
@@ -73,7 +84,8 @@ def _like_the_old(run: Run) -> Data:
     same = ("name", "environment", "scope", "permissions", "hourly_limit")
     return {
         **{name: told[name] for name in same},
-        "description": f"{old.description[:800]}\n{_mark(run)}".strip(), "expires": expires,
+        "description": f"{old.description[:800]}\n{_mark(run)}".strip(), "expires": run.incident.wishes.expires or expires,
+        **narrowing.terms(run.incident.wishes),
     }  # fmt: skip
 
 
@@ -126,6 +138,7 @@ def _reissued(run: Run) -> Data:
         "masked": run.new.masked,
         "fingerprint": run.new.fingerprint,
         "less": run.vault.get("less") is not None,
+        "narrower": narrowing.in_words(run.incident.wishes),
     }
 
 
