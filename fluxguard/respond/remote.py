@@ -221,7 +221,8 @@ def _exec(
         done = subprocess.run(
             shlex.split(target.where),
             input=secret.reveal(),
-            capture_output=True,
+            stdout=subprocess.DEVNULL,  # never shown, for the key may stand in it; and a child that it leaves behind holds nobody up
+            stderr=subprocess.DEVNULL,
             check=False,
             timeout=300,
             env=quiet,

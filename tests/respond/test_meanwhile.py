@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import sqlite3
 import sys
 from collections.abc import Iterator
@@ -136,6 +138,15 @@ def test_a_command_that_is_not_there_is_told_before_a_key_is_made(story: Story) 
         assert "command of a target" in story.start("--yes", "--target", f"exec:{command}", code=2).err
     assert len(story.issued()) == 1
     assert not list((story.state / "incidents").glob("inc-*"))
+
+
+def test_a_command_that_leaves_a_child_behind_holds_nobody_up(story: Story) -> None:
+    child, got = story.folder / "child", story.folder / "got"
+    command = f"sh -c 'cat >{got}; sleep 250 & echo $! >{child}'"
+    story.start("--yes", "--target", f"exec:{command}")
+    os.kill(int(child.read_text()), signal.SIGKILL)  # it runs still, or this would be an error
+    story.mint.keys.append(got.read_text())
+    assert story.answers(got.read_text()) == 200
 
 
 def test_where_there_is_no_repository(story: Story) -> None:
