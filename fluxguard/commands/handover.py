@@ -143,6 +143,8 @@ def before_abort(args: argparse.Namespace, incident: Any, journal: Any, vault: A
     from fluxguard.respond import handing
 
     where = handing.whereabouts(journal.records)
+    if where and journal.outcome("reissue") is None:
+        return f"The new key is dead, and was to be made anew. What uses it is broken: {', '.join(where)}."
     if where:
         return f"The new key stays. It is here: {', '.join(where)}."
     key_id = vault.get("new_id")

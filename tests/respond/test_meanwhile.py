@@ -75,6 +75,15 @@ def test_a_new_key_that_somebody_ended_is_replaced_before_the_old_one_goes(story
     story.nowhere()
 
 
+def test_an_abort_says_that_the_new_key_is_dead(story: Story) -> None:
+    _waits(story)
+    story.server.ask("POST", f"/api/v1/keys/{_successor(story)}/revoke", 200, json={"reason": "a mistake"})
+    story.resume("--yes", code=3)
+    said = story.run("respond", "abort", "--yes").out
+    assert "The new key is dead" in said
+    assert str(story.repo.path / ".env") in said
+
+
 def test_where_both_are_dead_a_new_one_is_made(story: Story) -> None:
     before = _waits(story)
     for one in (_successor(story), story.key_id):
