@@ -555,7 +555,7 @@ def _abort(args: argparse.Namespace) -> int:
     try:
         done = [one.step for one in journal.records if one.phase == "done"]
         begun = journal.last("abort")
-        vault = incidents.vault_of(incident)
+        vault = _vault_if_whole(incident)
         whole = incidents.unveiled(incident, vault)
         if steps.half_moved(_run(whole, journal, vault, None, lambda question, word: False)):
             raise UsageError("Your own clone is half moved.", f"fluxguard respond resume {incident.id}")
@@ -573,6 +573,7 @@ def _abort(args: argparse.Namespace) -> int:
             shutil.rmtree(incident.folder / name, ignore_errors=True)
         kept = _kept_after(incident, journal)
         vault.burn()  # before it is said to be done: nothing burns it after
+        (incident.folder / "vault").unlink(missing_ok=True)  # one that could not be opened
         journal.add("abort", "done", after=done[-1] if done else "", new_key=new_key)
     finally:
         journal.close()
@@ -583,6 +584,17 @@ def _abort(args: argparse.Namespace) -> int:
     ]
     Screen(args).over(incident, "abort", words, new_key=new_key, kept=kept)
     return ExitCode.CLEAN
+
+
+def _vault_if_whole(incident: Any) -> Any:
+    """The vault; where it can't be opened any more, one that holds nothing: the incident can be ended all the same."""
+    from fluxguard.respond.incident import vault_of
+    from fluxguard.respond.vault import Held
+
+    try:
+        return vault_of(incident)
+    except FluxguardError:
+        return Held()
 
 
 def _kept_after(incident: Any, journal: Any) -> list[str]:

@@ -7,7 +7,7 @@ from fluxguard.audit import run as auditing
 from fluxguard.config import Config
 from fluxguard.errors import UsageError
 from fluxguard.platform.errors import NotOffered, PlatformError
-from fluxguard.respond import choose, narrowing
+from fluxguard.respond import choose, narrowing, remotes
 from fluxguard.respond.course import Data, Run, run_safe
 
 
@@ -62,7 +62,7 @@ def assess(run: Run) -> Data:
     places_ = list(found.locations) if found else []
     traced = [place for place in places_ if place.trace is not None and place.trace.commit]
     first = min(traced, key=lambda place: place.trace.date if place.trace else "", default=None)
-    remotes = sorted(
+    pushed = sorted(
         {
             run_safe(run, ref)
             for place in places_
@@ -77,7 +77,8 @@ def assess(run: Run) -> Data:
         "places": len(places_), "kinds": sorted({place.kind for place in places_}), "complete": report.complete,
         "commit": first.trace.commit if first and first.trace else "", "since": since,
         "author": run_safe(run, first.trace.author) if first and first.trace else "",
-        "path": run_safe(run, first.path) if first else "", "pushed": remotes,
+        "path": run_safe(run, first.path) if first else "", "pushed": pushed,
+        "remote": remotes.mark(run.repository, run.incident.wishes.remote),
         **use,
         "objects": sum(sum(one.objects.values()) for one in report.certificates), "digests": [one.digest for one in report.certificates],
     }  # fmt: skip

@@ -28,6 +28,8 @@ def rewrite(run: Run) -> Data:
     mirror.mirror(source, folder, run.repository)
     originals = run.incident.folder / ORIGINALS if wishes.push else None
     done = cleanup.rewrite(folder, run.old, run.say, originals=originals)
+    if not done.changed and not run.banned:
+        _must_be_the_one(run)
     if done.unexpected:
         raise FluxguardError(
             f"The rewrite changed {len(done.unexpected)} paths in which no key was: {', '.join(done.unexpected[:3])}.",
@@ -42,6 +44,16 @@ def rewrite(run: Run) -> Data:
         "refs_changed": sum(one in done.before for one in done.changed), "whole": list(done.whole), "headers": dict(done.headers), "anew": dict(done.anew),
         "originals": str(originals) if originals and (done.whole or any(done.anew.values())) else "",
     }  # fmt: skip
+
+
+def _must_be_the_one(run: Run) -> None:
+    """Of a remote in which there was nothing to clean: that its address is that of start. Raises: FluxguardError."""
+    name = run.incident.wishes.remote
+    if run.known("assess").get("remote", "") not in ("", remotes.mark(run.repository, name)):
+        raise FluxguardError(
+            f"Remote {shown(name, run.old)} has another address than when this incident was opened, and the key stands nowhere there.",
+            "Is it the one that leaked? Set the address back (git remote set-url), then resume.",
+        )
 
 
 def _sealed(names: Mapping[bytes, bytes]) -> bytes:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from fluxguard.errors import FluxguardError
+from fluxguard.errors import BrokenRepository, FluxguardError
 from fluxguard.masks import Masks
 from fluxguard.platform.errors import PlatformError
 from fluxguard.respond.course import ITSELF, Overtaken, Run, Waiting
@@ -62,6 +62,8 @@ def go_on(run: Run, watch: Watch, now: Callable[[], str]) -> str:
             return "waiting"
         except FluxguardError as error:
             _say_which_key(error, run)
+            if isinstance(error, BrokenRepository) and not run.repository.is_dir():
+                error.hint = "This incident is about the clone that was there: bring it back to that place, then resume."
             for name in error.steps if isinstance(error, Overtaken) else ():
                 run.journal.add(name, "stale", what=error.what)
             run.journal.add(step.name, "failed", **_veiled({"what": error.what, "hint": error.hint}, run))

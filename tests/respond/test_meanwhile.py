@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
-from conftest import call
+from conftest import COMMAND, call
 
 from tests.respond.story import Story
 
@@ -186,3 +186,52 @@ def test_a_clone_that_can_not_be_cleaned_is_told_in_the_plan(story: Story) -> No
     assert "changes that are not committed" in story.start(*words).out
     plan = json.loads(story.start(*words, "--format", "json").out)
     assert any("not committed" in one for one in plan["cleaning"]["hindrances"])
+
+
+@pytest.mark.parametrize("broken", ["vault", "vault.key"])
+def test_an_incident_whose_vault_is_lost_can_be_ended_and_the_leak_responded_to(
+    story: Story, broken: str
+) -> None:
+    _waits(story)
+    path = story.incident / "vault" if broken == "vault" else story.state / "vault.key"
+    path.write_bytes(os.urandom(32) if broken == "vault.key" else b"")
+    said = story.resume("--yes", code=3)
+    assert f"respond abort {story.incident.name}" in said.err
+    assert "The new key stays" in story.run("respond", "abort", "--yes").out
+    assert not (story.incident / "vault").exists()
+    story.start("--plan")
+
+
+def test_a_new_key_that_stands_in_a_file_is_not_revoked_whatever_the_journal_says(story: Story) -> None:
+    _waits(story)
+    (story.incident / "journal.jsonl").write_bytes(b"")
+    assert str(story.repo.path / ".env") in story.run("respond", "abort", "--yes").out
+    assert len(story.alive()) == 1
+
+
+def test_a_remote_that_became_another_is_not_called_clean(story: Story) -> None:
+    assert story.use(story.key) == 200
+    story.clean(code=3)
+    other = story.folder / "other.git"
+    story.repo.git("init", "-q", "--bare", str(other))
+    story.repo.git("remote", "set-url", "origin", str(other))
+    story.server.ask("POST", f"/api/v1/keys/{story.key_id}/revoke", 200, json={"reason": "leaked"})
+    assert "another address" in story.resume("--yes", code=3).err
+    story.repo.git("remote", "set-url", "origin", str(story.remote))
+    story.resume("--yes", code=1)
+    assert story.holding() == ["refs/pull/1/head"]
+
+
+def test_a_clone_that_was_moved_is_asked_back(story: Story) -> None:
+    assert story.use(story.key) == 200
+    story.clean(code=3)
+    story.server.ask("POST", f"/api/v1/keys/{story.key_id}/revoke", 200, json={"reason": "leaked"})
+    aside = story.folder / "aside"
+    story.repo.path.rename(aside)
+    story.repo.path.symlink_to("nowhere")
+    argv = [str(COMMAND), "respond", "resume", "--yes"]
+    done = call(argv, story.folder, story.environment, story.mint)
+    assert "bring it back to that place" in done.err, done.text
+    story.repo.path.unlink()
+    aside.rename(story.repo.path)
+    story.resume("--yes", code=1)
