@@ -126,13 +126,17 @@ def surroundings(folder: Path) -> dict[str, str]:
     """A user who has configured nothing: no git configuration, no fluxguard configuration, a home of its own."""
     home = folder / "home"
     home.mkdir()
+    configured = (
+        home / "nothing.gitconfig"
+    )  # not /dev/null: `git config --global`, run as root, would take its place
+    configured.touch()
     kept = {name: os.environ[name] for name in ("LANG", "TMPDIR", "SSL_CERT_FILE") if name in os.environ}
     return {
         **kept,
         "PATH": f"{COMMAND.parent}{os.pathsep}{os.environ['PATH']}",
         "HOME": str(home),
         "XDG_CONFIG_HOME": str(home / ".config"),
-        "GIT_CONFIG_GLOBAL": os.devnull,
+        "GIT_CONFIG_GLOBAL": str(configured),
         "GIT_CONFIG_NOSYSTEM": "1",
         "GIT_AUTHOR_NAME": "Ada",
         "GIT_AUTHOR_EMAIL": "ada@example.org",

@@ -199,7 +199,7 @@ def _wish(args: argparse.Namespace, api: Any) -> dict[str, Any]:
             "A key is for projects: say which.",
             "Add --scope PROJECT, several times for several, or --scope all.",
         )
-    scope = _scope(args.scope, api)
+    scope = scope_of(args.scope, api)
     permissions = args.permission or ["read_scenarios", "upload_results"]
     if scope == "all" and set(permissions) >= set(wire.PERMISSIONS) - {"manage_keys"}:
         print(
@@ -213,7 +213,7 @@ def _wish(args: argparse.Namespace, api: Any) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _scope(named: list[str], api: Any) -> Any:
+def scope_of(named: list[str], api: Any) -> Any:
     """`all`, or ids of projects. Names are looked up. Raises: UsageError for one that is not there."""
     if named == ["all"]:
         return "all"
@@ -417,7 +417,7 @@ def _update(args: argparse.Namespace, api: Any) -> int:
         if value is not None
     }  # fmt: skip
     if args.scope:
-        changes["scope"] = _scope(args.scope, api)
+        changes["scope"] = scope_of(args.scope, api)
     if not changes:
         raise UsageError(
             "Nothing is to be changed.", "Add --name, --scope, --permission, --expires or --limit."
@@ -430,7 +430,7 @@ def _list(args: argparse.Namespace, api: Any) -> int:
     """Prints keys as they come, a page at a time."""
     if args.limit is not None and args.limit < 1:
         raise UsageError("--limit is the number of keys to show, 1 or more.")
-    project = _scope([args.scope], api)["projects"][0] if args.scope else ""
+    project = scope_of([args.scope], api)["projects"][0] if args.scope else ""
     as_json = args.format == "json"
     names = {} if api.address.public or as_json else _names(api)
     shown, further = 0, ""

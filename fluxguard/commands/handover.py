@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fluxguard.errors import ExitCode, UsageError
+from fluxguard.secret import veiled
 
 if TYPE_CHECKING:
     from fluxguard.respond.course import Run
@@ -85,7 +88,7 @@ def change(args: argparse.Namespace, incident: Any) -> None:
     from fluxguard.respond import remote
 
     for text in args.target:
-        remote.parse(text)
+        remote.runnable(text)
     with _held(incident) as run:
         if args.no_new_key and not run.renews:
             return  # it was said before
@@ -143,11 +146,15 @@ def before_abort(args: argparse.Namespace, incident: Any, journal: Any, vault: A
     from fluxguard.respond import handing
 
     where = handing.whereabouts(journal.records)
+    if where and journal.outcome("reissue") is None:
+        return f"The new key is dead, and was to be made anew. What uses it is broken: {', '.join(where)}."
     if where:
         return f"The new key stays. It is here: {', '.join(where)}."
-    key_id = vault.get("new_id")
-    if key_id is None:
+    key_id = _made(journal, vault)
+    if not key_id:
         return ""
+    if found := _standing(incident, vault.secret("new")):
+        return f"The new key stays. It is here: {', '.join(found)}."
     if not args.yes:
         raise UsageError(
             "A new key was made, and is nowhere but in the incident's vault.",
@@ -155,7 +162,34 @@ def before_abort(args: argparse.Namespace, incident: Any, journal: Any, vault: A
         )
     asked = api()
     try:
-        asked.revoke(key_id.decode(), f"given up; {incident.id}")
+        asked.revoke(key_id, f"given up; {incident.id}")
     finally:
         asked.close()
     return "The new key, which nobody had, is revoked."
+
+
+def _made(journal: Any, vault: Any) -> str:
+    """The new key's id: from the vault, or, where that can't be opened any more, from the journal; "" where there is none."""
+    kept = vault.get("new_id")
+    if kept is not None:
+        return str(kept.decode())
+    made = journal.outcome("reissue")
+    lost = vault.get("old") is None  # an open incident's vault has that
+    given_up = journal.outcome("give-up") is not None
+    return str(made.data.get("key_id", "")) if made is not None and lost and not given_up else ""
+
+
+def _standing(incident: Any, new: Any) -> list[str]:
+    """Files of this machine that have the new key, whatever the journal knows of them."""
+    from fluxguard.errors import BrokenRepository
+    from fluxguard.repo import gitdir
+    from fluxguard.respond import places
+
+    if new is None:
+        return []
+    try:
+        family = gitdir.family(gitdir.locate(incident.repository))
+    except BrokenRepository:
+        family = []
+    trees = [Path(one.tree) for one in family if one.tree]
+    return [veiled(os.fsdecode(one.path)) for one in places.holding(trees, new, Path.home())]

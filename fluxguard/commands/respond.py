@@ -8,7 +8,6 @@ import os
 import shlex
 import sys
 import time
-from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,8 @@ HELP = 'after a leak: from "a key is out" to "proved clean"'
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
+    from fluxguard import wire
+
     actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True)
     start = actions.add_parser("start", help="open an incident, and respond", allow_abbrev=False)
     start.add_argument(
@@ -73,6 +74,27 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     )
     start.add_argument(
         "--no-new-key", action="store_true", help="only end the old key; nothing takes its place"
+    )
+    start.add_argument(
+        "--permission",
+        action="append",
+        default=[],
+        metavar="NAME",
+        choices=tuple(wire.PERMISSIONS),
+        help="what the new key may, where that is less than the old one; several times for several",
+    )
+    start.add_argument(
+        "--scope",
+        action="append",
+        default=[],
+        metavar="PROJECT",
+        help="a project that the new key is for, by name or id, where that is less than the old one; several times for several",
+    )
+    start.add_argument(
+        "--expires",
+        metavar="WHEN",
+        default="",
+        help="when the new key ends, where that is sooner than as long as the old one was given: 30d, 12h, or a date",
     )
     start.add_argument("--plan", action="store_true", help="look and say what would be done; change nothing")
     start.add_argument(
@@ -148,12 +170,13 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _start(args: argparse.Namespace) -> int:
-    from fluxguard.repo import gitdir
     from fluxguard.respond import incident as incidents
-    from fluxguard.respond import outside, remote, remotes
+    from fluxguard.respond import narrowing, outside, remote, remotes
 
     if args.no_new_key and args.target:
         raise UsageError("--target is a place for a new key, and --no-new-key makes none.", "Leave out one.")
+    if args.no_new_key and (args.permission or args.scope or args.expires):
+        raise UsageError("These are rights of a new key, and --no-new-key makes none.", "Leave out one.")
     if args.remote and not args.clean_history:
         raise UsageError("--remote says which remote is cleaned.", "Add --clean-history.")
     if args.push and not args.clean_history:
@@ -161,8 +184,8 @@ def _start(args: argparse.Namespace) -> int:
     if args.own_clone and not args.clean_history:
         raise UsageError("--own-clone moves this clone over to a cleaned history.", "Add --clean-history.")
     for text in args.target:
-        remote.parse(text)
-    located = gitdir.locate(args.repo)
+        remote.runnable(text)
+    located = _located(args)
     outside.must_lie_outside(located)
     repository = os.path.abspath(located.tree or located.path)
     cleaned = remotes.chosen(Path(repository), args.remote, args.push) if args.clean_history else ""
@@ -183,7 +206,11 @@ def _start(args: argparse.Namespace) -> int:
         args.wait,
         new_key=not args.no_new_key,
         remote=cleaned,
+        permissions=tuple(dict.fromkeys(args.permission)),
+        projects=_projects(args, api),
+        expires=args.expires,
     )
+    narrowing.check(api, secret, wishes)
     about = (repository, secret.fingerprint, secret.masked, _environment_of(secret), api.address.url)
     made = incidents.described(*about, wishes)
     if args.plan:
@@ -192,6 +219,32 @@ def _start(args: argparse.Namespace) -> int:
         _must_be_new(secret.fingerprint)
         incidents.open_incident(made, secret)
     return _go(args, made, api)
+
+
+def _located(args: argparse.Namespace) -> Any:
+    """The repository. Raises: UsageError where there is none: a key that leaked elsewhere still has its files looked for in one."""
+    from fluxguard.errors import BrokenRepository
+    from fluxguard.repo import gitdir
+
+    try:
+        return gitdir.locate(args.repo)
+    except BrokenRepository as error:
+        where = "the one whose .env has the key, or an empty one (git init), where the key is in none"
+        raise UsageError(error.what, f"Name a repository with --repo PATH: {where}.") from None
+
+
+def _projects(args: argparse.Namespace, api: Any) -> tuple[str, ...]:
+    """The ids of the projects that were named; as they were named where only a person can make the key. Raises: UsageError."""
+    from fluxguard.commands.apikeys import scope_of
+
+    if not args.scope or api.address.public or api.anonymous:
+        return tuple(args.scope)
+    scope = scope_of(args.scope, api)
+    if scope == "all":
+        raise UsageError(
+            "--scope names fewer projects than the leaked key is for.", "Leave it out for the same ones."
+        )
+    return tuple(dict.fromkeys(scope["projects"]))
 
 
 def _must_be_new(fingerprint: str) -> None:
@@ -385,9 +438,6 @@ def _go(args: argparse.Namespace, incident: Any, api: Any) -> int:
         unread = any(run.known(name).get("unread") for name in ("distribute", "guided", "rewrite", "prove"))
         return ExitCode.CLEAN if state == "closed" and not unread else ExitCode.INCOMPLETE
     except FluxguardError as error:
-        if api.anonymous and getattr(error, "status", 0) == 401:
-            error.what = "There is no key to ask the platform with but the leaked one, which is not used."
-            error.hint = "Log in with a key that may manage keys: fluxguard auth login. Then resume."
         if "resume" not in error.hint and not isinstance(error, UsageError):
             hint = error.hint
             for again in (", then run the same command again", "   If it is, run the same command again."):
@@ -409,113 +459,27 @@ def _run(incident: Any, journal: Any, vault: Any, api: Any, agree: Any) -> Any:
 
 def _plan(args: argparse.Namespace, incident: Any, api: Any, leaked: Secret) -> int:
     """Looks, chooses, and says what would be done. All in memory: killed on the way, it leaves no incident."""
-    from fluxguard.respond import assessing, clearing, runner, telling
+    from fluxguard.commands import planning
     from fluxguard.respond.incident import now
     from fluxguard.respond.journal import Notes
     from fluxguard.respond.vault import Held
-    from fluxguard.respond.veil import shown
 
-    journal = Notes(now)
     try:
-        run = _run(incident, journal, Held(old=leaked.reveal()), api, lambda question, word: False)
+        run = _run(incident, Notes(now), Held(old=leaked.reveal()), api, lambda question, word: False)
         run.environment = args.environment
-        for name, work in (
-            ("verify", assessing.verify),
-            ("assess", assessing.assess),
-            ("choose", assessing.choose_strategy),
-        ):
-            journal.add(name, "done", **work(run))
-        planned = [{"step": step.name, "title": step.title} for step in runner.plan(run)]
-        found = {name: run.known(name) for name in ("verify", "assess", "choose")}
-        holding, unread = _holding(run)
-        cleaning = clearing.foreseen(run) if incident.wishes.clean else {}
+        plan = planning.look(run)
     finally:
         api.close()
     if args.format == "json":
-        print(
-            json.dumps(
-                {
-                    "schema": "fluxguard.plan/1",
-                    **found,
-                    "places": holding,
-                    "targets": [shown(one, leaked) for one in args.target],
-                    "unread": unread,
-                    "steps": planned,
-                    **({"cleaning": cleaning} if cleaning else {}),
-                },
-                indent=2,
-            )
-        )
+        print(json.dumps(planning.document(plan), indent=2))
         return ExitCode.CLEAN
     screen = Screen(args)
-    screen.lines([f"Key {incident.masked}: {found['verify']['status']}"], "")
-    screen.lines(telling.told("assess", found["assess"]), "  ")
-    screen.lines([f"Strategy: {found['choose']['strategy']}, for: {found['choose']['reason']}."], "")
-    renews = "reissue" in [one["step"] for one in planned]
-    goes = _goes(renews, found["choose"]["strategy"])
-    screen.lines(
-        [
-            f"by hand: {one['place']} ({one['why']})" if one["why"] else f"{goes} {one['place']}"
-            for one in holding
-        ],
-        "  ",
-    )
-    screen.lines([f"not looked at: {one}" for one in unread], "  ")
-    to = "the new key goes to" if renews else "no new key is made, so none goes to"
-    screen.lines([f"{to} {one}" for one in args.target], "  ")
-    screen.lines(_nowhere(holding, args.target) if renews else [], "  ")
-    screen.lines(_foreseen(cleaning), "  ")
-    for number, step in enumerate(planned, 1):
-        print(f"{number:2}. {step['title']}")
+    for indent, line in planning.lines(plan):
+        screen.lines([line], indent)
+    for number, (_, title) in enumerate(plan.steps, 1):
+        print(f"{number:2}. {title}")
     print("\nNothing was changed. Run the same without --plan to do it.")
     return ExitCode.CLEAN
-
-
-def _goes(renews: bool, strategy: str) -> str:
-    """What a plan says of a file that the old key stands in."""
-    if renews:
-        return "the new key goes to"
-    return "you put the new key into" if strategy == "guided" else "the key dies, and no new one goes to"
-
-
-def _foreseen(cleaning: Mapping[str, Any]) -> list[str]:
-    """What a plan says of the clean-up, in lines."""
-    lines = [
-        f"replaced whole, for the key can't be cut out of it: {one}" for one in cleaning.get("whole", ())
-    ]
-    lines += [
-        f"made anew without the key, all else of it as it is{_broken(what)}: {one}"
-        for one, what in cleaning.get("anew", {}).items()
-    ]
-    return lines + [
-        f"remote {one} would be neither cleaned nor looked at" for one in cleaning.get("others", ())
-    ]
-
-
-def _broken(what: str) -> str:
-    """Of an archive that is made anew: what vouched for it as it was."""
-    return f", but for what no longer fits ({what})" if what else ""
-
-
-def _nowhere(holding: list[dict[str, Any]], targets: list[str]) -> list[str]:
-    """What is to be said where nothing can take the new key."""
-    if targets or any(not one["why"] for one in holding):
-        return []
-    return [
-        "the new key goes nowhere by itself: the run will wait until you fetch it, or name a --target; or use --no-new-key"
-    ]
-
-
-def _holding(run: Any) -> tuple[list[dict[str, Any]], list[str]]:
-    from fluxguard.respond import course, distributing, places
-
-    found, unread = places.find(distributing.trees_of(run), run.old, run.home)
-    return [
-        {
-            "place": course.run_safe(run, os.fsencode(one.path)), "tracked": one.tracked,
-            "why": course.run_safe(run, os.fsencode(one.why)),
-        } for one in found
-    ], [course.run_safe(run, os.fsencode(one)) for one in unread]  # fmt: skip
 
 
 def _status(args: argparse.Namespace) -> int:
@@ -591,7 +555,7 @@ def _abort(args: argparse.Namespace) -> int:
     try:
         done = [one.step for one in journal.records if one.phase == "done"]
         begun = journal.last("abort")
-        vault = incidents.vault_of(incident)
+        vault = _vault_if_whole(incident)
         whole = incidents.unveiled(incident, vault)
         if steps.half_moved(_run(whole, journal, vault, None, lambda question, word: False)):
             raise UsageError("Your own clone is half moved.", f"fluxguard respond resume {incident.id}")
@@ -609,6 +573,7 @@ def _abort(args: argparse.Namespace) -> int:
             shutil.rmtree(incident.folder / name, ignore_errors=True)
         kept = _kept_after(incident, journal)
         vault.burn()  # before it is said to be done: nothing burns it after
+        (incident.folder / "vault").unlink(missing_ok=True)  # one that could not be opened
         journal.add("abort", "done", after=done[-1] if done else "", new_key=new_key)
     finally:
         journal.close()
@@ -619,6 +584,17 @@ def _abort(args: argparse.Namespace) -> int:
     ]
     Screen(args).over(incident, "abort", words, new_key=new_key, kept=kept)
     return ExitCode.CLEAN
+
+
+def _vault_if_whole(incident: Any) -> Any:
+    """The vault; where it can't be opened any more, one that holds nothing: the incident can be ended all the same."""
+    from fluxguard.respond.incident import vault_of
+    from fluxguard.respond.vault import Held
+
+    try:
+        return vault_of(incident)
+    except FluxguardError:
+        return Held()
 
 
 def _kept_after(incident: Any, journal: Any) -> list[str]:

@@ -10,6 +10,7 @@ import random
 import ssl
 import time
 from collections.abc import Callable, Iterator, Mapping
+from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import parse_qs, quote, urlsplit
 from urllib.request import getproxies
@@ -41,6 +42,7 @@ class Api:
         self.address = address
         self._secret = secret
         self._sleep = sleep
+        self._told = ""  # the time of its last answer
         self._client = httpx.Client(
             base_url=address.url, timeout=TIMEOUT, transport=transport, follow_redirects=False, verify=_trust(address.url),
             headers={"User-Agent": f"fluxguard/{fluxguard.__version__}", "Accept": "application/json"},
@@ -57,6 +59,14 @@ class Api:
     def anonymous(self) -> bool:
         """Whether it is asked as nobody: there is no key."""
         return self._secret is None
+
+    @property
+    def clock(self) -> int | None:
+        """What time it is by the platform, to the second, as of its last answer; None where it did not say. In milliseconds since 1970."""
+        try:
+            return int(parsedate_to_datetime(self._told).timestamp() * 1000)
+        except (ValueError, OverflowError):
+            return None
 
     # Keys.
 
@@ -268,6 +278,7 @@ class Api:
             if answer.status_code in AGAIN and not last and (wait := _wait(answer, attempt)) is not None:
                 self._sleep(wait)
                 continue
+            self._told = answer.headers.get("Date", "")
             return answer
         raise AssertionError("the last attempt returns or raises")
 

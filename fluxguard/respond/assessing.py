@@ -7,7 +7,7 @@ from fluxguard.audit import run as auditing
 from fluxguard.config import Config
 from fluxguard.errors import UsageError
 from fluxguard.platform.errors import NotOffered, PlatformError
-from fluxguard.respond import choose
+from fluxguard.respond import choose, narrowing, remotes
 from fluxguard.respond.course import Data, Run, run_safe
 
 
@@ -62,7 +62,7 @@ def assess(run: Run) -> Data:
     places_ = list(found.locations) if found else []
     traced = [place for place in places_ if place.trace is not None and place.trace.commit]
     first = min(traced, key=lambda place: place.trace.date if place.trace else "", default=None)
-    remotes = sorted(
+    pushed = sorted(
         {
             run_safe(run, ref)
             for place in places_
@@ -77,7 +77,8 @@ def assess(run: Run) -> Data:
         "places": len(places_), "kinds": sorted({place.kind for place in places_}), "complete": report.complete,
         "commit": first.trace.commit if first and first.trace else "", "since": since,
         "author": run_safe(run, first.trace.author) if first and first.trace else "",
-        "path": run_safe(run, first.path) if first else "", "pushed": remotes,
+        "path": run_safe(run, first.path) if first else "", "pushed": pushed,
+        "remote": remotes.mark(run.repository, run.incident.wishes.remote),
         **use,
         "objects": sum(sum(one.objects.values()) for one in report.certificates), "digests": [one.digest for one in report.certificates],
     }  # fmt: skip
@@ -86,11 +87,11 @@ def assess(run: Run) -> Data:
 def _use_since(run: Run, since: str) -> Data:
     """The key's use since the leak, set against that before. Times are those of the commits, to the minute.
 
-    foreign: requests from where it was never used before. untold: requests since the leak of a key that nobody used before it: whose they are
+    unused: permissions that no use ever needed. foreign: requests from where it was never used before. untold: requests since the leak of a key that nobody used before it: whose they are
     can't be told. known: who used it before the leak. timeline: the uses since.
     """
     key_id = run.known("verify").get("key_id")
-    nothing: Data = {"foreign": 0, "untold": 0, "known": [], "timeline": []}
+    nothing: Data = {"foreign": 0, "untold": 0, "known": [], "timeline": [], "unused": []}
     if not key_id:
         return {**nothing, "use": "not known: the platform can't be asked who used it"}
     try:
@@ -110,6 +111,7 @@ def _use_since(run: Run, since: str) -> Data:
     return {
         "foreign": count if known else 0, "untold": 0 if known else count, "timeline": later[-50:],
         "known": [{"address": address, "user_agent": agent} for address, agent in sorted(known)],
+        "unused": narrowing.unused(run.known("verify").get("permissions", ()), uses),
     }  # fmt: skip
 
 

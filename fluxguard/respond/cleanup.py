@@ -20,7 +20,7 @@ from fluxguard.respond import holding, paths
 from fluxguard.respond.cutting import Cleaner
 from fluxguard.respond.forms import forms, renamed, replaced
 from fluxguard.respond.losing import Lost, tags_without_tagger
-from fluxguard.respond.mirror import LONGEST, environment, git, refs
+from fluxguard.respond.mirror import LONGEST, environment, git, hint_of, refs
 from fluxguard.respond.pointed import without_commit
 from fluxguard.respond.remaining import figures, places_of, unread_of
 from fluxguard.respond.veil import shown
@@ -65,6 +65,56 @@ class Rewrite:
         return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
 
 
+@dataclass
+class _Passes:
+    """What the passes over a mirror add up to; each field as `Rewrite` has it.
+
+    refs, config: of the mirror before the first. originals: where files go that have to be replaced whole, and archives whose signature breaks.
+    """
+
+    folder: Path
+    secret: Secret
+    originals: Path | None
+    refs: Mapping[str, str]
+    config: bytes
+    names: dict[bytes, bytes]
+    counts: dict[str, int] = field(default_factory=dict)
+    banned: set[str] | None = None
+    commits: dict[str, str] = field(default_factory=dict)
+    whole: dict[str, None] = field(default_factory=dict)
+    anew: dict[str, str] = field(default_factory=dict)
+    notes: int = 0
+
+    def once(self, places: list[Location]) -> None:
+        """One more run of git-filter-repo, over all that the audit named; and what that leaves to be put right."""
+        cleaner, course = holding.cleaner(self.folder, places, self.secret)
+        self.whole |= dict.fromkeys(holding.named(course.whole, holding.blobs(places), self.secret))
+        self.anew |= holding.made_anew(course, holding.blobs(places), self.secret)
+        if self.originals is not None:
+            holding.keep(self.folder, course.kept, self.originals)
+        for kind, count in _filtered(self.folder, cleaner, self.names).items():
+            self._count(kind, count)
+        self.commits = _further(self.commits, commit_map(self.folder))
+        self._count("tags of files and folders", without_commit(self.folder, cleaner, self.names))
+        tags_without_tagger(self.folder)
+        (self.folder / "config").write_bytes(self.config)  # git-filter-repo takes the remote away
+        _point_head(self.folder, self.refs, self.secret)
+        if self.banned is None:
+            self.banned = _first_changed(self.folder)
+        self.notes = max(self.notes, _notes_moved(self.folder))
+        _scrub(self.folder)
+
+    def _count(self, kind: str, count: int) -> None:
+        if count:
+            self.counts[kind] = self.counts.get(kind, 0) + count
+
+    @property
+    def apart(self) -> tuple[bytes, ...]:
+        """Names that got a number."""
+        known = forms(self.secret.reveal())
+        return tuple(sorted(new for old, new in self.names.items() if new != replaced(old, known)))
+
+
 def rewrite(
     folder: Path,
     secret: Secret,
@@ -74,58 +124,32 @@ def rewrite(
 ) -> Rewrite:
     """Rewrites the mirror until the audit finds the key nowhere in it, or nothing changes any more.
 
-    names: what became of names in another repository with the same commits; it becomes of them here, too.
-    originals: where files go that have to be replaced whole, and archives whose signature breaks.
+    names: what became of names in another repository with the same commits; it becomes of them here, too. originals: as in `_Passes`.
     """
-    before, trees = refs(folder), _tips(folder)
-    config = (folder / "config").read_bytes()
+    trees, lost = _tips(folder), Lost.of(folder)
+    passes = _Passes(
+        folder, secret, originals, refs(folder), (folder / "config").read_bytes(), dict(names or {})
+    )
     first = report = auditing.audit(str(folder), Config(), full=True)
     found = places = holding.places(first, secret)
-    lost = Lost.of(folder)
-    counts: dict[str, int] = {}
-    whole: dict[str, None] = {}
-    anew: dict[str, str] = {}
-    banned: set[str] = set()
-    known: dict[bytes, bytes] = dict(names or {})
-    commits: dict[str, str] = {}
-    notes = 0
     for number in range(MOST_PASSES):
-        cleaner, course = holding.cleaner(folder, places, secret)
-        whole |= dict.fromkeys(holding.named(course.whole, holding.blobs(places), secret))
-        anew |= holding.made_anew(course, holding.blobs(places), secret)
-        if originals is not None:
-            holding.keep(folder, course.kept, originals)
         say(f"pass {number + 1}: rewriting")
-        for kind, count in _filtered(folder, cleaner, known).items():
-            counts[kind] = counts.get(kind, 0) + count
-        commits = _further(commits, commit_map(folder))
-        if count := without_commit(folder, cleaner, known):
-            counts["tags of files and folders"] = counts.get("tags of files and folders", 0) + count
-        tags_without_tagger(folder)
-        (folder / "config").write_bytes(config)  # git-filter-repo takes the remote away
-        _point_head(folder, before, secret)
-        if number == 0:
-            banned = _first_changed(folder)
-        notes = max(notes, _notes_moved(folder))
-        _scrub(folder)
+        passes.once(places)
         say(f"pass {number + 1}: auditing everything that is left")
         report = auditing.audit(str(folder), Config(), full=True)
         before_this, places = places, holding.places(report, secret)
         if not places or (number and _same(before_this, places)):
             break
     git(folder, "fsck", "--full", "--no-dangling", "--no-progress")
-    after = refs(folder)
     now, signatures, headers = _tips(folder), *lost.since(folder)
-    unexpected = _unexpected(trees, now, {one.path for one in found if one.path}, secret, known)
-    still = [
-        *places_of(one for one in report.findings if one.secret == secret),
-        *_closed(first, report, secret),
-    ]
+    still = places_of(one for one in report.findings if one.secret == secret)
     return Rewrite(
-        before, after, counts, tuple(sorted(banned)), unexpected, tuple(still), figures(report),
-        signatures, (*unread_of(report.skipped, secret), *_beside(folder), *_submodules(now, secret)), notes,
-        known, commits, tuple(sorted(new for old, new in known.items() if new != replaced(old, forms(secret.reveal())))),
-        tuple(whole), {shown(name, secret): count for name, count in headers.items()}, anew,
+        before=passes.refs, after=refs(folder), counts=passes.counts, banned=tuple(sorted(passes.banned or ())),
+        unexpected=_unexpected(trees, now, {one.path for one in found if one.path}, secret, passes.names),
+        left=(*still, *_closed(first, report, secret)), read=figures(report), signatures=signatures,
+        unread=(*unread_of(report.skipped, secret), *_beside(folder), *_submodules(now, secret)), notes=passes.notes,
+        names=passes.names, commits=passes.commits, apart=passes.apart, whole=tuple(passes.whole),
+        headers={shown(name, secret): count for name, count in headers.items()}, anew=passes.anew,
     )  # fmt: skip
 
 
@@ -160,7 +184,7 @@ def _filtered(folder: Path, cleaner: Cleaner, names: dict[bytes, bytes]) -> dict
     if done.returncode:
         raise FluxguardError(
             "git-filter-repo failed on the mirror; nothing of yours was changed.",
-            "Is git-filter-repo installed? pip install git-filter-repo",
+            hint_of(done.stderr) or "Is git-filter-repo installed? pip install git-filter-repo",
         )
     answer = json.loads(done.stdout.splitlines()[-1])
     names |= {bytes.fromhex(old): bytes.fromhex(new) for old, new in answer["names"].items()}

@@ -13,6 +13,7 @@ from fluxguard.config import Config
 from fluxguard.errors import FluxguardError
 from fluxguard.respond import cleanup, holding, mirror, pushing, remaining, remotes
 from fluxguard.respond.course import Data, Overtaken, Run, StillThere, Waiting, run_safe
+from fluxguard.respond.ownclone import steps as ownclone
 from fluxguard.respond.ownclone.backup import ORIGINALS
 from fluxguard.respond.veil import shown
 from fluxguard.words import count
@@ -27,6 +28,8 @@ def rewrite(run: Run) -> Data:
     mirror.mirror(source, folder, run.repository)
     originals = run.incident.folder / ORIGINALS if wishes.push else None
     done = cleanup.rewrite(folder, run.old, run.say, originals=originals)
+    if not done.changed and not run.banned:
+        _must_be_the_one(run)
     if done.unexpected:
         raise FluxguardError(
             f"The rewrite changed {len(done.unexpected)} paths in which no key was: {', '.join(done.unexpected[:3])}.",
@@ -41,6 +44,16 @@ def rewrite(run: Run) -> Data:
         "refs_changed": sum(one in done.before for one in done.changed), "whole": list(done.whole), "headers": dict(done.headers), "anew": dict(done.anew),
         "originals": str(originals) if originals and (done.whole or any(done.anew.values())) else "",
     }  # fmt: skip
+
+
+def _must_be_the_one(run: Run) -> None:
+    """Of a remote in which there was nothing to clean: that its address is that of start. Raises: FluxguardError."""
+    name = run.incident.wishes.remote
+    if run.known("assess").get("remote", "") not in ("", remotes.mark(run.repository, name)):
+        raise FluxguardError(
+            f"Remote {shown(name, run.old)} has another address than when this incident was opened, and the key stands nowhere there.",
+            "Is it the one that leaked? Set the address back (git remote set-url), then resume.",
+        )
 
 
 def _sealed(names: Mapping[bytes, bytes]) -> bytes:
@@ -173,4 +186,5 @@ def foreseen(run: Run) -> Data:
         "whole": list(holding.named(course.whole, holding.blobs(places), run.old)),
         "anew": holding.made_anew(course, holding.blobs(places), run.old),
         "others": remotes.others(run.repository, remote, run.old),
+        "hindrances": ownclone.hindrances(run) if run.incident.wishes.own_clone else [],
     }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from fluxguard.platform.errors import PAGE
-from fluxguard.respond import distributing, places, trying
+from fluxguard.respond import distributing, narrowing, places, trying
 from fluxguard.respond.course import Data, Run, Waiting, run_safe
 
 
@@ -58,11 +58,19 @@ def _todo(run: Run) -> tuple[str, ...]:
     variables = [name for name, value in run.environment.items() if value.encode() == run.old.reveal()]
     return (
         f"Open {page}",
-        "Create a new key with the same rights, and copy it: it is shown once",
+        f"Create a new key {_rights(run)}, and copy it: it is shown once",
         f"Put it in the place of {run.old.masked} in {where}; and in CI and on servers, where they have it",
         *(f"In this shell: unset {name}" for name in variables),
         f"On the page, click Delete next to {run.old.masked}, and type its name (do this first where somebody else uses it already)",
     )  # fmt: skip
+
+
+def _rights(run: Run) -> str:
+    """What the new key is to have: what was asked for, which nobody here can check."""
+    narrower = narrowing.in_words(run.incident.wishes)
+    return (
+        f"with these rights ({narrower}), if the old one has no fewer" if narrower else "with the same rights"
+    )
 
 
 def _holding(run: Run) -> tuple[list[places.Place], list[str]]:

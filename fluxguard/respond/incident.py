@@ -34,7 +34,8 @@ class Wishes:
 
     strategy: one of STRATEGIES. overlap: how long the old key lives on, or "" for the strategy's own. targets: further places for the new
     key. new_key: whether one is made at all. clean, push: rewrite the history, and push it. remote: the name of the one that is cleaned.
-    wait: seconds to wait in this run for the old key to fall silent.
+    wait: seconds to wait in this run for the old key to fall silent. permissions, projects, expires: what the new key has, where that is
+    less than the old one's; projects by id.
     """
 
     strategy: str = "auto"
@@ -46,6 +47,9 @@ class Wishes:
     wait: int = 0
     new_key: bool = True
     remote: str = ""
+    permissions: tuple[str, ...] = ()
+    projects: tuple[str, ...] = ()
+    expires: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,7 +206,8 @@ def load(incident_id: str) -> Incident:
 
 def _parsed(data: Mapping[str, Any]) -> Incident:
     wishes = dict(data["wishes"])
-    wishes["targets"] = tuple(wishes.get("targets", ()))
+    for name in ("targets", "permissions", "projects"):
+        wishes[name] = tuple(wishes.get(name, ()))
     return Incident(**{**data, "wishes": Wishes(**wishes)})
 
 

@@ -89,7 +89,7 @@ class Journal(Notes):
             os.close(lock)
             raise Busy(
                 f"Another run is at work on incident {self.folder.name}.",
-                "Wait for it, or end it: fluxguard respond status",
+                "Wait for it. What it does: fluxguard respond status",
             ) from None
         return lock
 

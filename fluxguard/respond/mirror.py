@@ -28,13 +28,19 @@ class Moved(GitFailed):
 
 
 def environment() -> dict[str, str]:
-    """For a git that may speak to the remote, with the user's own credentials, but asks nobody."""
+    """For a git that may speak to the remote, with the user's own credentials, but asks nobody; and that runs no hook of theirs: names with
+    the key in them would go to it, and it could refuse what is done in a copy."""
     env = {
         name: value
         for name, value in os.environ.items()
         if not name.startswith("GIT_") or name in ("GIT_SSH", "GIT_SSH_COMMAND", "GIT_ASKPASS")
     }
-    return {**env, "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C", "GIT_NO_REPLACE_OBJECTS": "1"}
+    hookless = {
+        "GIT_CONFIG_COUNT": "1",
+        "GIT_CONFIG_KEY_0": "core.hooksPath",
+        "GIT_CONFIG_VALUE_0": os.devnull,
+    }
+    return {**env, **hookless, "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C", "GIT_NO_REPLACE_OBJECTS": "1"}
 
 
 def git(
@@ -56,7 +62,7 @@ def git(
         kind = Moved if b"stale info" in done.stderr or b"cannot lock ref" in done.stderr else GitFailed
         raise kind(
             f"git {_command(arguments)} failed ({done.returncode}).",
-            _hint(done.stderr) or f"Try it yourself in {folder}, then resume.",
+            hint_of(done.stderr) or f"Try it yourself in {folder}, then resume.",
             done.stderr,
         )
     return done.stdout
@@ -70,7 +76,7 @@ def _command(arguments: tuple[str, ...]) -> str:
     return arguments[at]
 
 
-def _hint(said: bytes) -> str:
+def hint_of(said: bytes) -> str:
     for sign, words in (
         (
             b"Authentication failed",

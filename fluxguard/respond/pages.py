@@ -111,6 +111,8 @@ def _exposed(steps: Mapping[str, Any]) -> Iterator[str]:
         yield f"- What the platform says of it: {_text(verify.get('how', verify['status']))}."
     if assess:
         yield f"- Use since then: {_text(use_since(assess))}."
+        if assess.get("unused"):
+            yield f"- Permissions that no recorded use ever needed: {_text(', '.join(assess['unused']))}."
     yield ""
 
 

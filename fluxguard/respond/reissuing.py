@@ -9,6 +9,7 @@ from fluxguard import wire
 from fluxguard.errors import FluxguardError
 from fluxguard.platform.errors import PlatformError
 from fluxguard.platform.sealed import Lock
+from fluxguard.respond import narrowing
 from fluxguard.respond.course import Data, Overtaken, Run
 from fluxguard.respond.incident import now
 
@@ -18,7 +19,7 @@ HANDED_ON = {"latest": "expires", "most": "hourly_limit"}  # what a refusal says
 def reissue(run: Run) -> Data:
     """A new key with the same rights, safe on disk before anything else happens. A lost answer is asked for again."""
     if run.vault.get("new") is not None:
-        return _reissued(run)
+        return _narrowed(run)
     again = run.vault.get("private") is not None
     if not again:
         _intend(run)
@@ -40,15 +41,25 @@ def reissue(run: Run) -> Data:
     private = run.vault.get("private")
     secret = Lock(private).open(str(answer["sealed_key"]))
     run.vault.put(new=secret.reveal(), new_id=str(answer["id"]).encode())
+    return _narrowed(run)
+
+
+def _narrowed(run: Run) -> Data:
+    """What the new key is not to have is taken from it, while it lies in the vault alone."""
+    new_id = run.vault.get("new_id")
+    assert new_id is not None
+    narrowing.narrow(run.api, new_id.decode(), run.incident.wishes)
     return _reissued(run)
 
 
 def _intend(run: Run) -> None:
     """What will be asked for, on disk before it is sent: sent again, it is the same request to the letter."""
-    if run.strategy == "revoke-first":
+    if run.strategy == "revoke-first" or _came_to_its_end(run):
         wish = _like_the_old(run)
     else:
         wish = {"overlap": str(run.known("choose")["overlap"]), "pending_ttl": "7d"}
+        if run.incident.wishes.expires:
+            wish["expires"] = run.incident.wishes.expires
     lock = Lock()
     run.vault.put(
         private=lock.private, idempotency=f"inc-{randomness.token_hex(16)}".encode(),
@@ -56,18 +67,25 @@ def _intend(run: Run) -> None:
     )  # fmt: skip
 
 
+def _came_to_its_end(run: Run) -> bool:
+    """Whether the old key died while a new one had to be made anew: it can't be rotated any more."""
+    again = any(one.step == "reissue" and one.phase == "stale" for one in run.journal.records)
+    return again and not run.api.key(str(run.known("verify")["key_id"])).alive
+
+
 def _like_the_old(run: Run) -> Data:
     """For a key that is dead already: the same rights, and as long a life as it was given."""
     old = run.api.key(str(run.known("verify")["key_id"]))
     expires = "never"
     if old.expires_at is not None:
-        moment = wire.to_moment(now()) or 0
+        moment = run.api.clock or wire.to_moment(now()) or 0
         expires = wire.to_text(moment + max(old.expires_at - old.created_at, wire.DAY)) or "never"
     told = old.to_json()
     same = ("name", "environment", "scope", "permissions", "hourly_limit")
     return {
         **{name: told[name] for name in same},
-        "description": f"{old.description[:800]}\n{_mark(run)}".strip(), "expires": expires,
+        "description": f"{old.description[:800]}\n{_mark(run)}".strip(), "expires": run.incident.wishes.expires or expires,
+        **narrowing.terms(run.incident.wishes),
     }  # fmt: skip
 
 
@@ -79,7 +97,7 @@ def _asked_for(run: Run) -> Data:
     wish, idempotency = run.vault.get("wish"), run.vault.get("idempotency")
     assert wish is not None
     assert idempotency is not None
-    if run.strategy != "revoke-first":
+    if "overlap" in json.loads(wish):
         return run.api.rotate(str(run.known("verify")["key_id"]), json.loads(wish), idempotency.decode())
     answer = _created(run, json.loads(wish), idempotency.decode())
     issued = run.api.keys()
@@ -120,6 +138,7 @@ def _reissued(run: Run) -> Data:
         "masked": run.new.masked,
         "fingerprint": run.new.fingerprint,
         "less": run.vault.get("less") is not None,
+        "narrower": narrowing.in_words(run.incident.wishes),
     }
 
 
@@ -139,13 +158,35 @@ def confirm(run: Run) -> Data:
     try:
         answer = run.api.confirm(str(run.known("reissue")["key_id"]))
     except PlatformError as error:
-        if error.slug != "confirmation-expired":
+        if error.slug != "confirmation-expired" and error.status != 404:
             raise
-        if run.vault.get("new") is not None:
-            run.vault.put(lapsed=run.new.reveal())
-        run.vault.drop("new", "new_id", "private", "idempotency", "wish")
-        raise Overtaken(
-            "The new key lapsed before it was confirmed. The old one is as it was.",
-            "Resume: it asks for another, and brings that where the lapsed one stands.", "reissue", "distribute", "hand-over",
-        ) from None  # fmt: skip
+        raise _lost(run, "The new key lapsed before it was confirmed.") from None
     return {"state": answer.state, "at": wire.to_text(answer.confirmed_at)}
+
+
+def must_live(run: Run) -> None:
+    """The old key does not go while the new one is dead: somebody may have ended that meanwhile. Raises: Overtaken."""
+    new_id = run.known("reissue").get("key_id")
+    if not new_id or not run.renews:
+        return
+    try:
+        key = run.api.key(str(new_id))
+    except PlatformError as error:
+        if error.status != 404:
+            raise
+    else:
+        if key.alive:
+            return
+    raise _lost(run, f"The new key {new_id} opens nothing any more: somebody ended it meanwhile.")
+
+
+def _lost(run: Run, what: str) -> Overtaken:
+    """The new key is dead. Where it stands, another will take its place."""
+    if run.vault.get("new") is not None:
+        run.vault.put(lapsed=run.new.reveal())
+    run.vault.drop("new", "new_id", "private", "idempotency", "wish")
+    return Overtaken(
+        f"{what} Nothing was done to the old one since.",
+        "Resume: it asks for another, and brings that where the dead one stands.",
+        "reissue", "distribute", "hand-over", "confirm",
+    )  # fmt: skip

@@ -10,6 +10,7 @@ import base64
 import os
 import re
 import shlex
+import shutil
 import subprocess
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -61,6 +62,19 @@ def parse(text: str) -> Target:
             "For example: --target github:acme/shop:FLUXLOOP_API_KEY",
         )
     return Target(kind, where, name)
+
+
+def runnable(text: str) -> None:
+    """Whether the command of an `exec:` target can be started at all; better known before a new key is made. Raises: UsageError."""
+    target = parse(text)
+    if target.kind != "exec":
+        return
+    try:
+        words = shlex.split(target.where)
+    except ValueError:
+        raise UsageError("A quote in the command of a target does not close.", _check(target)) from None
+    if not words or shutil.which(words[0]) is None:
+        raise UsageError("The command of a target is not to be found, or can't be run.", _check(target))
 
 
 def deliver(
@@ -207,7 +221,8 @@ def _exec(
         done = subprocess.run(
             shlex.split(target.where),
             input=secret.reveal(),
-            capture_output=True,
+            stdout=subprocess.DEVNULL,  # never shown, for the key may stand in it; and a child that it leaves behind holds nobody up
+            stderr=subprocess.DEVNULL,
             check=False,
             timeout=300,
             env=quiet,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from pathlib import Path
 
@@ -52,6 +53,15 @@ def chosen(repository: Path, asked: str, push: bool) -> str:
 def source(repository: Path, name: str) -> str:
     """What is cleaned: the remote's URL, or the repository itself where it has none."""
     return urls(repository).get(name or USUAL, str(repository))
+
+
+def mark(repository: Path, name: str) -> str:
+    """By what a remote's address is known again, whoever signs in there; "" where there is none."""
+    url = urls(repository).get(name, "")
+    scheme, sign, rest = url.rpartition("://")
+    host, slash, path = rest.partition("/")
+    bare = scheme + sign + host.rpartition("@")[2] + slash + path if sign else url
+    return hashlib.sha256(os.fsencode(bare)).hexdigest()[:16] if url else ""
 
 
 def leads_home(url: str, repository: Path) -> bool:

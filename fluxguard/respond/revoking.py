@@ -5,7 +5,7 @@ from __future__ import annotations
 import fluxguard
 from fluxguard import wire
 from fluxguard.errors import FluxguardError
-from fluxguard.respond import trying
+from fluxguard.respond import reissuing, trying
 from fluxguard.respond.course import ITSELF, Data, Run, Waiting
 from fluxguard.respond.incident import now
 from fluxguard.words import count
@@ -36,12 +36,11 @@ def drain(run: Run) -> Data:
     waited = 0
     run.sleep(LAG)
     while True:
+        reissuing.must_live(run)
         key = run.api.key(key_id)
         if not key.alive:
-            ended = "somebody revoked it" if key.state == "revoked" else "its deadline has come"
-            return {"state": key.state, "why": ended}
-        moment = wire.to_moment(now()) or 0
-        quiet = moment - (0 if _by_ourselves(run, key) else key.last_used_at or 0)
+            return {"state": key.state, "why": _ended(run, key)}
+        quiet = _moment(run) - (0 if _by_ourselves(run, key) else key.last_used_at or 0)
         if quiet >= QUIET:
             return {
                 "state": key.state,
@@ -54,9 +53,36 @@ def drain(run: Run) -> Data:
             until = wire.to_text(key.grace_until) or ""
             end = "it ends by itself at" if until else "it is revoked once nobody has used it for ten minutes"
             at_once = f"To end it at once: fluxguard apikeys revoke --key-id {key_id}, then resume"
-            raise Waiting(f"the old key was used {_ago(quiet)} ({used}); {end}", until, (at_once,))
+            said = f"the old key was used {_ago(quiet)} ({used}){_clocks(run)}; {end}"
+            raise Waiting(said, until, (at_once,))
         run.sleep(5)
         waited += 5
+
+
+def _ended(run: Run, key: wire.Key) -> str:
+    """What ended the old key while it was waited for."""
+    events = run.api.timeline(key.id) if key.state == "revoked" else []
+    if any(one.get("type") == "key.revoked" for one in events):
+        return "somebody revoked it"
+    at_once = run.journal.outcome("confirm") is not None and run.known("choose").get("overlap") == "0"
+    return "it ended as soon as the new one counted" if at_once else "its deadline has come"
+
+
+def _moment(run: Run) -> int:
+    """The time, by the slower of two clocks: the platform's stamps the uses, and either may be wrong."""
+    ours = wire.to_moment(now()) or 0
+    return min(ours, run.api.clock or ours)
+
+
+def _clocks(run: Run) -> str:
+    """What is to be said of two clocks that differ: who waits for ten minutes waits for longer then."""
+    ours = wire.to_moment(now()) or 0
+    minutes = abs(ours - (run.api.clock or ours)) // 60_000
+    return (
+        f", while this machine's clock and the platform's are {count(minutes, 'minute')} apart"
+        if minutes
+        else ""
+    )
 
 
 def _ago(quiet: int) -> str:
@@ -71,6 +97,7 @@ def _by_ourselves(run: Run, key: wire.Key) -> bool:
 
 
 def revoke(run: Run) -> Data:
+    reissuing.must_live(run)
     return _revoked(run)
 
 

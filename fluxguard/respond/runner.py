@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from fluxguard.errors import FluxguardError
+from fluxguard.errors import BrokenRepository, FluxguardError
 from fluxguard.masks import Masks
+from fluxguard.platform.errors import PlatformError
 from fluxguard.respond.course import ITSELF, Overtaken, Run, Waiting
 from fluxguard.respond.steps import STEPS, Step
 from fluxguard.respond.veil import masks_of
@@ -60,6 +61,9 @@ def go_on(run: Run, watch: Watch, now: Callable[[], str]) -> str:
             tell(step, "waiting", told)
             return "waiting"
         except FluxguardError as error:
+            _say_which_key(error, run)
+            if isinstance(error, BrokenRepository) and not run.repository.is_dir():
+                error.hint = "This incident is about the clone that was there: bring it back to that place, then resume."
             for name in error.steps if isinstance(error, Overtaken) else ():
                 run.journal.add(name, "stale", what=error.what)
             run.journal.add(step.name, "failed", **_veiled({"what": error.what, "hint": error.hint}, run))
@@ -68,6 +72,20 @@ def go_on(run: Run, watch: Watch, now: Callable[[], str]) -> str:
         run.journal.add(step.name, "done", **data)
         tell(step, "done", data)
     return "closed"
+
+
+def _say_which_key(error: FluxguardError, run: Run) -> None:
+    """A key that is not let in is the one that asks; the platform's own words ("regenerate it") would be read as about the leaked or the new one."""
+    ours = [one for name in ("old", "new") if (one := run.vault.secret(name)) is not None]
+    if not isinstance(error, PlatformError) or error.status != 401 or any(map(run.api.asks_with, ours)):
+        return
+    error.page = ()
+    error.what = (
+        "There is no key to ask the platform with but the leaked one, which is not used."
+        if run.api.anonymous
+        else "The platform does not let in the key with which fluxguard asks; that is neither the leaked key nor the new one."
+    )
+    error.hint = "Log in with a key that may manage keys: fluxguard auth login   (or set FLUXLOOP_API_KEY). Then resume."
 
 
 def _veiled(value: Any, run: Run) -> Any:

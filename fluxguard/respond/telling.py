@@ -115,7 +115,7 @@ _TOLD: Mapping[str, Any] = {
     "contain": lambda d: [f"{count(d['known_clients'], 'client')} may go on using it; everybody else is turned away",
                           "nobody used it before the leak, so a stranger may be among those that use it now; fluxguard apikeys revoke shuts them all out, and the response goes on" if d.get("untold") else ""],
     "revoke-first": lambda d: ["the old key is revoked"],
-    "reissue": lambda d: [f"{d['masked']}, sealed in the incident's vault"],
+    "reissue": lambda d: [f"{d['masked']}, sealed in the incident's vault", f"narrower than the old one: {d['narrower']}" if d.get("narrower") else ""],
     "distribute": lambda d: [f"{one['place']}: {_BROUGHT.get(one['done'], one['done'])}" + (f" ({one.get('why') or one.get('seen')})" if one.get("why") or one.get("seen") else "") for one in d["places"]] or ["the old key stands in no file that may hold the new one"],
     "give-up": lambda d: ["the new key, which nobody has, is revoked"],
     "hand-over": lambda d: [f"the new key was {d['given']}, {d['at']}"],

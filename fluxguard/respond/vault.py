@@ -64,7 +64,7 @@ class Vault(Held):
         except (CryptoError, ValueError):
             raise FluxguardError(
                 f"The incident's vault can't be opened: {self._path}",
-                "It was sealed under another key of yours, or damaged. Open a new incident: fluxguard respond start",
+                f"It was sealed under another key of yours (vault.key), or damaged. Bring that key back; or end the incident, then open a new one: fluxguard respond abort {self._path.parent.name}",
             ) from None
         return {str(name): str(value) for name, value in data.items()}
 

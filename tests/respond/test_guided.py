@@ -199,3 +199,12 @@ def test_the_plan_says_who_does_what(public: Story) -> None:
     assert f"you put the new key into {public.repo.path}/.env" in said
     assert "End the old key on the platform's page" in said
     assert "Nothing was changed" in said
+
+
+def test_narrower_rights_are_a_sentence_to_follow(public: Story) -> None:
+    """What the old key may is not told here, so it is the person who sees that it becomes no more."""
+    words = ("--permission", "read_scenarios", "--scope", "shop", "--expires", "30d")
+    terminal = begin(public, *words).reads("Create a new key with these rights (may only").asked().types("q")
+    said = " ".join(terminal.ends(3).split())
+    assert "(may only read_scenarios; only for shop; expires: 30d), if the old one has no fewer" in said
+    assert "expires" in begin(public, "--expires", "soon").ends(2)

@@ -104,8 +104,8 @@ def test_a_full_disk_stops_before_the_next_step(story: Story) -> None:
 
     path = story.repo.write(".env", f"K={story.key}\n")
     before = path.read_bytes()
-    for room in (600, 2500, 3200):
-        argv = [str(COMMAND), "respond", *(["start", "--key-stdin"] if room == 600 else ["resume"]), "--yes"]
+    for room in (800, 2500, 3200):
+        argv = [str(COMMAND), "respond", *(["start", "--key-stdin"] if room == 800 else ["resume"]), "--yes"]
         done = subprocess.run(
             argv, input=story.key.encode() + b"\n", capture_output=True, cwd=story.repo.path, env=story.environment,
             check=False, timeout=120,

@@ -193,9 +193,17 @@ def test_an_abort_that_is_killed_is_gone_on_with(nowhere: Story, behind: str) ->
     nowhere.nowhere()
 
 
-@pytest.mark.parametrize("command", ["no-such-command", "false"])
+def _broken(story: Story) -> str:
+    """A command that is there, and can't be started all the same."""
+    script = story.folder / "broken"
+    script.write_text("#!/no/such/interpreter\n")
+    script.chmod(0o755)
+    return str(script)
+
+
+@pytest.mark.parametrize("command", ["", "false"])
 def test_a_place_that_was_named_wrongly_can_be_taken_back(nowhere: Story, command: str) -> None:
-    wrong, got = f"exec:{command}", nowhere.folder / "got"
+    wrong, got = f"exec:{command or _broken(nowhere)}", nowhere.folder / "got"
     said = nowhere.start("--yes", "--target", wrong, code=3)
     assert f"--without-target {wrong}" in said.err
     assert "--without-target" in nowhere.run("respond", "status").out
@@ -209,7 +217,7 @@ def test_a_place_that_was_named_wrongly_can_be_taken_back(nowhere: Story, comman
 
 
 def test_a_command_that_never_ran_has_no_key(nowhere: Story) -> None:
-    nowhere.start("--yes", "--target", "exec:no-such-command", code=3)
+    nowhere.start("--yes", "--target", f"exec:{_broken(nowhere)}", code=3)
     nowhere.resume("--yes", "--no-new-key")
     assert not nowhere.alive()
 

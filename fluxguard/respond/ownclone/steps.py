@@ -51,6 +51,11 @@ def back_up(run: Run) -> Data:
     return made
 
 
+def hindrances(run: Run) -> list[str]:
+    """For a plan: why the clone could not be cleaned as it stands."""
+    return [run_safe(run, os.fsencode(one)) for one in clone.hindrances(clone.opened(run.repository))]
+
+
 def folder(run: Run) -> Path:
     return Path(str(run.known("own-backup")["folder"]))
 
