@@ -78,14 +78,31 @@ def read(path: str, width: int) -> Pack:
     """
     whole, seen = _mapped(path)
     data = np.frombuffer(whole, dtype=np.uint8)
-    ids, offsets, seen_index = _index(path[: -len(".pack")] + ".idx", width, len(data) // _SMALLEST)
+    ids, offsets, checksum, seen_index = _index(path[: -len(".pack")] + ".idx", width, len(data) // _SMALLEST)
     if len(data) < _HEADER + _HEAD or whole[:4] != b"PACK" or whole[4:8] not in (b"\0\0\0\2", b"\0\0\0\3"):
         raise DamagedPack(f"{path} is no pack, or is cut off.", "Restore it, or fetch its objects again.")
     order = np.argsort(offsets)
     ids, offsets = ids[order], offsets[order]
     pack = _Reader(path, whole, data, ids, offsets, width).pack()
     pack.rows, pack.seen = order, (seen, seen_index)
+    pack.complaint = pack.complaint or _disagreement(whole[-width:], checksum, pack)
+    if len(offsets) and offsets[0] > _HEADER and not pack.complaint:
+        pack.complaint = "something that is no object stands before its first one"
     return pack
+
+
+def _disagreement(end: bytes, checksum: bytes, pack: Pack) -> str:
+    """What git would not have of a pack and its index together; "" where they agree. end: the last bytes of the pack."""
+    if end != checksum:
+        return "its end is not the one that its index names: it was changed, or more stands behind it"
+    ids = np.empty_like(pack.ids)
+    ids[pack.rows] = pack.ids
+    first = np.ascontiguousarray(ids[:, :8]).view(">u8").ravel().astype(np.uint64)
+    if not (first[1:] > first[:-1]).all():
+        rows = np.ascontiguousarray(ids).view(f"S{ids.shape[1]}").ravel()
+        if not (rows[1:] > rows[:-1]).all():
+            return "its index is out of order, or names an object twice"
+    return ""
 
 
 def read_ids(path: str, width: int) -> Bytes:
@@ -97,8 +114,11 @@ def read_ids(path: str, width: int) -> Bytes:
     return _index(path[: -len(".pack")] + ".idx", width, most)[0]
 
 
-def _index(path: str, width: int, most: int) -> tuple[Bytes, Ints, os.stat_result]:
-    """The ids in a pack's index, and the offset of each in the pack. most: entries that the pack has room for."""
+def _index(path: str, width: int, most: int) -> tuple[Bytes, Ints, bytes, os.stat_result]:
+    """The ids in a pack's index, the offset of each in the pack, and the pack's checksum.
+
+    most: entries that the pack has room for.
+    """
     damaged = DamagedPack(f"{path} is damaged.", "Make it anew: git index-pack PACK")
     content, seen = _small(path, 2048 + most * (width + 16), damaged)
     raw = np.frombuffer(content, dtype=np.uint8)
@@ -111,7 +131,8 @@ def _index(path: str, width: int, most: int) -> tuple[Bytes, Ints, os.stat_resul
     if (np.diff(fan) < 0).any():
         raise damaged
     parse = _second if second else _first
-    return *parse(raw[head + 1024 : len(raw) - 2 * width], count, width, damaged), seen
+    ids, offsets = parse(raw[head + 1024 : len(raw) - 2 * width], count, width, damaged)
+    return ids, offsets, content[len(raw) - 2 * width : len(raw) - width], seen
 
 
 def _first(raw: Bytes, count: int, width: int, damaged: DamagedPack) -> tuple[Bytes, Ints]:
@@ -124,11 +145,13 @@ def _first(raw: Bytes, count: int, width: int, damaged: DamagedPack) -> tuple[By
 
 def _second(raw: Bytes, count: int, width: int, damaged: DamagedPack) -> tuple[Bytes, Ints]:
     small = count * (width + 8)
-    if len(raw) < small or (len(raw) - small) % 8:
+    if len(raw) < small:
         raise damaged
     ids = raw[: count * width].reshape(count, width)
     offsets = raw[count * (width + 4) : small].view(">u4").astype(np.int64)
     far = np.nonzero(offsets >= 1 << 31)[0]
+    if len(raw) - small != 8 * len(far):
+        raise damaged
     if len(far):
         table = raw[small:].view(">u8").astype(np.int64)
         rows = offsets[far] - (1 << 31)

@@ -21,6 +21,7 @@ _OF_PACKS = ("idx", "rev", "bitmap", "mtimes")  # what git writes beside a pack:
 _HEADER = re.compile(rb"(blob|tree|commit|tag) (\d{1,18})\0")
 _ESCAPES = {b"a": b"\a", b"b": b"\b", b"f": b"\f", b"n": b"\n", b"r": b"\r", b"t": b"\t", b"v": b"\v"}
 _MOST_ALTERNATES = 64
+GONE = "its file is not there any more"
 _UNFINISHED = "git did not finish to write it; git gc removes it once it is two weeks old"
 _ALTERNATES = 1 << 20
 LARGEST_LOOSE = 32 << 20  # bytes; larger loose objects are read in pieces
@@ -229,6 +230,8 @@ _PIECE = 8 << 20
 def _inflated(path: str) -> Iterator[bytes]:
     try:
         fd = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0))
+    except FileNotFoundError:
+        raise Damaged(GONE) from None
     except OSError as error:
         raise Damaged(f"its file can't be read: {(error.strerror or '').lower()}") from None
     inflater = zlib.decompressobj()
@@ -240,6 +243,8 @@ def _inflated(path: str) -> Iterator[bytes]:
             piece = inflater.decompress(packed, _PIECE)
             if piece:
                 yield piece
+        if inflater.unused_data or os.read(fd, 1):
+            raise Damaged("more stands in its file, behind its end")
     except zlib.error:
         raise Damaged("its compressed data are damaged") from None
     except OSError as error:
