@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import builtins
 from collections.abc import Iterator
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass, fields
+from operator import attrgetter
 from typing import Any
 
 from fluxguard import display
@@ -41,7 +42,8 @@ class Sighting:
 
     def values(self) -> tuple[Any, ...]:
         """All of it, as values that `marshal` and JSON can carry."""
-        return astuple(self)
+        values: tuple[Any, ...] = _VALUES(self)
+        return values
 
     @classmethod
     def of(cls, values: Any) -> Sighting:
@@ -49,6 +51,9 @@ class Sighting:
         listed = list(values)
         listed[8] = tuple(listed[8])
         return cls(*listed)
+
+
+_VALUES = attrgetter(*(one.name for one in fields(Sighting)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,6 +39,7 @@ Placed = tuple[
     Sighting, str, bytes, Trace
 ]  # a key in an object, what kind of place that is, its path, its story
 _SPARE = "there is another, so that git can do without it: git repack -ad"
+_TOO_MANY = "a key stands at more paths below one tree, or deeper down, than can be told: not each is"
 _MOST_HOMES = 200_000
 _LONGEST_PATH = 4096  # bytes; a tree that holds itself has paths without an end
 
@@ -327,6 +328,9 @@ class Objects:
         )
         history = self._history = History(self._depots, lineage, self._refs())
         found = [*self._in_paths(history), *self._in_words(history)]
+        lineage.keep()
+        if history.truncated:
+            self.skipped.append(Skipped(b"history", _TOO_MANY))
         if lineage.unread:
             self.skipped.append(Skipped(b"history", "part of it could not be read to trace the leaks"))
         self.mentions = mentions(history, (traced for *_, traced in found))
@@ -441,21 +445,19 @@ class Objects:
         """Keys in blobs and in the names of trees."""
         numbers: dict[tuple[str, str, bytes], int] = {}
         keys: dict[bytes, set[int]] = {}
+        alike: dict[tuple[str, int], list[Sighting]] = {}
         for sighting in self._sightings:
             if sighting.kind in ("blob", "path"):
                 name = self._names.get((sighting.object, sighting.name), b"")
                 number = numbers.setdefault((sighting.fingerprint, sighting.kind, name), len(numbers))
                 keys.setdefault(bytes.fromhex(sighting.object), set()).add(number)
+                alike.setdefault((sighting.object, number), []).append(sighting)
         meanings = list(numbers)
         for place, traced in history.places({id: frozenset(held) for id, held in keys.items()}):
-            fingerprint, kind, name = meanings[place.key]
-            id = place.blob.hex()
+            name = meanings[place.key][2]
             path = b"/".join(part for part in (place.path, name) if part)
-            for sighting in self._by_object()[id]:
-                if (sighting.fingerprint, sighting.kind) == (fingerprint, kind) and (
-                    self._names.get((id, sighting.name), b"") == name
-                ):
-                    yield from self._at(sighting, path, traced)
+            for sighting in alike[place.blob.hex(), place.key]:
+                yield from self._at(sighting, path, traced)
 
     def _at(self, sighting: Sighting, path: bytes, traced: Trace) -> Iterator[Placed]:
         kind = sighting.kind
