@@ -24,6 +24,7 @@ TOO_DEEP = (
     f"its chain of deltas is longer than {DEEPEST:,}, or a circle; "
     "if git can read it, have it write a shorter one: git repack -adf"
 )
+_OTHER_END = "its end is not the one that its index names: it was changed, or more stands behind it"
 _HEADER = 12
 _LONGEST = 9  # bytes of a size or a distance; longer ones are lies
 _HEAD = 2 * _LONGEST + 2
@@ -81,28 +82,25 @@ def read(path: str, width: int) -> Pack:
     ids, offsets, checksum, seen_index = _index(path[: -len(".pack")] + ".idx", width, len(data) // _SMALLEST)
     if len(data) < _HEADER + _HEAD or whole[:4] != b"PACK" or whole[4:8] not in (b"\0\0\0\2", b"\0\0\0\3"):
         raise DamagedPack(f"{path} is no pack, or is cut off.", "Restore it, or fetch its objects again.")
+    wrong = "" if whole[-width:] == checksum else _OTHER_END
+    wrong = wrong or ("" if _is_sorted(ids) else "its index is out of order, or names an object twice")
     order = np.argsort(offsets)
     ids, offsets = ids[order], offsets[order]
     pack = _Reader(path, whole, data, ids, offsets, width).pack()
     pack.rows, pack.seen = order, (seen, seen_index)
-    pack.complaint = pack.complaint or _disagreement(whole[-width:], checksum, pack)
+    pack.complaint = pack.complaint or wrong
     if len(offsets) and offsets[0] > _HEADER and not pack.complaint:
         pack.complaint = "something that is no object stands before its first one"
     return pack
 
 
-def _disagreement(end: bytes, checksum: bytes, pack: Pack) -> str:
-    """What git would not have of a pack and its index together; "" where they agree. end: the last bytes of the pack."""
-    if end != checksum:
-        return "its end is not the one that its index names: it was changed, or more stands behind it"
-    ids = np.empty_like(pack.ids)
-    ids[pack.rows] = pack.ids
+def _is_sorted(ids: Bytes) -> bool:
+    """Whether ids are in order, as git looks them up, and each is there once. Mostly their first bytes tell."""
     first = np.ascontiguousarray(ids[:, :8]).view(">u8").ravel().astype(np.uint64)
-    if not (first[1:] > first[:-1]).all():
-        rows = np.ascontiguousarray(ids).view(f"S{ids.shape[1]}").ravel()
-        if not (rows[1:] > rows[:-1]).all():
-            return "its index is out of order, or names an object twice"
-    return ""
+    if (first[1:] > first[:-1]).all():
+        return True
+    rows = np.ascontiguousarray(ids).view(f"S{ids.shape[1]}").ravel()
+    return bool((rows[1:] > rows[:-1]).all())
 
 
 def read_ids(path: str, width: int) -> Bytes:

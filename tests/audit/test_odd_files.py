@@ -230,6 +230,19 @@ def test_names_of_empty_folders_and_of_what_git_notes(place: str, repo: Repo, ru
     assert outcome.code == 1, outcome.text
 
 
+@pytest.mark.parametrize("where", ["outside", "inside"])
+def test_objects_of_lfs_that_are_kept_elsewhere(
+    where: str, repo: Repo, run: Run, mint: Mint, tmp_path: Path
+) -> None:
+    folder = tmp_path / "kept" if where == "outside" else repo.path / ".git/kept"
+    folder.mkdir()
+    (folder / "object").write_text(f"{mint.key()}\n")
+    repo.git("config", "lfs.storage", str(folder) if where == "outside" else "kept")
+    outcome = run("audit", repo.path)
+    assert outcome.code == (3 if where == "outside" else 1), outcome.text
+    assert ("lfs.storage" in outcome.text) is (where == "outside")
+
+
 def test_packs_in_folders_among_packs(repo: Repo, run: Run, mint: Mint) -> None:
     repo.commit("k", f"{mint.key()}\n")
     repo.git("repack", "-adq")
