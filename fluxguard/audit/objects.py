@@ -121,8 +121,13 @@ class Objects:
 
     def _large(self) -> None:
         """Objects that are too large for the memory, in pieces that overlap."""
+        last = None
         for copy in self._found.large:
             number, path, id = copy
+            if copy == last:
+                self._fail(number, id, "its pack holds it twice, and one of them was not read", certain=True)
+                continue
+            last = copy
             try:
                 kind, size, pieces = self._depots.each[number].pieces(id, path)
                 if size > self._config.largest:

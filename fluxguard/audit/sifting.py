@@ -417,8 +417,10 @@ def _take_end(task: Task, values: Sequence[Any], found: Found, share: Share) -> 
         content.bytes += size
         content.lost += lost
         content.outside = distinct(np.append(content.outside, np.frombuffer(outside, np.uint64)))
+        known = len(share.large)
         share.large.update(large)
-        share.doubtful = share.doubtful or bool(broken)
+        twice = len(share.large) < known + len(large)
+        share.doubtful = share.doubtful or bool(broken) or twice
         return
     for id in (*large, *broken):
         share.each.pop(id, None)

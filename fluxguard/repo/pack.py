@@ -83,7 +83,7 @@ def read(path: str, width: int) -> Pack:
     if len(data) < _HEADER + _HEAD or whole[:4] != b"PACK" or whole[4:8] not in (b"\0\0\0\2", b"\0\0\0\3"):
         raise DamagedPack(f"{path} is no pack, or is cut off.", "Restore it, or fetch its objects again.")
     wrong = "" if whole[-width:] == checksum else _OTHER_END
-    wrong = wrong or ("" if _is_sorted(ids) else "its index is out of order, or names an object twice")
+    wrong = wrong or ("" if _is_sorted(ids) else "its index is out of order")
     order = np.argsort(offsets)
     ids, offsets = ids[order], offsets[order]
     pack = _Reader(path, whole, data, ids, offsets, width).pack()
@@ -95,12 +95,12 @@ def read(path: str, width: int) -> Pack:
 
 
 def _is_sorted(ids: Bytes) -> bool:
-    """Whether ids are in order, as git looks them up, and each is there once. Mostly their first bytes tell."""
+    """Whether ids are in order, as git looks them up; one may be there twice. Mostly their first bytes tell."""
     first = np.ascontiguousarray(ids[:, :8]).view(">u8").ravel().astype(np.uint64)
     if (first[1:] > first[:-1]).all():
         return True
     rows = np.ascontiguousarray(ids).view(f"S{ids.shape[1]}").ravel()
-    return bool((rows[1:] > rows[:-1]).all())
+    return bool((rows[1:] >= rows[:-1]).all())
 
 
 def read_ids(path: str, width: int) -> Bytes:
