@@ -174,13 +174,23 @@ class Depot:
             return store.read_loose(self.store, id)
         raise damage or KeyError(id)
 
-    def pieces(self, id: str) -> tuple[str, int, Iterator[bytes]]:
-        """Kind, size and content, in pieces, of an object that is too large for the memory. Raises Damaged."""
-        for opened in self.packs:
-            try:
-                entry = opened.entry(bytes.fromhex(id))
-            except KeyError:
-                continue
+    def copies(self, id: str) -> Iterator[str]:
+        """Where an object is: the paths of the packs that hold it, and "" for a loose one."""
+        raw = bytes.fromhex(id)
+        yield from (one.path for one in self.packs if one.holds(raw))
+        if os.path.lexists(store.loose_path(self.store, id)):
+            yield ""
+
+    def copy(self, id: str, path: str) -> tuple[str, bytes]:
+        """Kind and content of one of its copies. Raises KeyError, Damaged, and TooLarge."""
+        if not path:
+            return store.read_loose(self.store, id)
+        return next(one for one in self.packs if one.path == path).content(bytes.fromhex(id))
+
+    def pieces(self, id: str, path: str) -> tuple[str, int, Iterator[bytes]]:
+        """Kind, size and content, in pieces, of one copy of an object that is too large for the memory. Raises Damaged."""
+        for opened in (one for one in self.packs if one.path == path):
+            entry = opened.entry(bytes.fromhex(id))
             if opened.pack.base[entry] < 0:
                 size = int(opened.pack.size[entry])
                 return KINDS[int(opened.pack.kind[entry])], size, _inflated(opened.pack, entry)

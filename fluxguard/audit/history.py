@@ -28,6 +28,7 @@ class History:
         self._depots = depots
         self._lineage = lineage
         self.commits = lineage.graph()
+        self.truncated = False  # whether a key stands at more paths than are told
         self._targets: list[tuple[bytes, bytes]] = [
             (name, bytes.fromhex(id)) for name, id in self._peeled(refs)
         ]
@@ -83,6 +84,7 @@ class History:
         """Every stay of every key at a path. keys: by blob, or by tree for what stands in its names."""
         trees = Trees(self._lineage.naming, keys)
         found = trace(keys, trees, self.commits, self._targets, self._stashes())
+        self.truncated = self.truncated or trees.truncated
         return [(place, self._of_place(place)) for place in found]
 
     def _stashes(self) -> frozenset[bytes]:

@@ -59,6 +59,7 @@ class Lineage:
         self._known = known
         self._clear = clear
         self._kept: dict[str, _Kept] = {}
+        self._grown: dict[str, Opened] = {}  # packs of which more is known than is kept
         self._edges: dict[str, edges.Edges] = {}
         self._filter: edges.Filter | None = None
         self.unread = False
@@ -134,10 +135,15 @@ class Lineage:
             except edges.TooMuch:
                 self.unread = True
             if not self.unread:
-                kept = self._kept[opened.path]
-                kept.add(asked[opened.path], found)
-                record, texts = kept.record()
-                self._known.keep_aside(opened, "trees", record, texts, self._clear)
+                self._kept[opened.path].add(asked[opened.path], found)
+                self._grown[opened.path] = opened
+
+    def keep(self) -> None:
+        """Keeps what is known now of trees, once nobody asks for more: a deep path asks many times."""
+        for opened in () if self.unread else self._grown.values():
+            record, texts = self._kept[opened.path].record()
+            self._known.keep_aside(opened, "trees", record, texts, self._clear)
+        self._grown.clear()
 
     def _collect(self, packs: Sequence[Opened], wanted: frozenset[bytes]) -> None:
         """Goes through the trees of packs, unless that is done: for what is wanted, and for any tree, which will be next."""
@@ -224,7 +230,9 @@ class _Kept:
     def __init__(self, record: Record | None, width: int) -> None:
         self._width = width
         self.asked: set[bytes] = set()
-        self._named: list[Named] = []
+        self._naming: dict[
+            bytes, list[tuple[bytes, bytes]]
+        ] = {}  # id -> the trees that name it, each with the name
         if record is not None:
             self._take(record)
 
@@ -235,26 +243,28 @@ class _Kept:
         each = zip(
             _ids(of["trees"], self._width), of["names"].tolist(), _ids(of["ids"], self._width), strict=True
         )
-        self._named = [(tree, [(names[name], id)]) for tree, name, id in each]
+        for tree, name, id in each:
+            self._naming.setdefault(id, []).append((tree, names[name]))
 
     def named(self, wanted: frozenset[bytes]) -> Iterator[Named]:
         """What is kept of that."""
-        for tree, entries in self._named:
-            found = [(name, id) for name, id in entries if id in wanted]
-            if found:
-                yield tree, found
+        for id in sorted(wanted & self._naming.keys()):
+            for tree, name in self._naming[id]:
+                yield tree, [(name, id)]
 
     def add(self, asked: Iterable[bytes], named: Iterable[Named]) -> None:
         """Takes in what was found for more."""
         if len(self.asked) > _MOST_KEPT:
-            self.asked, self._named = set(), []
+            self.asked, self._naming = set(), {}
         self.asked.update(asked)
-        self._named += named
+        for tree, entries in named:
+            for name, id in entries:
+                self._naming.setdefault(id, []).append((tree, name))
 
     def record(self) -> tuple[Record, set[str]]:
         """All of it, and the texts in it."""
         table = Table()
-        rows = [(tree, table.number(name), id) for tree, entries in self._named for name, id in entries]
+        rows = [(tree, table.number(name), id) for id, held in self._naming.items() for tree, name in held]
         arrays: dict[str, Any] = {
             "asked": _bytes(sorted(self.asked)),
             "trees": _bytes(tree for tree, _, _ in rows),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cached_property, partial
 
@@ -12,6 +13,12 @@ from fluxguard.repo import refs
 from fluxguard.repo.gitdir import GitDir
 
 BRING = "bring it back from a remote that has it: git fetch --refetch"
+_LFS = re.compile(rb"(?im)^[ \t]*\[[ \t]*lfs[ \t]*\]([^\[]*)")
+_STORAGE = re.compile(rb"(?im)^[ \t]*storage[ \t]*=([^\0\r\n#;]+)")
+_LFS_ELSEWHERE = (
+    "the configuration has Git LFS keep its objects here (lfs.storage), outside of the repository; "
+    "look at them with: fluxguard scan"
+)
 _FORGET = (
     "bring it back from a copy that has it, or, if it is gone for good, have git forget the entry: "
     "git reflog expire --stale-fix --expire=never --all"
@@ -123,11 +130,25 @@ def incomplete(family: Iterable[GitDir]) -> Iterator[Skipped]:
                 f"{where}shallow clone".encode(),
                 "the history ends where it was cut off; complete it with: git fetch --unshallow",
             )
+        if folder := lfs_elsewhere(common):
+            yield Skipped(os.fsencode(folder), _LFS_ELSEWHERE)
         if refs.small_file(os.path.join(common, "info", "grafts")).strip():
             yield Skipped(
                 f"{where}info/grafts".encode(),
                 "grafts hide parents of commits from git; make them replace refs: git replace --convert-graft-file",
             )
+
+
+def lfs_elsewhere(common: str) -> str:
+    """The folder outside of a git directory that its configuration has Git LFS keep its objects in; "" where there is none."""
+    config = refs.small_file(os.path.join(common, "config"), 1 << 20)
+    for section in _LFS.finditer(config):
+        for match in _STORAGE.finditer(section[1]):
+            folder = os.path.realpath(os.path.join(common, os.fsdecode(match[1].strip().strip(b'"'))))
+            inside = os.path.commonpath([folder, os.path.realpath(common)]) == os.path.realpath(common)
+            if not inside and os.path.isdir(folder):
+                return folder
+    return ""
 
 
 def _is_partial(common: str) -> bool:

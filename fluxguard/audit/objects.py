@@ -40,6 +40,8 @@ _HURRY = 3.0  # seconds, in which what was found before an interruption is trace
 Placed = tuple[
     Sighting, str, bytes, Trace
 ]  # a key in an object, what kind of place that is, its path, its story
+_SPARE = "there is another, so that git can do without it: git repack -ad"
+_TOO_MANY = "a key stands at more paths below one tree, or deeper down, than can be told: not each is"
 _MOST_HOMES = 200_000
 _LONGEST_PATH = 4096  # bytes; a tree that holds itself has paths without an end
 
@@ -126,10 +128,15 @@ class Objects:
 
     def _large(self) -> None:
         """Objects that are too large for the memory, in pieces that overlap."""
-        for number, id in self._found.large:
-            depot = self._depots.each[number]
+        last = None
+        for copy in self._found.large:
+            number, path, id = copy
+            if copy == last:
+                self._fail(number, id, "its pack holds it twice, and one of them was not read", certain=True)
+                continue
+            last = copy
             try:
-                kind, size, pieces = depot.pieces(id)
+                kind, size, pieces = self._depots.each[number].pieces(id, path)
                 largest = self._configure().largest
                 if size > largest:
                     self._fail(number, id, f"larger than the limit of {largest:,} bytes", True)
@@ -141,7 +148,7 @@ class Objects:
                 self._found.objects += 1
                 self._found.bytes += size
                 sightings, unread = self._sightings[before[0] :], self._found.unread[before[1] :]
-                self._sifting.found_in(number, id, sightings, unread, size)
+                self._sifting.found_in(copy, sightings, unread, size)
             except Damaged as error:
                 self._fail(number, id, str(error), certain=True)
 
@@ -256,11 +263,15 @@ class Objects:
         )
 
     def _fail(self, number: int, id: str, reason: str, certain: bool = False) -> None:
-        """A copy of an object can't be read: that counts where there is no other copy, or if it is certain."""
+        """A copy of an object can't be read: the object counts as unread where there is no other, or if it is certain."""
         if certain or reason == TOO_MUCH or not self._readable(id):
             self._unread[number].add(id)
             said = reason if certain or reason in (TOO_MUCH, TOO_DEEP) else f"{reason}; {BRING}"
-            self.skipped.append(Skipped(f"object {id}".encode(), said, id))
+        elif reason == store.GONE:  # git packed it meanwhile
+            return
+        else:
+            said = f"one copy of it can't be read: {reason}; {_SPARE}"
+        self.skipped.append(Skipped(f"object {id}".encode(), said, id))
 
     def _readable(self, id: str) -> bool:
         """Whether there is a copy of an object that can be read; each copy has its own turn to be looked at."""
@@ -334,6 +345,9 @@ class Objects:
         )
         history = self._history = History(self._depots, lineage, self._refs())
         found = [*self._in_paths(history), *self._in_words(history)]
+        lineage.keep()
+        if history.truncated:
+            self.skipped.append(Skipped(b"history", _TOO_MANY))
         if lineage.unread:
             self.skipped.append(Skipped(b"history", "part of it could not be read to trace the leaks"))
         self.mentions = mentions(history, (traced for *_, traced in found))
@@ -398,38 +412,48 @@ class Objects:
             self.skipped.append(Skipped(self._beside.place_of(id), reason, id))
 
     def _recover_from(self, id: str) -> None:
-        mine = [one for one in self._by_object().get(id, ()) if one.kind == "path"]
-        if not mine and all(one.fingerprint in self._secrets for one in self._by_object().get(id, ())):
-            return
-        try:
-            kind, data = self._depots.content(id)
-        except TooLarge:
-            self._recover_from_large(id)
-            return
-        except (KeyError, Damaged):
-            return
-        if mine:
-            entries = list(links.entries(data, len(id) // 2))
-            for one in mine:
-                self._names[id, one.name] = entries[one.name][1]
+        """From one copy of an object after the other, for they need not hold the same."""
+        for depot in self._depots.each:
+            for path in depot.copies(id):
+                if not self._lacks(id):
+                    return
+                try:
+                    self._recover_from_copy(id, *depot.copy(id, path))
+                except TooLarge:
+                    self._recover_from_large(depot, id, path)
+                except (KeyError, Damaged):
+                    continue
+
+    def _lacks(self, id: str) -> bool:
+        """Whether a key in an object is not known yet, or the name that one stands in."""
+        return any(
+            one.fingerprint not in self._secrets or (one.kind == "path" and (id, one.name) not in self._names)
+            for one in self._by_object().get(id, ())
+        )
+
+    def _recover_from_copy(self, id: str, kind: str, data: bytes) -> None:
         examined = self._examiner.examine(id, kind, data)
         self._keep(examined)
         for path in sorted(self._home_paths.get(id, ())):
             self._keep(self._examiner.examine(id, kind, data, path))
-        for sighting, secret in zip(examined.sightings, examined.secrets, strict=True):
-            if sighting.kind == "path" and sighting.via:
-                self.hidden.append((self._names[id, sighting.name], secret.masked))
+        named = [
+            one for one in zip(examined.sightings, examined.secrets, strict=True) if one[0].kind == "path"
+        ]
+        entries = list(links.entries(data, len(id) // 2)) if named else []
+        for sighting, secret in named:
+            name = self._names[id, sighting.name] = entries[sighting.name][1]
+            if sighting.via:
+                self.hidden.append((name, secret.masked))
 
-    def _recover_from_large(self, id: str) -> None:
-        for depot in self._depots.each:
-            try:
-                kind, _, pieces = depot.pieces(id)
-                for chunk in windows(pieces, Origin("blob", b"", id)):
-                    if self._examiner.suspects(chunk.data):
-                        kind = "blob" if kind == "tree" else kind
-                        self._keep(self._examiner.examine(id, kind, chunk.data))
-            except Damaged:
-                continue
+    def _recover_from_large(self, depot: Depot, id: str, path: str) -> None:
+        try:
+            kind, _, pieces = depot.pieces(id, path)
+            for chunk in windows(pieces, Origin("blob", b"", id)):
+                if self._examiner.suspects(chunk.data):
+                    kind = "blob" if kind == "tree" else kind
+                    self._keep(self._examiner.examine(id, kind, chunk.data))
+        except Damaged:
+            return
 
     def _by_object(self) -> dict[str, list[Sighting]]:
         if not hasattr(self, "_grouped"):

@@ -33,7 +33,8 @@ _ALONE = 24 << 20  # bytes of objects; for less, another process costs more than
 class Found:
     """What the pass found. All ids are in hex.
 
-    unread: what could not be looked at, (id or "", where, why). large: objects to be read in pieces. lost: objects that are
+    unread: what could not be looked at, (id or "", where, why). large: objects to be read in pieces,
+    each copy by itself: (store, path of the pack or "", id). lost: objects that are
     not there, each with one that names it. homes: entries of trees that are called after FluxLoop, (mode, name, id).
     loose: the kind of each loose object. broken: per store, objects of which a copy could not be read. read: per store,
     how many copies of objects were read. dead: per store, objects that a process which ended was at.
@@ -41,7 +42,7 @@ class Found:
 
     sightings: list[Sighting] = field(default_factory=list)
     unread: list[tuple[str, str, str]] = field(default_factory=list)
-    large: list[tuple[int, str]] = field(default_factory=list)
+    large: list[tuple[int, str, str]] = field(default_factory=list)
     lost: dict[str, str] = field(default_factory=dict)
     homes: set[Home] = field(default_factory=set)
     loose: list[dict[str, str]] = field(default_factory=list)
@@ -297,15 +298,11 @@ class Sifting:
     # --- for another time ----------------------------------------------------------------------------------------
 
     def found_in(
-        self, number: int, id: str, sightings: list[Sighting], unread: list[Hole], size: int
+        self, copy: tuple[int, str, str], sightings: list[Sighting], unread: list[Hole], size: int
     ) -> None:
-        """What was found, later on, in a large object of the store of that number.
-
-        Of several copies the first was read. That says nothing of the others, whose packs therefore are not kept.
-        """
-        raw = bytes.fromhex(id)
-        first = next((opened for opened in self._depots.each[number].packs if opened.holds(raw)), None)
-        share = self._shares.get((number, first.path if first else ""))
+        """What was found, later on, in a copy of a large object: one of `Found.large`. It says nothing of other copies."""
+        number, path, id = copy
+        share = self._shares.get((number, path))
         if share is not None and id in share.large:
             share.large.discard(id)
             share.content.sightings += sightings
@@ -393,7 +390,7 @@ def _take_end(task: Task, values: Sequence[Any], found: Found, share: Share) -> 
     found.read[task.depot] += objects
     found.bytes += size
     found.broken[task.depot].update(broken)
-    found.large += [(task.depot, id) for id in large]
+    found.large += [(task.depot, task.pack.path if task.pack else "", id) for id in large]
     for id, owner in lost:
         found.lost[id] = min(found.lost.get(id, owner), owner)
     found.loose[task.depot].update({id: kind for id, (kind, *_) in each.items()})
@@ -403,8 +400,10 @@ def _take_end(task: Task, values: Sequence[Any], found: Found, share: Share) -> 
         content.bytes += size
         content.lost += lost
         content.outside = distinct(np.append(content.outside, np.frombuffer(outside, np.uint64)))
+        known = len(share.large)
         share.large.update(large)
-        share.doubtful = share.doubtful or bool(broken)
+        twice = len(share.large) < known + len(large)
+        share.doubtful = share.doubtful or bool(broken) or twice
         return
     for id in (*large, *broken):
         share.each.pop(id, None)

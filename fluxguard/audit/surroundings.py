@@ -54,9 +54,9 @@ class Surroundings:
             fresh = [ref for ref in found if not ref.name.startswith(b"refs/") or ref.name not in known]
         _ref_names(fresh, scan)
         self.refs += [Ref(prefix + ref.name, ref.id) for ref in fresh] if prefix else fresh
-        listed, skipped = metadata.names(member)
+        listed, empty, skipped = metadata.names(member)
         self.skipped += skipped
-        scan.names((shown for _, shown in listed), "git-file")
+        scan.names((*(shown for _, shown in listed), *empty), "git-file")
         scan.run(metadata.files(member, listed, largest))
         if member.path == member.common:
             scan.run(metadata.store_files(member.objects, member.name, largest))

@@ -22,6 +22,7 @@ TOO_DEEP = (
     f"its chain of deltas is longer than {DEEPEST:,}, or a circle; "
     "if git can read it, have it write a shorter one: git repack -adf"
 )
+_OTHER_END = "its end is not the one that its index names: it was changed, or more stands behind it"
 _HEADER = 12
 _LONGEST = 9  # bytes of a size or a distance; longer ones are lies
 _HEAD = 2 * _LONGEST + 2
@@ -76,14 +77,28 @@ def read(path: str, width: int) -> Pack:
     """
     whole, seen = _mapped(path)
     data = np.frombuffer(whole, dtype=np.uint8)
-    ids, offsets, seen_index = _index(path[: -len(".pack")] + ".idx", width, len(data) // _SMALLEST)
+    ids, offsets, checksum, seen_index = _index(path[: -len(".pack")] + ".idx", width, len(data) // _SMALLEST)
     if len(data) < _HEADER + _HEAD or whole[:4] != b"PACK" or whole[4:8] not in (b"\0\0\0\2", b"\0\0\0\3"):
         raise DamagedPack(f"{path} is no pack, or is cut off.", "Restore it, or fetch its objects again.")
+    wrong = "" if whole[-width:] == checksum else _OTHER_END
+    wrong = wrong or ("" if _is_sorted(ids) else "its index is out of order")
     order = np.argsort(offsets)
     ids, offsets = ids[order], offsets[order]
     pack = _Reader(path, whole, data, ids, offsets, width).pack()
     pack.rows, pack.seen = order, (seen, seen_index)
+    pack.complaint = pack.complaint or wrong
+    if len(offsets) and offsets[0] > _HEADER and not pack.complaint:
+        pack.complaint = "something that is no object stands before its first one"
     return pack
+
+
+def _is_sorted(ids: Bytes) -> bool:
+    """Whether ids are in order, as git looks them up; one may be there twice. Mostly their first bytes tell."""
+    first = np.ascontiguousarray(ids[:, :8]).view(">u8").ravel().astype(np.uint64)
+    if (first[1:] > first[:-1]).all():
+        return True
+    rows = np.ascontiguousarray(ids).view(f"S{ids.shape[1]}").ravel()
+    return bool((rows[1:] >= rows[:-1]).all())
 
 
 def read_ids(path: str, width: int) -> Bytes:
@@ -95,8 +110,11 @@ def read_ids(path: str, width: int) -> Bytes:
     return _index(path[: -len(".pack")] + ".idx", width, most)[0]
 
 
-def _index(path: str, width: int, most: int) -> tuple[Bytes, Ints, os.stat_result]:
-    """The ids in a pack's index, and the offset of each in the pack. most: entries that the pack has room for."""
+def _index(path: str, width: int, most: int) -> tuple[Bytes, Ints, bytes, os.stat_result]:
+    """The ids in a pack's index, the offset of each in the pack, and the pack's checksum.
+
+    most: entries that the pack has room for.
+    """
     damaged = DamagedPack(f"{path} is damaged.", "Make it anew: git index-pack PACK")
     content, seen = _small(path, 2048 + most * (width + 16), damaged)
     raw = np.frombuffer(content, dtype=np.uint8)
@@ -109,7 +127,8 @@ def _index(path: str, width: int, most: int) -> tuple[Bytes, Ints, os.stat_resul
     if (np.diff(fan) < 0).any():
         raise damaged
     parse = _second if second else _first
-    return *parse(raw[head + 1024 : len(raw) - 2 * width], count, width, damaged), seen
+    ids, offsets = parse(raw[head + 1024 : len(raw) - 2 * width], count, width, damaged)
+    return ids, offsets, content[len(raw) - 2 * width : len(raw) - width], seen
 
 
 def _first(raw: Bytes, count: int, width: int, damaged: DamagedPack) -> tuple[Bytes, Ints]:
@@ -122,11 +141,13 @@ def _first(raw: Bytes, count: int, width: int, damaged: DamagedPack) -> tuple[By
 
 def _second(raw: Bytes, count: int, width: int, damaged: DamagedPack) -> tuple[Bytes, Ints]:
     small = count * (width + 8)
-    if len(raw) < small or (len(raw) - small) % 8:
+    if len(raw) < small:
         raise damaged
     ids = raw[: count * width].reshape(count, width)
     offsets = raw[count * (width + 4) : small].view(">u4").astype(np.int64)
     far = np.nonzero(offsets >= 1 << 31)[0]
+    if len(raw) - small != 8 * len(far):
+        raise damaged
     if len(far):
         table = raw[small:].view(">u8").astype(np.int64)
         rows = offsets[far] - (1 << 31)

@@ -17,10 +17,11 @@ from fluxguard.repo.inflate import Damaged
 from fluxguard.repo.refs import small_file
 
 _HEX = re.compile(r"[0-9a-f]+\Z")
-_OF_PACKS = ("idx", "rev", "bitmap", "mtimes")  # what git writes beside a pack: numbers and ids
 _HEADER = re.compile(rb"(blob|tree|commit|tag) (\d{1,18})\0")
 _ESCAPES = {b"a": b"\a", b"b": b"\b", b"f": b"\f", b"n": b"\n", b"r": b"\r", b"t": b"\t", b"v": b"\v"}
+_QUARANTINES = ("incoming-", "tmp_objdir-")
 _MOST_ALTERNATES = 64
+GONE = "its file is not there any more"
 _UNFINISHED = "git did not finish to write it; git gc removes it once it is two weeks old"
 _ALTERNATES = 1 << 20
 LARGEST_LOOSE = 32 << 20  # bytes; larger loose objects are read in pieces
@@ -31,7 +32,7 @@ class Store:
     """One folder of objects.
 
     width: bytes of an id. packs: paths. loose: hex ids. strays: files, relative, that are none of the store's objects.
-    problems: (where, what is wrong).
+    empty: folders, relative, that hold nothing. problems: (where, what is wrong).
     """
 
     path: str
@@ -40,6 +41,7 @@ class Store:
     packs: list[str] = field(default_factory=list)
     loose: list[str] = field(default_factory=list)
     strays: list[str] = field(default_factory=list)
+    empty: list[str] = field(default_factory=list)
     problems: list[tuple[str, str]] = field(default_factory=list)
 
 
@@ -79,7 +81,7 @@ def _add(found: dict[str, Store], path: str, name: str, width: int, depth: int) 
                     )
                 )
     for entry in _listed(real, store):
-        if entry.name.startswith(("incoming-", "tmp_objdir-")) and entry.is_dir(follow_symlinks=False):
+        if entry.name.startswith(_QUARANTINES) and entry.is_dir(follow_symlinks=False):
             _add(found, entry.path, f"{name}/{entry.name}", width, depth + 1)
 
 
@@ -103,7 +105,7 @@ def survey(path: str, name: str, width: int) -> Store:
             _loose(store, entry.path, entry.name)
         elif not entry.is_dir(follow_symlinks=False):
             _stray(store, entry.name)
-        elif not entry.name.startswith(("info", "pack", "incoming-", "tmp_objdir-")):
+        elif entry.name not in ("info", "pack") and not entry.name.startswith(_QUARANTINES):
             _strays(store, entry.name, 0)
     _packs(store)
     return store
@@ -116,7 +118,10 @@ def _stray(store: Store, name: str) -> None:
 
 
 def _strays(store: Store, folder: str, depth: int) -> None:
-    for entry in _listed(os.path.join(store.path, folder), store):
+    entries = _listed(os.path.join(store.path, folder), store)
+    if not entries:
+        store.empty.append(folder)
+    for entry in entries:
         name = os.path.join(folder, entry.name)
         if not entry.is_dir(follow_symlinks=False):
             _stray(store, name)
@@ -167,7 +172,7 @@ def _packs(store: Store) -> None:
             store.problems.append(
                 (where, "the pack that this index is of is not there; fetch it again: git fetch --refetch")
             )
-        elif kind not in _OF_PACKS and not name.startswith("multi-pack-index"):
+        elif kind != "idx":  # also what git writes beside a pack: it is small, and could hold anything
             _stray(store, os.path.join("pack", name))
 
 
@@ -229,6 +234,8 @@ _PIECE = 8 << 20
 def _inflated(path: str) -> Iterator[bytes]:
     try:
         fd = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0))
+    except FileNotFoundError:
+        raise Damaged(GONE) from None
     except OSError as error:
         raise Damaged(f"its file can't be read: {(error.strerror or '').lower()}") from None
     inflater = zlib.decompressobj()
@@ -240,6 +247,8 @@ def _inflated(path: str) -> Iterator[bytes]:
             piece = inflater.decompress(packed, _PIECE)
             if piece:
                 yield piece
+        if inflater.unused_data or os.read(fd, 1):
+            raise Damaged("more stands in its file, behind its end")
     except zlib.error:
         raise Damaged("its compressed data are damaged") from None
     except OSError as error:

@@ -16,6 +16,9 @@ from fluxguard.repo.graph import Commit, Graph, descendants, topological
 # From wanted ids to the trees that name any of them: (tree, its entries that do, as name and id).
 TreeSearch = Callable[[frozenset[bytes]], Iterable[tuple[bytes, list[tuple[bytes, bytes]]]]]
 MOST_PATHS = 20_000  # under one tree: a tree that names itself a thousand times must not exhaust us
+LONGEST_PATH = (
+    16_384  # bytes, four times what a system takes: of trees a million deep not each path is put together
+)
 _SUBMODULE = b"160000 "
 _BATCH = 1_000  # marks that are followed through the graph at once
 
@@ -93,17 +96,19 @@ class Trees:
         if tree not in self:
             return {}
         pending = [tree]
+        waiting = {tree}
         while pending:
             current = pending[-1]
             missing = [
                 child
                 for _, child in self._entries.get(current, ())
-                if child in self._entries and child not in self._presence and child not in pending
+                if child in self._entries and child not in self._presence and child not in waiting
             ]
             if missing and current not in self._presence:
                 pending += missing
+                waiting.update(missing)
                 continue
-            pending.pop()
+            waiting.discard(pending.pop())
             if current not in self._presence:
                 self._presence[current] = self._assemble(current)
         return self._presence[tree]
@@ -117,7 +122,9 @@ class Trees:
                 if len(found) >= MOST_PATHS:
                     self.truncated = True
                     return found
-                if path:
+                if len(name) + len(path) > LONGEST_PATH:
+                    self.truncated = True
+                elif path:
                     found[name + b"/" + path] = blob
         return found
 

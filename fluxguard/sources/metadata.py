@@ -28,13 +28,18 @@ def ref_names(refs: Iterable[Ref]) -> Iterator[Chunk]:
         yield Chunk(ref.name, Origin("ref-name", ref.name))
 
 
-def names(repository: GitDir) -> tuple[list[tuple[bytes, bytes]], list[Skipped]]:
-    """Every file of a git directory but its object store and the git directories inside it: the name to open, and to show."""
+def names(repository: GitDir) -> tuple[list[tuple[bytes, bytes]], list[bytes], list[Skipped]]:
+    """Every file of a git directory but its object store and the git directories inside it: the name to open, and to show.
+
+    Also the names to show of folders with nothing in them, and what could not be read.
+    """
+    empty: list[bytes] = []
     skipped: list[Skipped] = []
     shown = os.fsencode(repository.name) + b"/"
     start = os.fsencode(repository.path)
-    found = sorted(_below(repository.path, skipped, repository.tree))
-    return [(os.path.join(start, name), shown + name) for name in found], skipped
+    found = sorted(_below(repository.path, skipped, repository.tree, empty))
+    listed = [(os.path.join(start, name), shown + name) for name in found]
+    return listed, [shown + name for name in sorted(empty)], skipped
 
 
 def files(repository: GitDir, listed: Iterable[tuple[bytes, bytes]], limit: int) -> Iterator[Chunk | Skipped]:
@@ -73,8 +78,13 @@ def _kind(name: bytes) -> str:
     return "git-file"
 
 
-def _below(folder: str, skipped: list[Skipped], tree: str = "") -> Iterator[bytes]:
-    """Names of files, relative. Other git directories inside it (worktrees, modules) are members of their own."""
+def _below(
+    folder: str, skipped: list[Skipped], tree: str = "", empty: list[bytes] | None = None
+) -> Iterator[bytes]:
+    """Names of files, relative. Other git directories inside it (worktrees, modules) are members of their own.
+
+    empty: takes in the names of folders with nothing in them.
+    """
     start = os.fsencode(folder)
     pending = [b""]
     while pending:
@@ -88,6 +98,8 @@ def _below(folder: str, skipped: list[Skipped], tree: str = "") -> Iterator[byte
                 )
             )
             continue
+        if empty is not None and not entries:
+            empty.append(relative)
         for entry in entries:
             name = os.path.join(relative, entry.name)
             if not entry.is_dir(follow_symlinks=False):
@@ -154,6 +166,7 @@ def store_files(objects: str, name: str, limit: int) -> Iterator[Chunk | Skipped
     skipped: list[Skipped] = []
     for inner in sorted(_below(folder, skipped)) if os.path.isdir(folder) else ():
         shown = os.fsencode(name) + b"/objects/info/" + inner
+        yield Chunk(inner, Origin("git-file", shown))
         yield from _content(os.path.join(os.fsencode(folder), inner), shown, limit)
     yield from skipped
 
@@ -166,6 +179,8 @@ def strays(store: Store, unseen: Iterable[str], limit: int) -> Iterator[Chunk | 
     shown = os.fsencode(store.name if os.path.isabs(store.name) else f".git/{store.name}") + b"/"
     packs = (os.path.basename(name) for name in unseen if name.endswith(".pack"))
     names = {*store.strays, *(os.path.join("pack", name) for name in packs)}
+    for name in map(os.fsencode, sorted(store.empty)):
+        yield Chunk(name, Origin("git-file", shown + name))
     for name in map(os.fsencode, sorted(names)):
         path = os.path.join(os.fsencode(store.path), name)
         yield Chunk(name, Origin("git-file", shown + name))

@@ -692,12 +692,13 @@ def test_no_key_is_in_what_is_kept_of_places(
     assert look(repo) == report
     assert len(report.findings) == 2
     held = b"".join(path.read_bytes() for path in records(cache_folder))
-    assert len(records(cache_folder)) == 4  # the pack, its commits, trees, the whole; no name that is a key
+    # The pack, its commits, the whole, and its trees, unless one of the names in those is a key.
+    assert len(records(cache_folder)) == (3 if where == "path" else 4)
     assert not [name for name, form in forms(key.encode()).items() if form in held]
 
 
 def test_two_copies_of_a_large_object_may_differ(repo: Repo, mint: Mint, eye: Eye) -> None:
-    """What was read in the one says nothing of the other, which is all there is once the first has gone."""
+    """What was read in the one says nothing of the other: each is read, and is there still once the first has gone."""
     leak = mint.key().encode()
     size = 33 << 20
     repo.commit("large", b"\n" * size + b"x" * len(leak) + b"\n")
@@ -714,7 +715,7 @@ def test_two_copies_of_a_large_object_may_differ(repo: Repo, mint: Mint, eye: Ey
     at = data.index(before)
     data[at : at + 4] = after
     second.write_bytes(data)
-    assert not look(repo).findings
+    assert len(look(repo).findings) == 1
     first.with_suffix(".idx").unlink()
     first.unlink()
     assert len(look(repo).findings) == 1

@@ -342,6 +342,50 @@ def test_a_good_index_of_either_version(bare: Path, audit: Audit, mint: Mint, ve
     assert not report["skipped"]
 
 
+def test_an_index_out_of_order(bare: Path, audit: Audit, mint: Mint) -> None:
+    ids = [named(2), named(1)]
+    pack, places = pack_of(blob(b"nothing"), blob(mint.key().encode()))
+    index = bytearray(packing.index_of(pack, list(zip(sorted(ids), places, strict=True))))
+    index[8 + 1024 : 8 + 1024 + 40] = b"".join(ids)
+    packing.install(bare, pack, index=bytes(index))
+    _, report = audit(bare, 1)
+    assert "out of order" in report["skipped"][0]["reason"]
+
+
+def test_a_large_object_that_a_pack_holds_twice(bare: Path, audit: Audit, mint: Mint) -> None:
+    """git reads the one; that the other may hold something else is said, the second time as well."""
+    large = b"\n" * (33 << 20)
+    lie(bare, [blob(large), blob(large + mint.key().encode())], [named(1), named(1)])
+    for _ in range(2):
+        _, report = audit(bare, 3)
+        assert "holds it twice" in report["skipped"][0]["reason"]
+
+
+def test_what_stands_around_the_objects_of_a_pack(bare: Path, audit: Audit, mint: Mint) -> None:
+    """git opens no pack whose end is not the one that the index names; what stands in it is read as it is in a file."""
+    key = mint.key().encode()
+    pack, places = pack_of(blob(b"nothing"))
+    index = packing.index_of(pack, [(id_of(b"nothing"), places[0])])
+    path = packing.install(bare, pack + b" " + key + b"\n", index=index)
+    _, report = audit(bare, 1)
+    assert "stands behind it" in report["skipped"][0]["reason"]
+    path.unlink()
+    path.with_suffix(".idx").unlink()
+    pack, places = pack_of(b" " + key + b"\n" + blob(b"nothing"))
+    at = places[0] + len(key) + 2
+    packing.install(bare, pack, index=packing.index_of(pack, [(id_of(b"nothing"), at)]))
+    _, report = audit(bare, 1)
+    assert any("before its first one" in why for why in skipped(report).values())
+
+
+def test_a_table_of_far_offsets_with_more_in_it(bare: Path, audit: Audit) -> None:
+    pack, entries = pack_of(blob(b"nothing"))
+    index = packing.index_of(pack, [(id_of(b"nothing"), entries[0])])
+    packing.install(bare, pack, index=index[:-40] + b"12345678" + index[-40:])
+    _, report = audit(bare, 3)
+    assert "is damaged" in report["skipped"][0]["reason"]
+
+
 # --- what is no plain file ---------------------------------------------------------------------------------------
 
 
@@ -412,11 +456,50 @@ def test_loose_objects_that_lie(bare: Path, audit: Audit, mint: Mint) -> None:
         squeeze(b"blob %d\0" % (50 << 20) + bytes(40 << 20)),
         squeeze(b"tree 3\0abc"),
     ]
+    more = [squeeze(b"blob 1\0" + text) + rest for text, rest in ((b"1", key), (b"2", squeeze(key)))]
+    behind = [loose(bare, id_of(text).hex(), raw) for text, raw in zip((b"1", b"2"), more, strict=True)]
     ids = [loose(bare, f"{number:02x}" + "0" * 38, raw) for number, raw in enumerate(bad)]
     _, report = audit(bare, 1)
-    assert set(skipped(report)) == set(ids)
+    assert set(skipped(report)) == {*ids, *behind}
+    assert all("behind its end" in skipped(report)[id] for id in behind)
     assert certified(bare) == 1
     assert report["findings"][0]["locations"][0]["object"] == good
+
+
+def test_a_loose_object_that_is_not_what_its_pack_says(bare: Path, audit: Audit, mint: Mint) -> None:
+    """git reads the one in the pack; the other is there all the same, and is named."""
+    key = mint.key().encode()
+    id = id_of(b"nothing").hex()
+    lie(bare, [blob(b"nothing")], [id_of(b"nothing")])
+    loose(bare, id, zlib.compress(b"blob %d\0" % len(key) + key))
+    for _ in range(2):  # the second time with what is known from the first
+        _, report = audit(bare, 3)
+        assert "one copy of it can't be read" in skipped(report)[id]
+        assert certified(bare) == 1
+
+
+def test_copies_that_hold_other_things_under_one_id(bare: Path, audit: Audit, mint: Mint) -> None:
+    """A blob, a tree with a key for a name, and a large blob: each copy is looked at, and its key found in that copy."""
+    keys = [mint.key().encode() for _ in range(3)]
+    tree = [b"100644 " + name + b"\0" + bytes(20) for name in (b"a", b"b", keys[1])]
+    large = b"\n" * (33 << 20)
+    ids = [named(number) for number in range(1, 4)]
+    for own in (False, True):
+        parts = [
+            blob(keys[0] if own else b"nothing"),
+            entry(TREE, *_squeezed(b"".join(tree) if own else tree[0])),
+            blob(large + keys[2] if own else large),
+            blob(b"%d" % own),
+        ]
+        lie(bare, parts, [*ids, id_of(b"%d" % own)])
+    for _ in range(2):
+        _, report = audit(bare, 1)
+        assert len(report["findings"]) == 3
+        assert not [why for why in skipped(report).values() if "another time" in why]
+
+
+def _squeezed(data: bytes) -> tuple[int, bytes]:
+    return len(data), zlib.compress(data)
 
 
 # --- contents ----------------------------------------------------------------------------------------------------

@@ -198,6 +198,51 @@ def test_objects_at_odd_places(place: str, repo: Repo, run: Run, mint: Mint) -> 
     assert place in outcome.out
 
 
+@pytest.mark.parametrize(
+    "place",
+    [
+        "objects/pack/pack-x.bitmap", "objects/pack/pack-x.rev", "objects/pack/pack-x.mtimes",
+        "objects/pack/multi-pack-index-x.bitmap", "objects/packs/x", "objects/information/x",
+    ],
+)  # fmt: skip
+def test_text_under_names_that_git_has_for_numbers(place: str, repo: Repo, run: Run, mint: Mint) -> None:
+    path = repo.path / ".git" / place
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(f"{mint.key()}\n")
+    outcome = run("audit", repo.path)
+    assert outcome.code == 1, outcome.text
+    assert place in outcome.out
+
+
+@pytest.mark.parametrize(
+    "place", ["{}/", "refs/heads/{}/", "worktrees/{}/", "modules/{}/", "objects/{}/", "objects/pack/{}/",
+              "objects/info/{}"],
+)  # fmt: skip
+def test_names_of_empty_folders_and_of_what_git_notes(place: str, repo: Repo, run: Run, mint: Mint) -> None:
+    """git itself leaves the folder of a branch behind."""
+    path = repo.path / ".git" / place.format(mint.key())
+    path.parent.mkdir(exist_ok=True)
+    if place.endswith("/"):
+        path.mkdir(parents=True)
+    else:
+        path.write_text("nothing\n")
+    outcome = run("audit", repo.path)
+    assert outcome.code == 1, outcome.text
+
+
+@pytest.mark.parametrize("where", ["outside", "inside"])
+def test_objects_of_lfs_that_are_kept_elsewhere(
+    where: str, repo: Repo, run: Run, mint: Mint, tmp_path: Path
+) -> None:
+    folder = tmp_path / "kept" if where == "outside" else repo.path / ".git/kept"
+    folder.mkdir()
+    (folder / "object").write_text(f"{mint.key()}\n")
+    repo.git("config", "lfs.storage", str(folder) if where == "outside" else "kept")
+    outcome = run("audit", repo.path)
+    assert outcome.code == (3 if where == "outside" else 1), outcome.text
+    assert ("lfs.storage" in outcome.text) is (where == "outside")
+
+
 def test_packs_in_folders_among_packs(repo: Repo, run: Run, mint: Mint) -> None:
     repo.commit("k", f"{mint.key()}\n")
     repo.git("repack", "-adq")
