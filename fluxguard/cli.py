@@ -81,6 +81,7 @@ def main(argv: list[str] | None = None, ready: bool = False) -> int:
         if ready:
             _signal.signal(_signal.SIGINT, _signal.default_int_handler)
         _open_streams()
+        _look_for_programs_elsewhere()
         code = _dispatch(arguments)
         sys.stdout.flush()
         return code
@@ -151,6 +152,14 @@ def _open_streams() -> None:
     os.close(fd)
     sys.stdout = sys.stdout or open(1, "w", closefd=False)  # noqa: SIM115
     sys.stderr = sys.stderr or open(2, "w", closefd=False)  # noqa: SIM115
+
+
+def _look_for_programs_elsewhere() -> None:
+    """Takes relative folders out of PATH: there the repository that is looked at decides what `git` is."""
+    listed = os.environ.get("PATH", os.defpath).split(os.pathsep)
+    sure = [folder for folder in listed if os.path.isabs(folder)]
+    if len(sure) != len(listed):
+        os.environ["PATH"] = os.pathsep.join(sure) or os.defpath
 
 
 def _discard() -> None:

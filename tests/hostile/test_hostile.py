@@ -63,6 +63,21 @@ def test_nothing_that_the_repository_names_is_run(
     assert not canary.exists()
 
 
+@pytest.mark.parametrize("folder", [".", "", "tools"])
+@pytest.mark.parametrize("words", [["audit"], ["scan"], ["scan", "--staged"], ["hook", "pre-commit"]])
+def test_no_program_of_the_repository_is_taken_for_git(
+    run: Run, repo: Repo, tmp_path: Path, words: list[str], folder: str
+) -> None:
+    """Where somebody's PATH begins with a folder that is wherever they are."""
+    canary = tmp_path / "canary"
+    for name in ("git", "tools/git"):
+        repo.write(name, f"#!/bin/sh\ntouch {canary}\n").chmod(0o755)
+    repo.stage("a.txt", "nothing\n")
+    outcome = run(*words, cwd=repo.path, env={"PATH": f"{folder}:{os.environ['PATH']}"})
+    assert outcome.code == 0
+    assert not canary.exists()
+
+
 NAMES = [
     b"a\x1b[31m\x1b]0;x\x07.txt",
     b"[red]b[/red].txt",
