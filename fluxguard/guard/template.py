@@ -6,6 +6,7 @@ import os
 import shutil
 from dataclasses import dataclass
 
+from fluxguard.errors import UsageError
 from fluxguard.repo import run
 
 _NAME = "init.templateDir"
@@ -41,7 +42,11 @@ def _own() -> str:
 
 
 def prepare(template: Template) -> None:
-    """Makes our own template directory, with what git's own has in it, for that is not used any more."""
+    """Makes our own template directory, with what git's own has in it, for that is not used any more.
+
+    Raises UsageError where git could not be told of it.
+    """
+    _must_be_a_file()
     if not template.ours or os.path.isdir(template.folder):
         return
     begun = f"{template.folder}.new"
@@ -70,8 +75,19 @@ def configure(template: Template) -> None:
 
 
 def forget(template: Template) -> None:
-    """Takes our own template directory away, and tells git."""
+    """Takes our own template directory away, and tells git. Raises UsageError where that can't be done."""
     if template.ours:
         if template.configured:
+            _must_be_a_file()
             run.output("config", "--global", "--unset-all", _NAME)
         shutil.rmtree(template.folder, ignore_errors=True)
+
+
+def _must_be_a_file() -> None:
+    """git puts a new file in the place of the one that it changes: with a device such as /dev/null root must not let it."""
+    name = os.environ.get("GIT_CONFIG_GLOBAL")
+    if name is not None and (not name or (os.path.exists(name) and not os.path.isfile(name))):
+        raise UsageError(
+            "GIT_CONFIG_GLOBAL names no file in which git could keep a setting of yours.",
+            "Leave it out for this command: env -u GIT_CONFIG_GLOBAL fluxguard ...",
+        )

@@ -500,6 +500,19 @@ def test_template(bare_repo: Guarded, user: dict[str, str], tmp_path: Path) -> N
     assert before == {}
 
 
+@pytest.mark.parametrize("name", ["", "folder"])
+def test_a_configuration_that_is_no_file_is_left_alone(
+    bare_repo: Guarded, user: dict[str, str], tmp_path: Path, name: str
+) -> None:
+    """As with /dev/null: git would put a file in its place, and root may."""
+    (tmp_path / "folder").mkdir()
+    where = {**user, "GIT_CONFIG_GLOBAL": str(tmp_path / name) if name else ""}
+    outcome = bare_repo.run("install", "--global", env=where)
+    assert outcome.code == 2
+    assert "GIT_CONFIG_GLOBAL" in outcome.err
+    assert not (tmp_path / "data" / "fluxguard").exists()
+
+
 def test_an_existing_template_is_kept(bare_repo: Guarded, user: dict[str, str], tmp_path: Path) -> None:
     mine = tmp_path / "mine"
     (mine / "hooks").mkdir(parents=True)
