@@ -20,6 +20,7 @@ from fluxguard.repo.store import Store
 
 _NUMBERS = {name: number for number, name in KINDS.items()}
 _STAMP = 5
+_FOUND = 5  # members of `Content.value` that say what was found; the last two say how much there was
 PASSING = "took too long here"  # in a reason of detect.engine's that may not be one on another day
 Home = tuple[bytes, bytes, str]
 Array = npt.NDArray[Any]
@@ -30,13 +31,14 @@ class Content:
     """What was found in some objects. All ids are in hex.
 
     unread: (id, where inside, why). lost: what is not there, with all that name it. homes: (mode, name, id).
-    objects, bytes: how much of it there was. outside: what else they name, by its first eight bytes.
+    pointers: ids of objects of Git LFS that blobs stand for. objects, bytes: how much of it there was. outside: what else they name, by its first eight bytes.
     """
 
     sightings: list[Sighting] = field(default_factory=list)
     unread: list[tuple[str, str, str]] = field(default_factory=list)
     lost: list[tuple[str, str]] = field(default_factory=list)
     homes: set[Home] = field(default_factory=set)
+    pointers: set[str] = field(default_factory=set)
     objects: int = 0
     bytes: int = 0
     outside: Prefixes = field(default_factory=lambda: np.zeros(0, np.uint64))
@@ -45,21 +47,27 @@ class Content:
         """As JSON carries it, in an order of its own."""
         homes = sorted([mode.decode("latin-1"), name.decode("latin-1"), id] for mode, name, id in self.homes)
         sightings = [one.values() for one in sorted(self.sightings, key=Sighting.values)]
-        return [sightings, sorted(self.unread), sorted(self.lost), homes, self.objects, self.bytes]
+        pointers = sorted(self.pointers)
+        return [sightings, sorted(self.unread), sorted(self.lost), homes, pointers, self.objects, self.bytes]
 
     @classmethod
     def of(cls, value: Any, outside: Prefixes) -> Content:
         """What `value` made."""
-        sightings, unread, lost, homes, objects, size = value
+        sightings, unread, lost, homes, pointers, objects, size = value
         return cls(
             [Sighting.of(one) for one in sightings],
             [(id, where, why) for id, where, why in unread],
             [(id, owner) for id, owner in lost],
             {(mode.encode("latin-1"), name.encode("latin-1"), id) for mode, name, id in homes},
+            {*pointers},
             objects,
             size,
             outside,
         )
+
+    def __bool__(self) -> bool:
+        """Whether anything was found."""
+        return bool(self.sightings or self.unread or self.homes or self.pointers)
 
     def clear(self, clear: Clear) -> bool:
         """Whether it may be kept: no text in it is a key, and nothing is unread that may be read another time."""
@@ -242,6 +250,7 @@ class Loose:
             self.content.sightings += one.sightings
             self.content.unread += one.unread
             self.content.homes |= one.homes
+            self.content.pointers |= one.pointers
 
     def keep(self, read: Mapping[str, tuple[str, int, Content]], clear: Clear) -> None:
         """Keeps what was found in objects that were read, each (kind, size, what was found)."""
@@ -251,7 +260,7 @@ class Loose:
         fresh = False
         for id, (kind, size, content) in read.items():
             if id in self._stamps and not content.lost and content.clear(clear):
-                found = content.value()[:4] if content.sightings or content.unread or content.homes else None
+                found = content.value()[:_FOUND] if content else None
                 self._rows[id] = (size, found, content.outside)
                 kinds[id] = kind
                 fresh = True

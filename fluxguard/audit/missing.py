@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property, partial
 
 from fluxguard.audit.surroundings import Surroundings
 from fluxguard.chunk import Skipped
 from fluxguard.repo import refs
 from fluxguard.repo.gitdir import GitDir
+from fluxguard.sources import lfs
 
 BRING = "bring it back from a remote that has it: git fetch --refetch"
 _LFS = re.compile(rb"(?im)^[ \t]*\[[ \t]*lfs[ \t]*\]([^\[]*)")
@@ -137,6 +138,21 @@ def incomplete(family: Iterable[GitDir]) -> Iterator[Skipped]:
                 f"{where}info/grafts".encode(),
                 "grafts hide parents of commits from git; make them replace refs: git replace --convert-graft-file",
             )
+
+
+def away(family: Sequence[GitDir], pointers: Iterable[str]) -> Iterator[Skipped]:
+    """The objects of Git LFS that pointers stand for, and that are not here. Where they are kept elsewhere, that is said already."""
+    folders = {member.common for member in family}
+    if any(map(lfs_elsewhere, folders)):
+        return
+    lacking = sum(
+        not any(os.path.isfile(lfs.path_of(folder, name)) for folder in folders) for name in pointers
+    )
+    if lacking:
+        yield Skipped(
+            b"Git LFS",
+            f"{lacking:,} of the files that pointers stand for are not here; bring them with: git lfs fetch --all",
+        )
 
 
 def lfs_elsewhere(common: str) -> str:

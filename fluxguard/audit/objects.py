@@ -89,6 +89,11 @@ class Objects:
         return self._found.objects, self._found.bytes
 
     @property
+    def pointers(self) -> set[str]:
+        """Ids of the objects of Git LFS that blobs stand for."""
+        return self._found.pointers
+
+    @property
     def problems(self) -> list[list[tuple[str, str]]]:
         """Of each store what can't be opened at all: (where, why)."""
         return [depot.problems for depot in self._depots.each]
@@ -248,7 +253,7 @@ class Objects:
         """Where no key stands in them, and each could be read, the next audit need not know more than this."""
         found = self._found
         passing = any(PASSING in why for _, _, why in found.unread)
-        if self._sightings or passing or any((*self._unread, *found.broken, *found.dead)):
+        if self._sightings or found.pointers or passing or any((*self._unread, *found.broken, *found.dead)):
             return
         counted = [self._counted(number, depot) for number, depot in enumerate(self._depots.each)]
         unchanged.keep(

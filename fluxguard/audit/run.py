@@ -14,7 +14,7 @@ from fluxguard.audit.asked import chosen
 from fluxguard.audit.cache import Cache
 from fluxguard.audit.looked import Looked
 from fluxguard.audit.missing import Beside as Named
-from fluxguard.audit.missing import Cut, incomplete
+from fluxguard.audit.missing import Cut, away, incomplete
 from fluxguard.audit.surroundings import Surroundings
 from fluxguard.audit.unchanged import Unchanged
 from fluxguard.chunk import Skipped
@@ -93,6 +93,7 @@ class Audit:
         objects.surrounded(around, cut)
         seen = [*self._beside(), *self._placed(objects)]
         self._skipped += [*objects.skipped, *incomplete(self._family), *cut.skipped()]
+        self._skipped += away(self._family, objects.pointers)
         findings = self._gathered(seen)
         story = self._story(objects, findings) if self._explain else None
         certificates = self._certified(objects)

@@ -22,6 +22,7 @@ from fluxguard.repo.distinct import distinct
 from fluxguard.repo.inflate import Damaged
 from fluxguard.repo.pack import KINDS
 from fluxguard.repo.store import TooLarge
+from fluxguard.sources import lfs
 
 Hole = tuple[str, str, str]  # the id of an object, where inside, why it can't be looked at
 _SHARES = 96  # of one pack, at the most
@@ -36,6 +37,7 @@ class Found:
     unread: what could not be looked at, (id or "", where, why). large: objects to be read in pieces,
     each copy by itself: (store, path of the pack or "", id). lost: objects that are
     not there, each with one that names it. homes: entries of trees that are called after FluxLoop, (mode, name, id).
+    pointers: ids of objects of Git LFS that blobs stand for.
     loose: the kind of each loose object. broken: per store, objects of which a copy could not be read. read: per store,
     how many copies of objects were read. dead: per store, objects that a process which ended was at.
     """
@@ -45,6 +47,7 @@ class Found:
     large: list[tuple[int, str, str]] = field(default_factory=list)
     lost: dict[str, str] = field(default_factory=dict)
     homes: set[Home] = field(default_factory=set)
+    pointers: set[str] = field(default_factory=set)
     loose: list[dict[str, str]] = field(default_factory=list)
     broken: list[dict[str, str]] = field(default_factory=list)
     read: list[int] = field(default_factory=list)
@@ -171,7 +174,9 @@ class Sifting:
         pack, forest = opened.pack, opened.forest
         width = self._depots.each[task.depot].store.width
         named = links.Links(self.present, width, task.group)
-        sieve = Sieve(pack, forest, self._triggers.find, self._triggers.longest - 1, head, named, pulse=True)
+        sieve = Sieve(
+            pack, forest, self._triggers.find, self._triggers.longest - 1, _whole, named, pulse=True
+        )
         for entry, data in sieve.suspects(task.roots):
             if entry == PULSE:
                 yield "at", sieve.objects
@@ -217,7 +222,7 @@ class Sifting:
             elif kind == "tag":
                 named.tag(number, data)
                 contents[number] = kind, data
-            if self._triggers.kinds(data):
+            if self._triggers.kinds(data) or (kind == "blob" and lfs.is_pointer(data)):
                 yield from self._suspect(id, kind, data, depot.store.width)
         named.flush()
         lost = list(links.lost(named.missing, contents.__getitem__, depot.store.width))
@@ -235,6 +240,10 @@ class Sifting:
         yield "end", len(kinds) - len(large), size, broken, large, owned, b"", each
 
     def _suspect(self, id: str, kind: str, data: bytes, width: int) -> Iterator[Any]:
+        if kind == "blob" and lfs.is_pointer(data):
+            yield "pointer", id, lfs.named(data)
+            if not self._examiner.suspects(data):
+                return
         found = self._examiner.examine(id, kind, data)
         if found:
             yield "found", id, [sighting.values() for sighting in found.sightings], list(found.unread)
@@ -288,6 +297,7 @@ class Sifting:
         found.sightings += content.sightings
         found.unread += content.unread
         found.homes |= content.homes
+        found.pointers |= content.pointers
         found.objects += content.objects
         found.read[number] += content.objects
         found.bytes += content.bytes
@@ -334,6 +344,11 @@ class Sifting:
         found.dead[task.depot] += ids
 
 
+def _whole(data: bytes) -> int:
+    """What a blob's start or end tells, beside what stands in it: a container, a pointer of Git LFS."""
+    return head(data) or lfs.is_pointer(data)
+
+
 class _Seen:
     """What is told of the pass while it goes on. under_way: how many objects were read of tasks that have not ended."""
 
@@ -373,6 +388,11 @@ def _take(task: Task, value: Any, found: Found, share: Share) -> None:
         tree, mode, name, id = rest
         found.homes.add((mode, name, id))
         _content_of(share, tree).homes.add((mode, name, id))
+    elif what == "pointer":
+        id, name = rest
+        if name:
+            found.pointers.add(name)
+            _content_of(share, id).pointers.add(name)
     else:
         _take_end(task, rest, found, share)
 

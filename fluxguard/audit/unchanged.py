@@ -40,6 +40,7 @@ class Unchanged:
         self._cut: Cut
         self.skipped: list[Skipped] = []
         self.hidden: list[tuple[bytes, str]] = []
+        self.pointers: set[str] = set()  # where there are any, nothing is known
         self.mentions: dict[str, Mention] = {}
         self._counted = [Counted(*one) for one in counted]
 

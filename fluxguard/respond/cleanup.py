@@ -147,7 +147,7 @@ def rewrite(
         before=passes.refs, after=refs(folder), counts=passes.counts, banned=tuple(sorted(passes.banned or ())),
         unexpected=_unexpected(trees, now, {one.path for one in found if one.path}, secret, passes.names),
         left=(*still, *_closed(first, report, secret)), read=figures(report), signatures=signatures,
-        unread=(*unread_of(report.skipped, secret), *_beside(folder), *_submodules(now, secret)), notes=passes.notes,
+        unread=(*unread_of(report.skipped, secret), *_submodules(now, secret)), notes=passes.notes,
         names=passes.names, commits=passes.commits, apart=passes.apart, whole=tuple(passes.whole),
         headers={shown(name, secret): count for name, count in headers.items()}, anew=passes.anew,
     )  # fmt: skip
@@ -309,20 +309,3 @@ def _submodules(tips: Mapping[str, Mapping[bytes, bytes]], secret: Secret) -> li
         f"submodule {shown(path, secret)}: a repository of its own (fluxguard audit there)"
         for path in sorted(found)
     ]
-
-
-_POINTER = b"version https://git-lfs.github.com/spec/"
-_LARGEST_POINTER = 1024  # bytes, by the specification of Git LFS
-
-
-def _beside(folder: Path) -> list[str]:
-    """Files that Git LFS keeps beside the repository: a mirror has their pointers alone."""
-    rows = git(
-        folder, "cat-file", "--batch-all-objects", "--batch-check=%(objecttype) %(objectsize) %(objectname)"
-    ).split(b"\n")
-    parts = [row.split(b" ") for row in rows if row.startswith(b"blob")]
-    small = b"".join(id + b"\n" for _, size, id in parts if int(size) < _LARGEST_POINTER)
-    count = git(folder, "cat-file", "--batch", data=small).count(b"\n" + _POINTER) if small else 0
-    return [
-        f"Git LFS: {count} files lie beside the repository (git lfs fetch --all, then fluxguard audit in that clone)"
-    ] * bool(count)

@@ -25,14 +25,25 @@ def is_pointer(data: bytes) -> bool:
     return len(data) <= _LARGEST and data.startswith(_START)
 
 
+def named(pointer: bytes) -> str:
+    """The id of the object that a pointer stands for, in hex; "" where it names none."""
+    _, found, rest = pointer.partition(b"\noid sha256:")
+    name = rest.partition(b"\n")[0].rstrip(b"\r").decode("ascii", "replace")
+    return name if found and len(name) == 64 and not name.strip("0123456789abcdef") else ""
+
+
+def path_of(common: str, name: str) -> str:
+    """Where an object lies, if it is here. common: the git directory that all working trees share."""
+    return os.path.join(common, "lfs", "objects", name[:2], name[2:4], name)
+
+
 def content(pointer: bytes, origin: Origin, limit: int) -> Iterator[Chunk | Skipped]:
     """What the pointer stands for, where it is here; what is not here is not pushed from here either."""
-    _, found, rest = pointer.partition(b"\noid sha256:")
-    name = rest.partition(b"\n")[0].decode("ascii", "replace")
+    name = named(pointer)
     common = layout.common_dir()
-    if not found or len(name) != 64 or name.strip("0123456789abcdef") or common is None:
+    if not name or common is None:
         return
-    path = os.path.join(common, "lfs", "objects", name[:2], name[2:4], name)
+    path = path_of(common, name)
     from fluxguard.sources import worktree
 
     for item in worktree.contents([(os.fsencode(path), origin.path)], limit):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 from collections.abc import Callable
@@ -228,6 +229,41 @@ def test_names_of_empty_folders_and_of_what_git_notes(place: str, repo: Repo, ru
         path.write_text("nothing\n")
     outcome = run("audit", repo.path)
     assert outcome.code == 1, outcome.text
+
+
+def pointer(repo: Repo, name: str, content: bytes) -> Path:
+    """Commits a pointer as `git lfs` writes it; returns where the object that it stands for would lie."""
+    id = hashlib.sha256(content).hexdigest()
+    text = f"version https://git-lfs.github.com/spec/v1\noid sha256:{id}\nsize {len(content)}\n"
+    repo.commit(name, text, f"add {name}")
+    return repo.path / ".git" / "lfs" / "objects" / id[:2] / id[2:4] / id
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_files_of_lfs_that_are_not_here_are_told(run: Run, repo: Repo, mint: Mint, packed: bool) -> None:
+    """Also by an audit that knows all of the objects from the one before, and no more once they have come."""
+    held = {name: f"{name}\n".encode() for name in ("a.bin", "b.bin")}
+    places = {name: pointer(repo, name, content) for name, content in held.items()}
+    repo.commit("c.txt", "version https://git-lfs.github.com/spec/v1\noid sha256:none\n", "no pointer")
+    if packed:
+        repo.git("gc", "-q")
+    for _ in range(2):
+        outcome = run("audit", cwd=repo.path)
+        assert outcome.code == 3
+        assert "2 of the files that pointers stand for are not here" in outcome.text
+        assert "git lfs fetch --all" in outcome.text
+    for name, place in places.items():
+        place.parent.mkdir(parents=True)
+        place.write_bytes(held[name])
+    assert run("audit", cwd=repo.path).code == 0
+    key = mint.key().encode()
+    place = pointer(repo, "d.bin", key)
+    assert run("audit", cwd=repo.path).code == 3
+    place.parent.mkdir(parents=True, exist_ok=True)
+    place.write_bytes(key)
+    outcome = run("audit", cwd=repo.path)
+    assert outcome.code == 1
+    assert "an object of LFS" in outcome.text
 
 
 @pytest.mark.parametrize("where", ["outside", "inside"])
