@@ -78,7 +78,7 @@ def test_a_long_body_of_a_stranger_is_not_read(house: House) -> None:
 
     typed = {"Content-Type": "application/json"}
     for path in ("/api/projects", "/api/scenarios", "/api/sync/pull", "/api/sync/upload"):
-        for key in ("flux_dev_nobodys", "fluxlogin_nobodys", house.create()["key"][:-1]):
+        for key in ("flux_dev_none", "fluxlogin_none", house.create()["key"][:-1]):
             answer = house.client.post(path, content=b"[" * 200_000, headers={**typed, **bearer(key)})
             assert answer.status_code == 401, path
             answer = house.client.post(path, content=endless(), headers={**typed, **bearer(key)})
