@@ -27,7 +27,7 @@ from fluxguard.sources import lfs
 Hole = tuple[str, str, str]  # the id of an object, where inside, why it can't be looked at
 _SHARES = 96  # of one pack, at the most
 _LOOSE = 500  # objects in a share
-_ALONE = 24 << 20  # bytes of objects; for less, another process costs more than it brings
+_ALONE = 4 << 20  # bytes of objects; for less, another process costs more than it brings
 
 
 @dataclass(slots=True)
